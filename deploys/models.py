@@ -1,0 +1,247 @@
+"""Operations (deploys and rollbacks alike), their targets, log lines and leases."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from deploys.states import ACTIVE, TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus
+from inventory.actors import ActorKind
+from inventory.models import Instance, Service
+
+
+class Package(models.Model):
+    """A version of a service as bytes, pinned when first seen.
+
+    sha256: hex digest of the package as downloaded. release: its folder's name under releases/. url keeps its query
+    and userinfo, for the download alone; answers, pages and logs show `redact_url(url)`.
+    """
+
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="packages")
+    version = models.CharField(max_length=100)
+    sha256 = models.CharField(max_length=64)
+    release = models.CharField(max_length=120)
+    size_bytes = models.BigIntegerField(validators=[MinValueValidator(0)])
+    url = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("service", "version", "sha256"), name="package_one_per_digest"),
+            models.UniqueConstraint(fields=("service", "release"), name="package_one_per_release"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.service_id}/{self.release}"
+
+
+class Operation(models.Model):
+    """One deploy or one rollback of one service.
+
+    status and the counts are frozen here when the last target ends; until then they are derived from the targets
+    (`deploys.queries`). log_seq numbers the log's lines: it is only ever raised under this row's lock, so that
+    numbers become visible in their order.
+    """
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    public_id = models.CharField(max_length=200)
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="operations")
+    version = models.CharField(max_length=100)
+    from_version = models.CharField(max_length=100, blank=True, default="")
+    package_url = models.TextField(blank=True, default="")
+    requested_sha256 = models.CharField(max_length=64, blank=True, default="")
+    package = models.ForeignKey(Package, on_delete=models.SET_NULL, null=True, blank=True, related_name="operations")
+    package_error_code = models.CharField(max_length=40, blank=True, default="")
+    package_error_message = models.TextField(blank=True, default="")
+    fingerprint = models.CharField(max_length=64)
+    message = models.CharField(max_length=200, blank=True, default="")
+
+    status = models.CharField(max_length=12, choices=OperationStatus, default=OperationStatus.PENDING)
+    total = models.PositiveIntegerField()
+    completed = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    cancelled = models.PositiveIntegerField(default=0)
+    superseded = models.PositiveIntegerField(default=0)
+
+    requested_by = models.CharField(max_length=200)
+    requested_by_kind = models.CharField(max_length=8, choices=ActorKind)
+    reason = models.TextField(blank=True, default="")
+    undoes = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="undone_by")
+    attempt = models.PositiveIntegerField(default=1)
+    log_seq = models.BigIntegerField(default=0)
+
+    started_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "public_id"), name="operation_one_per_id"),
+            models.CheckConstraint(
+                condition=Q(
+                    finished_at__isnull=True,
+                    status__in=[OperationStatus.PENDING.value, OperationStatus.IN_PROGRESS.value],
+                )
+                | Q(
+                    finished_at__isnull=False,
+                    status__in=[
+                        OperationStatus.COMPLETED.value,
+                        OperationStatus.FAILED.value,
+                        OperationStatus.CANCELLED.value,
+                    ],
+                ),
+                name="operation_finished_iff_terminal",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("service", "-id"), name="operation_service_newest"),
+            models.Index(fields=("kind", "-id"), name="operation_kind_newest"),
+            models.Index(fields=("kind", "status", "-id"), name="operation_kind_status_newest"),
+            models.Index(fields=("-id",), condition=Q(finished_at__isnull=True), name="operation_unfinished"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.public_id}"
+
+
+class DeployManager(models.Manager["Deploy"]):
+    def get_queryset(self) -> models.QuerySet[Deploy]:
+        return super().get_queryset().filter(kind=Kind.DEPLOY)
+
+
+class Deploy(Operation):
+    objects = DeployManager()
+
+    class Meta:
+        proxy = True
+        ordering = ("-id",)
+
+
+class Lease(models.Model):
+    """A drive's claim to be alive. Its targets may be handed on once `expires_at` (database clock) has passed."""
+
+    worker = models.CharField(max_length=200)
+    queue = models.CharField(max_length=20)
+    started_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.worker} #{self.pk}"
+
+
+class Target(models.Model):
+    """One instance within an operation; a retry adds a new row with the next attempt.
+
+    fence comes from one sequence for the whole system and rises with every claim; the node refuses lower ones.
+    stop_reason is set by a cancel or by a rollback that goes first, and obeyed at the next safe point.
+    step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
+    """
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="targets")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="targets")
+    kind = models.CharField(max_length=8, choices=Kind)
+    attempt = models.PositiveIntegerField(default=1)
+    is_latest = models.BooleanField(default=True)
+
+    status = models.CharField(max_length=12, choices=TargetStatus, default=TargetStatus.PENDING)
+    step = models.CharField(max_length=16, choices=Step, default=Step.QUEUED)
+    step_seconds = models.JSONField(default=dict)
+    error_code = models.CharField(max_length=40, blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    reverted = models.BooleanField(null=True)
+    source = models.CharField(max_length=8, blank=True, default="")
+    previous_version = models.CharField(max_length=100, blank=True, default="")
+    version_after = models.CharField(max_length=100, blank=True, default="")
+    stop_reason = models.CharField(max_length=10, choices=StopReason, default=StopReason.NONE, blank=True)
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+
+    lease = models.ForeignKey(Lease, on_delete=models.SET_NULL, null=True, blank=True, related_name="targets")
+    fence = models.BigIntegerField(null=True, blank=True)
+    claims = models.PositiveIntegerField(default=0)
+
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            # The instance lock: one unfinished deploy and one unfinished rollback at the most, one of them at work.
+            models.UniqueConstraint(
+                fields=("instance", "kind"),
+                condition=Q(status__in=[status.value for status in ACTIVE]),
+                name="target_one_active_per_kind",
+            ),
+            models.UniqueConstraint(
+                fields=("instance",),
+                condition=Q(status=TargetStatus.IN_PROGRESS.value),
+                name="target_one_at_work",
+            ),
+            models.UniqueConstraint(fields=("operation", "instance", "attempt"), name="target_one_per_attempt"),
+            models.UniqueConstraint(
+                fields=("operation", "instance"), condition=Q(is_latest=True), name="target_one_latest"
+            ),
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True, status__in=[status.value for status in ACTIVE])
+                | Q(finished_at__isnull=False, status__in=[status.value for status in TERMINAL]),
+                name="target_finished_iff_terminal",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("operation", "status"), condition=Q(is_latest=True), name="target_operation_status"),
+            models.Index(
+                fields=("kind", "operation", "id"),
+                condition=Q(status__in=[status.value for status in ACTIVE]),
+                name="target_claimable",
+            ),
+            models.Index(fields=("instance", "-id"), name="target_instance_newest"),
+            models.Index(fields=("lease",), condition=Q(lease__isnull=False), name="target_leased"),
+        )
+
+    def __str__(self) -> str:
+        return f"target {self.pk} ({self.status})"
+
+
+class LogLine(models.Model):
+    """One line of an operation's log. seq orders the whole operation's lines and is the reader's cursor."""
+
+    class Stream(models.TextChoices):
+        SYSTEM = "system"
+        STDOUT = "stdout"
+        STDERR = "stderr"
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="log_lines")
+    seq = models.BigIntegerField()
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, null=True, blank=True)
+    at = models.DateTimeField()
+    step = models.CharField(max_length=16, blank=True, default="")
+    stream = models.CharField(max_length=8, choices=Stream, default=Stream.SYSTEM)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ("operation", "seq")
+        constraints = (models.UniqueConstraint(fields=("operation", "seq"), name="logline_one_per_seq"),)
+        indexes = (models.Index(fields=("operation", "instance", "seq"), name="logline_instance"),)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Worker(models.Model):
+    """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task."""
+
+    name = models.CharField(max_length=200, unique=True)
+    host = models.CharField(max_length=253)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+    canary_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,92 @@
+"""The states of operations and of their targets, and the moves between them. Pure: no database, no I/O."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Kind(models.TextChoices):
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+class OperationStatus(models.TextChoices):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TargetStatus(models.TextChoices):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+ACTIVE = (TargetStatus.PENDING, TargetStatus.IN_PROGRESS)
+TERMINAL = (
+    TargetStatus.COMPLETED,
+    TargetStatus.FAILED,
+    TargetStatus.CANCELLED,
+    TargetStatus.SUPERSEDED,
+)
+RETRYABLE = (TargetStatus.FAILED, TargetStatus.CANCELLED)
+
+# in_progress → pending: a worker that stops hands an unswitched target back.
+TRANSITIONS: dict[TargetStatus, tuple[TargetStatus, ...]] = {
+    TargetStatus.PENDING: (
+        TargetStatus.IN_PROGRESS,
+        TargetStatus.COMPLETED,
+        TargetStatus.FAILED,
+        TargetStatus.CANCELLED,
+        TargetStatus.SUPERSEDED,
+    ),
+    TargetStatus.IN_PROGRESS: (
+        TargetStatus.PENDING,
+        TargetStatus.COMPLETED,
+        TargetStatus.FAILED,
+        TargetStatus.CANCELLED,
+        TargetStatus.SUPERSEDED,
+    ),
+}
+
+
+class Step(models.TextChoices):
+    """What is being done to a target. Up to and including BEFORE_SWITCH nothing visible has changed on the node."""
+
+    QUEUED = "queued"
+    FETCH = "fetch"
+    CONNECT = "connect"
+    STAGE = "stage"
+    BEFORE_SWITCH = "before_switch"
+    SWITCH = "switch"
+    RESTART = "restart"
+    REVERT = "revert"
+    CLEAN_UP = "clean_up"
+    DONE = "done"
+
+
+class StopReason(models.TextChoices):
+    """Why an unfinished target has been asked to stop at its next safe point."""
+
+    NONE = ""
+    CANCEL = "cancel"
+    SUPERSEDE = "supersede"
+
+
+def outcome(counts: dict[str, int]) -> OperationStatus:
+    """An operation's status, from how many of its targets have each target status."""
+    if counts.get(TargetStatus.IN_PROGRESS):
+        return OperationStatus.IN_PROGRESS
+    if counts.get(TargetStatus.PENDING):
+        done = sum(counts.get(status, 0) for status in TERMINAL)
+        return OperationStatus.IN_PROGRESS if done else OperationStatus.PENDING
+    if counts.get(TargetStatus.FAILED):
+        return OperationStatus.FAILED
+    if counts.get(TargetStatus.CANCELLED) or counts.get(TargetStatus.SUPERSEDED):
+        return OperationStatus.CANCELLED
+    return OperationStatus.COMPLETED

@@ -1,0 +1,26 @@
+"""Who asks for a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import models
+
+
+class ActorKind(models.TextChoices):
+    PERSON = "person"
+    TOKEN = "token"
+    NODE = "node"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """kind and name are stored with every change; address is the caller's IP address, '' for the system itself."""
+
+    kind: ActorKind
+    name: str
+    address: str = ""
+
+
+SYSTEM = Actor(kind=ActorKind.SYSTEM, name="system")

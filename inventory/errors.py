@@ -1,0 +1,61 @@
+"""Errors that a caller of the system is meant to read. Every domain error is a `ReleaseError`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a request.
+
+    code: stable, machine-readable word. detail: what happened, where, what to do next.
+    attr: the request's key at fault, or None.
+    """
+
+    code: str
+    detail: str
+    attr: str | None = None
+
+
+class ReleaseError(Exception):
+    """A refusal with an HTTP status and one problem or more; nothing has changed when it is raised."""
+
+    http_status = 400
+    default_code = "invalid"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        code: str | None = None,
+        attr: str | None = None,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems) or (
+            Problem(code=code or self.default_code, detail=detail, attr=attr),
+        )
+        super().__init__("; ".join(problem.detail for problem in self.problems))
+
+    @property
+    def code(self) -> str:
+        return self.problems[0].code
+
+
+class InvalidRequest(ReleaseError):
+    """400: the request can't be carried out as it stands."""
+
+
+class NotFound(ReleaseError):
+    """404: what the request names does not exist, or the caller may not see it."""
+
+    http_status = 404
+    default_code = "not_found"
+
+
+class Conflict(ReleaseError):
+    """409: the request is sound, but the world is in its way."""
+
+    http_status = 409
+    default_code = "conflict"

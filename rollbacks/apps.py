@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class RollbacksConfig(AppConfig):
+    name = "rollbacks"
+    default_auto_field = "django.db.models.BigAutoField"

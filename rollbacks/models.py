@@ -1,0 +1,21 @@
+"""A rollback is an operation with another source and another priority than a deploy."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from deploys.models import Operation
+from deploys.states import Kind
+
+
+class RollbackManager(models.Manager["Rollback"]):
+    def get_queryset(self) -> models.QuerySet[Rollback]:
+        return super().get_queryset().filter(kind=Kind.ROLLBACK)
+
+
+class Rollback(Operation):
+    objects = RollbackManager()
+
+    class Meta:
+        proxy = True
+        ordering = ("-id",)
