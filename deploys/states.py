@@ -10,6 +10,10 @@ class Kind(models.TextChoices):
     ROLLBACK = "rollback"
 
 
+# A rollback never waits behind deploys: it has a queue and workers of its own.
+QUEUES: dict[Kind, str] = {Kind.DEPLOY: "deploys", Kind.ROLLBACK: "rollbacks"}
+
+
 class OperationStatus(models.TextChoices):
     PENDING = "pending"
     IN_PROGRESS = "in_progress"

@@ -1,0 +1,56 @@
+"""Freeze an operation's outcome on its row in the transaction in which its last target ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import connection
+
+from deploys.states import OperationStatus, TargetStatus, outcome
+
+# The one active target of an unfinished operation is found through the partial index target_claimable.
+_ENDED = """
+SELECT o.id FROM deploys_operation o
+WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
+    SELECT FROM deploys_target t
+    WHERE t.operation_id = o.id AND t.kind = o.kind AND t.status IN ('pending', 'in_progress'))
+"""
+
+_COUNTS = """
+SELECT operation_id, status, count(*) FROM deploys_target
+WHERE operation_id = ANY(%s) AND is_latest GROUP BY operation_id, status
+"""
+
+_FREEZE = """
+UPDATE deploys_operation SET status = %s, completed = %s, failed = %s, cancelled = %s, superseded = %s,
+    finished_at = clock_timestamp(), updated_at = clock_timestamp()
+WHERE id = %s
+"""
+
+
+def freeze_finished(operation_ids: Iterable[int]) -> None:
+    """Write status and counts of those of these operations that have no unfinished target.
+
+    The caller holds the rows' locks: otherwise two last targets, each unseen by the other, would leave it open.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED, [sorted(operation_ids)])
+        counts: dict[int, dict[str, int]] = {row[0]: {} for row in cursor.fetchall()}
+        if not counts:
+            return
+        cursor.execute(_COUNTS, [list(counts)])
+        for operation_id, status, count in cursor.fetchall():
+            counts[operation_id][status] = count
+        for operation_id, by_status in counts.items():
+            cursor.execute(_FREEZE, [*_frozen(by_status), operation_id])
+
+
+def _frozen(by_status: dict[str, int]) -> tuple[OperationStatus, int, int, int, int]:
+    superseded = by_status.get(TargetStatus.SUPERSEDED, 0)
+    return (
+        outcome(by_status),
+        by_status.get(TargetStatus.COMPLETED, 0),
+        by_status.get(TargetStatus.FAILED, 0),
+        by_status.get(TargetStatus.CANCELLED, 0) + superseded,
+        superseded,
+    )
