@@ -1,0 +1,39 @@
+"""Which of these instances an unfinished operation holds, said so that the caller knows what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connection
+
+from deploys.states import Kind
+from inventory.errors import Problem
+
+_HOLDERS = """
+SELECT i.instance_id, o.kind, o.public_id, t.status, t.step,
+    extract(epoch FROM clock_timestamp() - t.created_at)::bigint
+FROM deploys_target t
+JOIN deploys_operation o ON o.id = t.operation_id
+JOIN inventory_instance i ON i.id = t.instance_id
+WHERE t.instance_id = ANY(%s) AND t.status IN ('pending', 'in_progress') AND t.kind = ANY(%s)
+ORDER BY i.natural_key
+"""
+
+
+def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:
+    """A problem `instance_busy` for each instance in the way. A rollback goes before a deploy: only rollbacks hold it."""
+    holding = [Kind.ROLLBACK] if kind == Kind.ROLLBACK else [Kind.DEPLOY, Kind.ROLLBACK]
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDERS, [list(instance_ids), holding])
+        rows = cursor.fetchall()
+    return [
+        Problem(
+            code="instance_busy",
+            detail=(
+                f"Instance '{instance_id}' is held by {holder_kind} '{public_id}': {status}, step {step}, "
+                f"for {age_seconds} s. Wait for it, or cancel it."
+            ),
+            attr="instances",
+        )
+        for instance_id, holder_kind, public_id, status, step, age_seconds in rows
+    ]

@@ -1,0 +1,241 @@
+"""Create an operation with its targets: idempotent by id, all or nothing, exclusive per instance.
+
+Shared by deploys and rollbacks, so that one set of locks guards both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from deploys.busy import busy_problems
+from deploys.models import Operation, Package
+from deploys.queueing import enqueue_drive
+from deploys.states import QUEUES, Kind, StopReason, TargetStatus
+from deploys.transitions import Move, apply_moves
+from inventory import audit
+from inventory.access import Access
+from inventory.actors import Actor
+from inventory.errors import Conflict
+from inventory.models import Instance, Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOperation:
+    """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's.
+
+    unchanged_ids: those of them that run the version already; they are completed at once, without touching the node.
+    """
+
+    kind: Kind
+    public_id: str
+    fingerprint: str
+    service: Service
+    version: str
+    instance_ids: Sequence[int]
+    access: Access
+    unchanged_ids: frozenset[int] = frozenset()
+    from_version: str = ""
+    package_url: str = ""
+    requested_sha256: str = ""
+    package: Package | None = None
+    reason: str = ""
+    message: str = ""
+    undoes: Operation | None = None
+    audit_detail: Mapping[str, object] = field(default_factory=dict)
+
+
+def fingerprint(request: Mapping[str, object]) -> str:
+    """A digest that two requests share when they ask for the same."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def generated_id(kind: Kind) -> str:
+    return f"{kind}-{secrets.token_hex(8)}"
+
+
+def same_operation(*, kind: Kind, public_id: str, fingerprint: str, access: Access) -> Operation | None:
+    """The operation that this id already names, if it came from the same request; None if the id is free.
+
+    Raises Conflict `<kind>_id_reused` if the id names another request's operation.
+    """
+    found = Operation.objects.select_related("service").filter(kind=kind, public_id=public_id).first()
+    if found is None:
+        return None
+    is_theirs = access.visible(Operation.objects.filter(pk=found.pk)).exists()
+    if found.fingerprint == fingerprint and is_theirs:
+        return found
+    raise Conflict(
+        f"{kind}_id '{public_id}' was used for another request. Send the same request again, or take a new id.",
+        code=f"{kind}_id_reused",
+        attr=f"{kind}_id",
+    )
+
+
+def create_operation(new: NewOperation) -> Operation:
+    """Store the operation and queue its work in one transaction, or change nothing.
+
+    Raises Conflict `instance_busy` naming every instance in the way. When the same request arrives many times at
+    once, all get the one operation.
+    """
+    try:
+        with transaction.atomic():
+            return _create(new)
+    except IntegrityError:
+        same = same_operation(
+            kind=new.kind, public_id=new.public_id, fingerprint=new.fingerprint, access=new.access
+        )
+        if same is None:
+            raise
+        return same
+
+
+def _create(new: NewOperation) -> Operation:
+    operation = _insert_operation(new)
+    _lock_instances(new.instance_ids)
+    problems = busy_problems(new.kind, new.instance_ids)
+    if problems:
+        raise Conflict(problems=problems)
+    if new.kind == Kind.ROLLBACK:
+        supersede_deploys(set(new.instance_ids) - new.unchanged_ids, by=operation, actor=new.access.actor)
+    insert_targets(operation, new.instance_ids, attempt=1)
+    complete_unchanged(operation, new.unchanged_ids, actor=new.access.actor)
+    audit.record(
+        actor=new.access.actor,
+        action=f"{new.kind}.start",
+        object_kind=new.kind,
+        object_id=new.public_id,
+        service=new.service.name,
+        detail={"version": new.version, "instances": len(new.instance_ids), "reason": new.reason, **new.audit_detail},
+    )
+    if len(new.unchanged_ids) < len(new.instance_ids):
+        wake_workers(operation)
+    return operation
+
+
+def _insert_operation(new: NewOperation) -> Operation:
+    actor = new.access.actor
+    operation = Operation(
+        kind=new.kind,
+        public_id=new.public_id,
+        service=new.service,
+        version=new.version,
+        from_version=new.from_version,
+        package_url=new.package_url,
+        requested_sha256=new.requested_sha256,
+        package=new.package,
+        fingerprint=new.fingerprint,
+        message=new.message,
+        total=len(new.instance_ids),
+        requested_by=actor.name,
+        requested_by_kind=actor.kind,
+        reason=new.reason,
+        undoes=new.undoes,
+    )
+    operation.save(force_insert=True)
+    operation.refresh_from_db(fields=("started_at", "updated_at"))
+    return operation
+
+
+def _lock_instances(instance_ids: Sequence[int]) -> None:
+    """In one order, so that two requests over the same instances wait for each other instead of deadlocking."""
+    locked = Instance.objects.filter(pk__in=instance_ids).order_by("pk").select_for_update(no_key=True)
+    list(locked.values_list("pk", flat=True))
+
+
+_INSERT_TARGETS = """
+INSERT INTO deploys_target (operation_id, instance_id, kind, attempt, is_latest, status, step, step_seconds,
+    error_code, error_message, source, previous_version, version_after, stop_reason, claims)
+SELECT %s, i.id, %s, %s, true, 'pending', 'queued', '{}', '', '', '', i.running_version, '', '', 0
+FROM inventory_instance i WHERE i.id = ANY(%s) ORDER BY i.natural_key
+"""
+
+
+def insert_targets(operation: Operation, instance_ids: Sequence[int], *, attempt: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT_TARGETS, [operation.pk, operation.kind, attempt, list(instance_ids)])
+
+
+def complete_unchanged(operation: Operation, instance_ids: frozenset[int], *, actor: Actor) -> None:
+    targets = operation.targets.filter(instance_id__in=instance_ids, status=TargetStatus.PENDING)
+    apply_moves([
+        Move(
+            target_id=target_id,
+            instance_id=instance_id,
+            operation_id=operation.pk,
+            operation_name=str(operation),
+            attempt=attempt,
+            old=TargetStatus.PENDING,
+            new=TargetStatus.COMPLETED,
+            actor=actor,
+            step="done",
+        )
+        for target_id, instance_id, attempt in targets.values_list("pk", "instance_id", "attempt")
+    ])  # fmt: skip
+
+
+_LOCK_DEPLOYS = """
+SELECT o.id FROM deploys_operation o WHERE o.id IN (
+    SELECT t.operation_id FROM deploys_target t
+    WHERE t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress'))
+ORDER BY o.id FOR NO KEY UPDATE
+"""
+
+_ASK_TO_STOP = """
+UPDATE deploys_target t SET stop_reason = %s, stop_requested_at = clock_timestamp(), updated_at = clock_timestamp()
+FROM deploys_operation o
+WHERE o.id = t.operation_id AND t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress')
+RETURNING t.id, t.instance_id, t.operation_id, t.attempt, t.status, o.kind || ' ' || o.public_id
+"""
+
+
+def supersede_deploys(instance_ids: set[int], *, by: Operation, actor: Actor) -> None:
+    """End these instances' unfinished deploys: pending ones now, those at work at their next safe point.
+
+    The caller holds the instances' locks, so no new deploy can appear meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_DEPLOYS, [list(instance_ids)])
+        cursor.execute(_ASK_TO_STOP, [StopReason.SUPERSEDE, list(instance_ids)])
+        asked = cursor.fetchall()
+    apply_moves([
+        Move(
+            target_id=target_id,
+            instance_id=instance_id,
+            operation_id=operation_id,
+            operation_name=name,
+            attempt=attempt,
+            old=TargetStatus.PENDING,
+            new=TargetStatus.SUPERSEDED,
+            actor=actor,
+            error_message=f"{by} goes first.",
+        )
+        for target_id, instance_id, operation_id, attempt, status, name in asked
+        if status == TargetStatus.PENDING
+    ])  # fmt: skip
+    if any(row[4] == TargetStatus.IN_PROGRESS for row in asked):
+        notify_stop(Kind.DEPLOY)
+
+
+def wake_workers(operation: Operation) -> None:
+    """Queue as many hints as workers of one host may share the operation's nodes."""
+    nodes = (
+        operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
+    )
+    enqueue_drive(
+        queue=QUEUES[Kind(operation.kind)],
+        operation_id=operation.pk,
+        hints=max(1, min(settings.WORKERS, nodes)),
+    )
+
+
+def notify_stop(kind: Kind) -> None:
+    """Tell the drives at work, when this commits, that some of their targets are asked to stop."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, 'stop')", [f"release_work_{QUEUES[kind]}"])

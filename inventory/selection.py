@@ -1,0 +1,53 @@
+"""Find the service and the instances that a request names, or say which of them are at fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from inventory.access import Access
+from inventory.errors import InvalidRequest, NotFound, Problem
+from inventory.models import Instance, Service
+
+
+def visible_service(access: Access, name: str) -> Service:
+    """Raises NotFound for an unknown service, and for one that the caller may not see."""
+    service = access.visible(Service.objects.filter(name=name), "pk").first()
+    if service is None:
+        raise NotFound(f"There is no service '{name}'.", code="service_not_found", attr="service")
+    return service
+
+
+def visible_instance(access: Access, instance_id: str) -> Instance:
+    """Raises NotFound for an unknown instance, and for one of a service that the caller may not see."""
+    instances = access.visible(Instance.objects.filter(instance_id=instance_id))
+    instance = instances.select_related("service").first()
+    if instance is None:
+        raise NotFound(f"There is no instance '{instance_id}'.", code="instance_not_found", attr="instance_id")
+    return instance
+
+
+def chosen_instances(service: Service, instance_ids: Sequence[str]) -> list[Instance]:
+    """The service's instances of these ids. Raises InvalidRequest naming every id that is unknown, double or another's."""
+    found = {instance.instance_id: instance for instance in Instance.objects.filter(instance_id__in=instance_ids)}
+    problems = [_duplicate(name) for name, count in Counter(instance_ids).items() if count > 1]
+    problems += [
+        _stranger(service, name)
+        for name in dict.fromkeys(instance_ids)
+        if name not in found or found[name].service_id != service.pk
+    ]
+    if problems:
+        raise InvalidRequest(problems=problems)
+    return [found[name] for name in instance_ids]
+
+
+def _duplicate(name: str) -> Problem:
+    return Problem(code="duplicate_instance", detail=f"Instance '{name}' is named more than once.", attr="instances")
+
+
+def _stranger(service: Service, name: str) -> Problem:
+    return Problem(
+        code="instance_not_found",
+        detail=f"Service '{service.name}' has no instance '{name}'.",
+        attr="instances",
+    )
