@@ -9,12 +9,13 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from deploys.busy import busy_problems
+from deploys.freezing import freeze_finished
 from deploys.models import Operation, Package
 from deploys.queueing import enqueue_drive
 from deploys.states import QUEUES, Kind, StopReason, TargetStatus
@@ -23,15 +24,12 @@ from inventory import audit
 from inventory.access import Access
 from inventory.actors import Actor
 from inventory.errors import Conflict
-from inventory.models import Instance, Service
+from inventory.models import Instance, RunStatus, Service
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewOperation:
-    """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's.
-
-    unchanged_ids: those of them that run the version already; they are completed at once, without touching the node.
-    """
+    """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's."""
 
     kind: Kind
     public_id: str
@@ -40,15 +38,12 @@ class NewOperation:
     version: str
     instance_ids: Sequence[int]
     access: Access
-    unchanged_ids: frozenset[int] = frozenset()
     from_version: str = ""
     package_url: str = ""
     requested_sha256: str = ""
     package: Package | None = None
     reason: str = ""
-    message: str = ""
     undoes: Operation | None = None
-    audit_detail: Mapping[str, object] = field(default_factory=dict)
 
 
 def fingerprint(request: Mapping[str, object]) -> str:
@@ -102,21 +97,30 @@ def _create(new: NewOperation) -> Operation:
     problems = busy_problems(new.kind, new.instance_ids)
     if problems:
         raise Conflict(problems=problems)
+    unchanged: set[int] = set()
     if new.kind == Kind.ROLLBACK:
-        supersede_deploys(set(new.instance_ids) - new.unchanged_ids, by=operation, actor=new.access.actor)
+        at_work = supersede_deploys(new.instance_ids, by=operation, actor=new.access.actor)
+        unchanged = _running_already(new) - at_work
     insert_targets(operation, new.instance_ids, attempt=1)
-    complete_unchanged(operation, new.unchanged_ids, actor=new.access.actor)
+    _complete_unchanged(operation, unchanged, actor=new.access.actor)
+    if len(unchanged) < len(new.instance_ids):
+        wake_workers(operation)
+    else:
+        freeze_finished([operation.pk])
+        operation.refresh_from_db()
+    _record_start(new)
+    return operation
+
+
+def _record_start(new: NewOperation) -> None:
     audit.record(
         actor=new.access.actor,
         action=f"{new.kind}.start",
         object_kind=new.kind,
         object_id=new.public_id,
         service=new.service.name,
-        detail={"version": new.version, "instances": len(new.instance_ids), "reason": new.reason, **new.audit_detail},
+        detail={"version": new.version, "instances": len(new.instance_ids), "reason": new.reason},
     )
-    if len(new.unchanged_ids) < len(new.instance_ids):
-        wake_workers(operation)
-    return operation
 
 
 def _insert_operation(new: NewOperation) -> Operation:
@@ -131,7 +135,6 @@ def _insert_operation(new: NewOperation) -> Operation:
         requested_sha256=new.requested_sha256,
         package=new.package,
         fingerprint=new.fingerprint,
-        message=new.message,
         total=len(new.instance_ids),
         requested_by=actor.name,
         requested_by_kind=actor.kind,
@@ -162,7 +165,17 @@ def insert_targets(operation: Operation, instance_ids: Sequence[int], *, attempt
         cursor.execute(_INSERT_TARGETS, [operation.pk, operation.kind, attempt, list(instance_ids)])
 
 
-def complete_unchanged(operation: Operation, instance_ids: frozenset[int], *, actor: Actor) -> None:
+def _running_already(new: NewOperation) -> set[int]:
+    """Those of the instances, locked by now, that soundly run what is asked for: they are not touched."""
+    running = Instance.objects.filter(
+        pk__in=new.instance_ids, running_version=new.version, expected_version=new.version
+    ).exclude(run_status=RunStatus.FAILED)
+    if new.package is not None:
+        running = running.filter(running_sha256=new.package.sha256)
+    return set(running.values_list("pk", flat=True))
+
+
+def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: Actor) -> None:
     targets = operation.targets.filter(instance_id__in=instance_ids, status=TargetStatus.PENDING)
     apply_moves([
         Move(
@@ -195,8 +208,10 @@ RETURNING t.id, t.instance_id, t.operation_id, t.attempt, t.status, o.kind || ' 
 """
 
 
-def supersede_deploys(instance_ids: set[int], *, by: Operation, actor: Actor) -> None:
+def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Actor) -> set[int]:
     """End these instances' unfinished deploys: pending ones now, those at work at their next safe point.
+
+    Returns the ids of the instances whose deploy is at work still.
 
     The caller holds the instances' locks, so no new deploy can appear meanwhile.
     """
@@ -219,8 +234,10 @@ def supersede_deploys(instance_ids: set[int], *, by: Operation, actor: Actor) ->
         for target_id, instance_id, operation_id, attempt, status, name in asked
         if status == TargetStatus.PENDING
     ])  # fmt: skip
-    if any(row[4] == TargetStatus.IN_PROGRESS for row in asked):
+    at_work = {row[1] for row in asked if row[4] == TargetStatus.IN_PROGRESS}
+    if at_work:
         notify_stop(Kind.DEPLOY)
+    return at_work
 
 
 def wake_workers(operation: Operation) -> None:

@@ -1,0 +1,196 @@
+"""Start rollbacks. Cancel and retry are `deploys.services`: they are the same for both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from deploys.models import Operation, Package, Target
+from deploys.operations import NewOperation, create_operation, fingerprint, generated_id, same_operation
+from deploys.states import ACTIVE, Kind
+from inventory.access import Access
+from inventory.errors import InvalidRequest
+from inventory.models import Instance, Service
+from inventory.selection import chosen_instances, visible_instance, visible_service
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceRollbackRequest:
+    """target_version None: the version that the instance ran before."""
+
+    instance_id: str
+    target_version: str | None = None
+    package_url: str = ""
+    rollback_id: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRollbackRequest:
+    """instances None: every instance of the service that does not run the target version.
+
+    from_version: of those, only the ones that run this version.
+    """
+
+    service: str
+    target_version: str
+    package_url: str = ""
+    instances: tuple[str, ...] | None = None
+    from_version: str | None = None
+    rollback_id: str | None = None
+    reason: str = ""
+
+
+def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest) -> Operation:
+    """Raises NotFound (instance), InvalidRequest (`no_previous_version`, `package_unknown`), Conflict (`instance_busy`)."""
+    digest = fingerprint({
+        "instance_id": request.instance_id,
+        "target_version": request.target_version,
+        "package_url": request.package_url,
+    })  # fmt: skip
+    public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
+    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, fingerprint=digest, access=access)
+    if same is not None:
+        return same
+    instance = visible_instance(access, request.instance_id)
+    version = request.target_version or _version_before(instance)
+    return _start(
+        access=access,
+        public_id=public_id,
+        digest=digest,
+        service=instance.service,
+        version=version,
+        instances=[instance],
+        package_url=request.package_url,
+        from_version=instance.running_version,
+        reason=request.reason,
+    )
+
+
+def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Operation:
+    """Raises NotFound (service), InvalidRequest (instances, `no_instance_matches`, `package_unknown`), Conflict."""
+    digest = fingerprint({
+        "service": request.service,
+        "target_version": request.target_version,
+        "package_url": request.package_url,
+        "instances": None if request.instances is None else sorted(request.instances),
+        "from_version": request.from_version,
+    })  # fmt: skip
+    public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
+    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, fingerprint=digest, access=access)
+    if same is not None:
+        return same
+    service = visible_service(access, request.service)
+    return _start(
+        access=access,
+        public_id=public_id,
+        digest=digest,
+        service=service,
+        version=request.target_version,
+        instances=selected_instances(service, request),
+        package_url=request.package_url,
+        from_version=request.from_version or "",
+        reason=request.reason,
+    )
+
+
+def _version_before(instance: Instance) -> str:
+    release = previous_release(instance)
+    if release is None:
+        raise InvalidRequest(
+            f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
+            "Name a target_version.",
+            code="no_previous_version",
+            attr="target_version",
+        )
+    return version_of(release)
+
+
+def previous_release(instance: Instance) -> str | None:
+    """The release that the instance soundly ran before the one that it runs now, from its recorded switches."""
+    earlier = [release for release in instance.release_history if release != instance.running_release]
+    return earlier[-1] if earlier else None
+
+
+def version_of(release: str) -> str:
+    """A release folder's version: further bytes of a mutable version stand in `<version>@<digest>`."""
+    return release.partition("@")[0]
+
+
+def selected_instances(service: Service, request: BatchRollbackRequest) -> Sequence[Instance]:
+    """The instances that a batch request means. Raises InvalidRequest, naming what is at fault."""
+    if request.instances is None:
+        instances: Sequence[Instance] = list(_not_running(service, request.target_version))
+    else:
+        instances = chosen_instances(service, request.instances)
+    if request.from_version is None:
+        return instances
+    matching = [instance for instance in instances if instance.running_version == request.from_version]
+    if not matching:
+        raise InvalidRequest(
+            f"None of the instances meant runs '{request.from_version}'.",
+            code="no_instance_matches",
+            attr="from_version",
+        )
+    return matching
+
+
+def _not_running(service: Service, version: str) -> QuerySet[Instance]:
+    """Instances that do not run this version, or that an unfinished deploy is about to take away from it."""
+    leaving = Target.objects.filter(instance=OuterRef("pk"), kind=Kind.DEPLOY, status__in=ACTIVE).exclude(
+        operation__version=version
+    )
+    return service.instances.filter(~Q(running_version=version) | Exists(leaving))
+
+
+def _start(
+    *,
+    access: Access,
+    public_id: str,
+    digest: str,
+    service: Service,
+    version: str,
+    instances: Sequence[Instance],
+    package_url: str,
+    from_version: str,
+    reason: str,
+) -> Operation:
+    return create_operation(
+        NewOperation(
+            kind=Kind.ROLLBACK,
+            public_id=public_id,
+            fingerprint=digest,
+            service=service,
+            version=version,
+            instance_ids=[instance.pk for instance in instances],
+            access=access,
+            from_version=from_version,
+            package_url=package_url,
+            package=_known_package(service, version, package_url),
+            reason=reason,
+            undoes=_undone(instances),
+        )
+    )
+
+
+def _known_package(service: Service, version: str, package_url: str) -> Package | None:
+    """The version's pinned package. Raises InvalidRequest `package_unknown` when there is nothing to take it from."""
+    package = service.packages.filter(version=version).first()
+    if package is None and not package_url:
+        raise InvalidRequest(
+            f"Version '{version}' of '{service.name}' was never released here, so its package is unknown. "
+            "Give a package_url, or choose a version that was released.",
+            code="package_unknown",
+            attr="target_version",
+        )
+    return package
+
+
+def _undone(instances: Sequence[Instance]) -> Operation | None:
+    """The newest deploy of these instances: what this rollback takes back."""
+    ids = [instance.pk for instance in instances]
+    newest = Target.objects.filter(instance__in=ids, kind=Kind.DEPLOY).select_related("operation").order_by("-pk")
+    target = newest.first()
+    return target.operation if target else None
