@@ -1,0 +1,138 @@
+"""What is secret is masked, what is not stays readable."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inventory import redaction
+from inventory.redaction import MASK, TOKEN_PREFIX, ScrubFilter, clean_output, redact_url, register_secret, scrub
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://u:s3cret@host.example:8443/a/b.tgz?sig=s3cret#s3cret", "https://host.example:8443/a/b.tgz"),
+        ("http://a@b:s3cret@host/x", "http://host/x"),
+        ("http:/u:s3cret@host/x", "host/x"),
+        ("http://[::1]:80/x?s3cret", "http://[::1]:80/x"),
+        ("http://[bad/s3cret", "(unreadable URL)"),
+        ("http://host/a\nb", "http://host/ab"),
+        ("", ""),
+    ],
+)
+def test_it_shows_a_url_without_userinfo_query_and_fragment(url: str, shown: str) -> None:
+    assert redact_url(url) == shown
+
+
+@given(st.text())
+def test_it_never_raises_on_any_text(text: str) -> None:
+    redact_url(text)
+    scrub(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer s3cret-value",
+        "{'Authorization': 'Bearer s3cret-value'}",
+        '"authorization":"Basic s3cret-value"',
+        "proxy-authorization=s3cret-value",
+        "curl -H 'Authorization: Token s3cret-value' x",
+        "Cookie: sessionid=s3cret-value",
+        "used bearer s3cret-value",
+        "GET https://u:s3cret-value@h/p failed",
+        "see (postgres://u:s3cret-value@h/db) and https://h/p?token=s3cret-value",
+        f"token {TOKEN_PREFIX}s3cret-value_1234",
+    ],
+)
+def test_it_masks_what_is_secret_in_a_text(text: str) -> None:
+    assert "s3cret" not in scrub(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["listening on port 8080", "cookie jar full", "basic auth off", "a://", "1:2", "héllo\tworld"]
+)
+def test_it_leaves_other_text_as_it_is(text: str) -> None:
+    assert scrub(text) == text
+
+
+def test_it_masks_registered_values_also_percent_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_registered", frozenset())
+    monkeypatch.setattr(redaction, "_registered_pattern", None)
+    register_secret("p/w &1234")
+    register_secret("p/w &1234-longer")
+    register_secret("abc")
+    assert scrub("x p/w &1234 y p%2Fw%20%261234 z p/w &1234-longer abc") == f"x {MASK} y {MASK} z {MASK} abc"
+
+
+def test_it_registers_the_password_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_registered", frozenset())
+    monkeypatch.setattr(redaction, "_registered_pattern", None)
+    redaction.register_url_password("postgres://me:hunter2000@db/x")
+    redaction.register_url_password("postgres://db/x")
+    redaction.register_url_password("postgres://[bad")
+    assert scrub("login hunter2000 failed") == f"login {MASK} failed"
+
+
+def test_it_scrubs_log_records_with_their_tracebacks() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(ScrubFilter())
+    logger = logging.getLogger("test.redaction")
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        raise ValueError("https://h/p?s3cret")
+    except ValueError:
+        logger.exception("fetching %s with %s", "https://u:s3cret@h/p", {"Authorization": "Bearer s3cret-value"})
+    logger.error("wrong %d format", "https://h/?s3cret")
+    logger.removeHandler(handler)
+    assert "fetching https://h/p with" in stream.getvalue()
+    assert "ValueError: https://h/p" in stream.getvalue()
+    assert "s3cret" not in stream.getvalue()
+
+
+def test_it_scrubs_structured_events() -> None:
+    event = redaction.scrub_event(None, "info", {"event": "x", "n": 3, "urls": ["https://h/?s3cret"], "t": ("a", b"b")})
+    assert event == {"event": "x", "n": 3, "urls": ["https://h/"], "t": ("a", "b")}
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "a.", "://", "a://", "bearer ", "authorization:", "\x1b[", "\x1b]", "\x1b ", "@"]
+)
+def test_it_takes_linear_time_on_hostile_text(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    began = time.monotonic()
+    scrub(text)
+    clean_output(text.encode())
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        (b"\x1b[31mred\x1b[0m\tok", "red\tok"),
+        (b"\x1b]0;title\x07text", "text"),
+        (b"\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        (b"\x1bP1$r\x1b\\a\x1b(Bb\x1b7c", "abc"),
+        (b"\xc2\x9b31mx", "x"),
+        (b"50%\r100%\n", "50%100%"),
+        (b"\xff\x00ok\x07\x7f", "\ufffdok"),
+        ("a\u202eb\u2028c".encode(), "abc"),
+        (b"cut \x1b[3", "cut "),
+        ("发布 ok".encode(), "发布 ok"),
+    ],
+)
+def test_it_cleans_what_a_command_printed(output: bytes, shown: str) -> None:
+    assert clean_output(output) == shown
+
+
+@given(st.binary())
+def test_it_leaves_no_control_character_in_any_output(output: bytes) -> None:
+    assert all(char == "\t" or char.isprintable() or ord(char) > 0x9F for char in clean_output(output))
