@@ -1,0 +1,236 @@
+"""What a drive has claimed: a target with all that its work needs, read once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from deploys.models import Package, Target
+from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
+from deploys.transitions import insert_changes
+from inventory.actors import Actor, ActorKind
+from inventory.models import StatusChange
+from inventory.transports.base import NodeAddress
+
+# From here on the node may run the new release: a worker that takes over asks the node before it does anything.
+MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceRules:
+    """The service's settings as they were when the target was claimed; timeouts in seconds."""
+
+    pk: int
+    name: str
+    restart_command: str
+    before_switch_command: str
+    command_timeout_seconds: int
+    keep_releases: int
+    mutable_versions: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedPackage:
+    sha256: str
+    release: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
+
+    releases_needed: release folders that another unfinished operation on this instance will want.
+    """
+
+    target_id: int
+    fence: int
+    attempt: int
+    claims: int
+    prior_fence: int | None
+    prior_step: Step
+    stop_reason: StopReason
+    kind: Kind
+    operation_id: int
+    public_id: str
+    version: str
+    package_url: str
+    package: PinnedPackage | None
+    actor: Actor
+    service: ServiceRules
+    instance_pk: int
+    instance_id: str
+    port: int
+    deploy_root: str
+    running_version: str
+    running_release: str
+    running_sha256: str
+    release_history: tuple[str, ...]
+    releases_needed: tuple[str, ...]
+    node_pk: int
+    node: NodeAddress
+
+    @property
+    def operation_name(self) -> str:
+        return f"{self.kind} {self.public_id}"
+
+    @property
+    def was_switching(self) -> bool:
+        return self.prior_fence is not None and self.prior_step in MAY_HAVE_SWITCHED
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a service's commands find in their environment (CONTRACT.md, "What is on a node")."""
+        return {
+            "RELEASE_SERVICE": self.service.name,
+            "RELEASE_VERSION": self.version,
+            "RELEASE_PREVIOUS_VERSION": self.running_version,
+            "RELEASE_INSTANCE": self.instance_id,
+            "RELEASE_PORT": str(self.port),
+            "RELEASE_ROOT": self.deploy_root,
+            "RELEASE_OPERATION": self.public_id,
+        }
+
+
+_CLAIMABLE = """
+    t.kind = %(kind)s AND t.status IN ('pending', 'in_progress')
+    AND (t.status = 'pending' OR t.lease_id IS NULL)
+    AND NOT EXISTS (
+        SELECT FROM deploys_target other
+        WHERE other.instance_id = t.instance_id AND other.status = 'in_progress' AND other.id <> t.id)
+"""
+
+_CLAIM = f"""
+WITH pairs AS (
+    SELECT DISTINCT t.operation_id, i.node_id
+    FROM deploys_target t JOIN inventory_instance i ON i.id = t.instance_id
+    WHERE {_CLAIMABLE}
+    ORDER BY 1, 2 LIMIT %(nodes)s
+), free AS (
+    SELECT t.id, t.status, t.fence AS prior_fence, t.step AS prior_step
+    FROM deploys_target t
+    JOIN inventory_instance i ON i.id = t.instance_id
+    JOIN pairs p ON p.operation_id = t.operation_id AND p.node_id = i.node_id
+    WHERE {_CLAIMABLE}
+    FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE deploys_target t SET
+    status = 'in_progress', lease_id = %(lease)s, fence = nextval('deploys_fence'), claims = t.claims + 1,
+    step = CASE WHEN free.status = 'pending' THEN 'connect' ELSE t.step END,
+    started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp()
+FROM free WHERE t.id = free.id
+RETURNING t.id, free.status, CASE WHEN free.status = 'in_progress' THEN free.prior_fence END, free.prior_step
+"""  # noqa: S608 - only constants of this module are spliced in
+
+
+def claim(*, kind: Kind, lease_id: int, max_nodes: int) -> list[list[Assignment]]:
+    """Claim all claimable targets of up to max_nodes (operation, node) pairs, the oldest operation's first.
+
+    Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two drives.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"deploys.claim.{kind}"])
+            cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "nodes": max_nodes})
+            claimed = {row[0]: row for row in cursor.fetchall()}
+        assignments = _load(claimed)
+        insert_changes([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])
+    by_node: dict[tuple[int, int], list[Assignment]] = defaultdict(list)
+    for assignment in assignments:
+        by_node[assignment.operation_id, assignment.node_pk].append(assignment)
+    return list(by_node.values())
+
+
+def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignment]:
+    targets = (
+        Target.objects.filter(pk__in=claimed)
+        .select_related("operation__service", "operation__package", "instance__node")
+        .order_by("pk")
+    )
+    rows = list(targets)
+    needed = _releases_needed(rows)
+    return [
+        _assignment(target, claimed[target.pk][2], claimed[target.pk][3], needed.get(target.instance_id, ()))
+        for target in rows
+    ]
+
+
+def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
+    others = (
+        Target.objects.filter(instance__in=[target.instance_id for target in targets], status__in=ACTIVE)
+        .exclude(pk__in=[target.pk for target in targets])
+        .exclude(operation__package=None)
+    )
+    needed: dict[int, tuple[str, ...]] = {}
+    for instance_pk, release in others.values_list("instance_id", "operation__package__release"):
+        needed[instance_pk] = (*needed.get(instance_pk, ()), release)
+    return needed
+
+
+def _assignment(target: Target, prior_fence: int | None, prior_step: str, needed: tuple[str, ...]) -> Assignment:
+    operation, instance = target.operation, target.instance
+    service, node = operation.service, instance.node
+    assert target.fence is not None
+    return Assignment(
+        target_id=target.pk,
+        fence=target.fence,
+        attempt=target.attempt,
+        claims=target.claims,
+        prior_fence=prior_fence,
+        prior_step=Step(prior_step),
+        stop_reason=StopReason(target.stop_reason),
+        kind=Kind(operation.kind),
+        operation_id=operation.pk,
+        public_id=operation.public_id,
+        version=operation.version,
+        package_url=operation.package_url,
+        package=pinned(operation.package),
+        actor=Actor(kind=ActorKind(operation.requested_by_kind), name=operation.requested_by),
+        service=ServiceRules(
+            pk=service.pk,
+            name=service.name,
+            restart_command=service.restart_command,
+            before_switch_command=service.before_switch_command,
+            command_timeout_seconds=service.command_timeout,
+            keep_releases=service.keep_releases,
+            mutable_versions=service.mutable_versions,
+        ),
+        instance_pk=instance.pk,
+        instance_id=instance.instance_id,
+        port=instance.port,
+        deploy_root=instance.deploy_root,
+        running_version=instance.running_version,
+        running_release=instance.running_release,
+        running_sha256=instance.running_sha256,
+        release_history=tuple(instance.release_history),
+        releases_needed=needed,
+        node_pk=node.pk,
+        node=NodeAddress.of(node),
+    )
+
+
+def pinned(package: Package | None) -> PinnedPackage | None:
+    return None if package is None else PinnedPackage(sha256=package.sha256, release=package.release)
+
+
+def _begun(assignment: Assignment) -> dict[str, object]:
+    return {
+        "instance_id": assignment.instance_pk,
+        "field": StatusChange.Field.TARGET,
+        "old": TargetStatus.PENDING,
+        "new": TargetStatus.IN_PROGRESS,
+        "operation_id": assignment.operation_id,
+        "operation_name": assignment.operation_name,
+        "attempt": assignment.attempt,
+        "actor_kind": assignment.actor.kind,
+        "actor_name": assignment.actor.name,
+        "note": "",
+    }
+
+
+def stop_requests(target_ids: Iterable[int]) -> dict[int, StopReason]:
+    """Which of these targets have been asked to stop, and why."""
+    asked = Target.objects.filter(pk__in=list(target_ids)).exclude(stop_reason=StopReason.NONE)
+    return {pk: StopReason(reason) for pk, reason in asked.values_list("pk", "stop_reason")}

@@ -1,0 +1,267 @@
+"""Group commit: everything that a drive has to write goes through one writer, in order.
+
+While one transaction is being committed, the next one's events gather; so a busy drive writes many at once, and an
+idle one writes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from deploys.models import LogLine
+from deploys.states import Step
+from deploys.transitions import Move, apply_moves
+from inventory.redaction import scrub
+
+logger = logging.getLogger(__name__)
+
+# One thread, so that its connection stays open from drive to drive.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+
+_EVENTS_A_TRANSACTION = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    operation_id: int
+    instance_id: int | None
+    step: str
+    stream: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepChange:
+    """seconds: how long each finished step took so far."""
+
+    target_id: int
+    fence: int
+    step: Step
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchRequest:
+    """Asks whether the target may be switched now; see `Recorder.permit_switch`."""
+
+    target_id: int
+    fence: int
+    operation_id: int
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Batch:
+    lines: list[Line] = field(default_factory=list)
+    steps: list[StepChange] = field(default_factory=list)
+    moves: list[tuple[Move, asyncio.Future[bool]]] = field(default_factory=list)
+    permits: list[tuple[SwitchRequest, asyncio.Future[str]]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.lines) + len(self.steps) + len(self.moves) + len(self.permits)
+
+
+class Recorder:
+    """Belongs to one event loop. `start` it, and `close` it: that waits until everything is written."""
+
+    def __init__(self) -> None:
+        self._batch = _Batch()
+        self._has_work = asyncio.Event()
+        self._is_closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._write_for_ever())
+
+    async def close(self) -> None:
+        self._is_closing = True
+        self._has_work.set()
+        if self._task is not None:
+            await self._task
+
+    def line(
+        self, *, operation_id: int, text: str, instance_id: int | None = None, step: str = "", stream: str = "system"
+    ) -> None:
+        self._batch.lines.append(
+            Line(
+                operation_id=operation_id,
+                instance_id=instance_id,
+                step=step,
+                stream=stream,
+                text=scrub(text).replace("\x00", ""),
+                at=datetime.now(UTC),
+            )
+        )
+        self._has_work.set()
+
+    def step(self, change: StepChange) -> None:
+        self._batch.steps.append(change)
+        self._has_work.set()
+
+    async def move(self, move: Move) -> bool:
+        """Returns, once it is committed, whether the target moved; False: this claim no longer holds it."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._batch.moves.append((move, done))
+        self._has_work.set()
+        return await done
+
+    async def permit_switch(self, request: SwitchRequest) -> str:
+        """Commit the step `switch`, unless the target is to stop. After '' nothing may stop it before its restart.
+
+        Returns '' (go on), a StopReason's value, or 'lost' when this claim no longer holds the target.
+        """
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._batch.permits.append((request, done))
+        self._has_work.set()
+        return await done
+
+    async def _write_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            batch, self._batch = self._batch, _Batch()
+            if len(batch):
+                moved, permits = await loop.run_in_executor(_thread, _write_until_it_works, batch)
+                _answer(batch, moved, permits)
+            elif self._is_closing:
+                return
+            if self._is_closing:
+                self._has_work.set()
+
+
+def _answer(batch: _Batch, moved: set[int], permits: dict[int, str]) -> None:
+    for move, has_moved in batch.moves:
+        if not has_moved.done():
+            has_moved.set_result(move.target_id in moved)
+    for request, permit in batch.permits:
+        if not permit.done():
+            permit.set_result(permits.get(request.target_id, "lost"))
+
+
+def _write_until_it_works(batch: _Batch) -> tuple[set[int], dict[int, str]]:
+    """A database that is away for a while must not turn sound work into failures: keep the events and try again."""
+    pause_seconds = 0.1
+    while True:
+        try:
+            with transaction.atomic():
+                return _write(batch)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database does not take %d events, trying again: %s", len(batch), error)
+            connection.close()
+            time.sleep(pause_seconds)
+            pause_seconds = min(2.0, pause_seconds * 2)
+
+
+def _write(batch: _Batch) -> tuple[set[int], dict[int, str]]:
+    _lock_in_order(batch)
+    _write_steps(batch.steps)
+    permits = _write_permits([request for request, _ in batch.permits])
+    _write_lines(batch.lines)
+    return apply_moves([move for move, _ in batch.moves]), permits
+
+
+def _lock_in_order(batch: _Batch) -> None:
+    """Instances, then operations, each by id (see `deploys.transitions`)."""
+    instances = {move.instance_id for move, _ in batch.moves}
+    operations = {line.operation_id for line in batch.lines} | {move.operation_id for move, _ in batch.moves}
+    with connection.cursor() as cursor:
+        for table, ids in (("inventory_instance", instances), ("deploys_operation", operations)):
+            if ids:
+                cursor.execute(
+                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",  # noqa: S608 - constants
+                    [sorted(ids)],
+                )
+
+
+_STEPS = """
+UPDATE deploys_target t SET step = v.step, step_seconds = v.seconds, updated_at = clock_timestamp()
+FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, step text, seconds jsonb)
+WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress'
+"""
+
+
+def _write_steps(steps: Sequence[StepChange]) -> None:
+    latest = {change.target_id: change for change in steps}
+    if not latest:
+        return
+    records = [
+        {"id": change.target_id, "fence": change.fence, "step": change.step, "seconds": change.seconds}
+        for change in latest.values()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_STEPS, [json.dumps(records)])
+
+
+_PERMITS = """
+WITH asked AS (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, seconds jsonb)
+), permitted AS (
+    UPDATE deploys_target t SET step = 'switch', step_seconds = v.seconds, updated_at = clock_timestamp()
+    FROM asked v
+    WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason = ''
+    RETURNING t.id
+)
+SELECT id, '' FROM permitted
+UNION ALL
+SELECT t.id, t.stop_reason FROM deploys_target t JOIN asked v ON v.id = t.id
+WHERE t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason <> ''
+"""
+
+
+def _write_permits(requests: Sequence[SwitchRequest]) -> dict[int, str]:
+    """Target id → '' or why it must stop. A target asked to stop meanwhile (snapshot) shows up in neither: ask again."""
+    if not requests:
+        return {}
+    records = [{"id": each.target_id, "fence": each.fence, "seconds": each.seconds} for each in requests]
+    with connection.cursor() as cursor:
+        cursor.execute(_PERMITS, [json.dumps(records)])
+        permits: dict[int, str] = dict(cursor.fetchall())
+        undecided = [record for record in records if record["id"] not in permits]
+        if undecided:
+            cursor.execute(_PERMITS, [json.dumps(undecided)])
+            permits.update(dict(cursor.fetchall()))
+    return permits
+
+
+def _write_lines(lines: Sequence[Line]) -> None:
+    by_operation: dict[int, list[Line]] = {}
+    for line in lines:
+        by_operation.setdefault(line.operation_id, []).append(line)
+    for operation_id, theirs in sorted(by_operation.items()):
+        LogLine.objects.bulk_create(_numbered(operation_id, theirs), batch_size=_EVENTS_A_TRANSACTION)
+
+
+def _numbered(operation_id: int, lines: Sequence[Line]) -> list[LogLine]:
+    """Numbers come from the operation's row, which stays locked until the commit: readers see them in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE deploys_operation SET log_seq = log_seq + %s, updated_at = clock_timestamp()"
+            " WHERE id = %s RETURNING log_seq",
+            [len(lines), operation_id],
+        )
+        row: Any = cursor.fetchone()
+    first = row[0] - len(lines) + 1
+    return [
+        LogLine(
+            operation_id=operation_id,
+            seq=seq,
+            instance_id=line.instance_id,
+            at=line.at,
+            step=line.step,
+            stream=line.stream,
+            text=line.text,
+        )
+        for seq, line in enumerate(lines, start=first)
+    ]
