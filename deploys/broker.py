@@ -1,0 +1,97 @@
+"""django-q2's ORM broker on PostgreSQL: wakes by NOTIFY, takes by SKIP LOCKED, and outlives a lost database.
+
+A message is a wake-up hint: the truth is in our own rows, and the reaper sends a new hint for work nobody holds. So a
+message may be lost or come twice.
+
+Taking a message moves it from its queue (`key` = "deploys") to the taker's inbox ("deploys@worker-name"), where it
+stays until it is acknowledged. The supervisor empties the inbox when it starts a cluster anew. A message put into an
+inbox by `enqueue` is taken by that worker's cluster alone: so goes the canary.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from django.db import connections
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from deploys.leases import this_worker
+from deploys.listener import CONNECTION_ERRORS, Listener
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0  # How late a message is seen whose notification was lost.
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 1.0  # Short: between two tries the pusher looks whether it is to stop.
+
+INSERT = "INSERT INTO django_q_ormq (key, payload, lock) VALUES (%s, %s, now()) RETURNING id"
+TAKE = """
+UPDATE django_q_ormq SET key = %s, lock = now() + make_interval(secs => %s)
+WHERE id = ANY (ARRAY(
+    SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+))
+RETURNING id, payload
+"""
+
+
+def channel(queue: str) -> str:
+    return f"release_queue_{queue}"
+
+
+def inbox(queue: str, worker_name: str) -> str:
+    return f"{queue}@{worker_name}"[:100]
+
+
+class NotifyBroker(ORM):  # type: ignore[misc]
+    """The locks use the database's clock alone."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key=list_key or Conf.CLUSTER_NAME)
+        queue, _, worker_name = self.list_key.partition("@")
+        self._inbox = inbox(queue, worker_name or this_worker())
+        self._channel = channel(queue)
+        self._listener = Listener(self._channel, alias=Conf.ORM)
+        self._retry_seconds = 0.0
+
+    def enqueue(self, task: str) -> int:
+        """Stores the message and its notification in the caller's transaction, if there is one."""
+        with connections[Conf.ORM].cursor() as cursor:
+            cursor.execute(INSERT, [self.list_key, task])
+            message_id: int = cursor.fetchone()[0]
+            cursor.execute("SELECT pg_notify(%s, '')", [self._channel])
+        return message_id
+
+    def dequeue(self) -> list[tuple[int, str]]:
+        """Waits up to POLL_SECONDS for messages. Never raises for a database that is away: it waits and is empty."""
+        try:
+            self._listener.listen()
+            messages = self._take()
+            if not messages and self._listener.wait(timeout_seconds=POLL_SECONDS):
+                messages = self._take()
+        except CONNECTION_ERRORS as error:
+            self._back_off(error)
+            return []
+        if self._retry_seconds:
+            logger.info("queue %s: the database is back", self.list_key)
+            self._retry_seconds = 0.0
+        return messages
+
+    def lock_size(self) -> int:
+        """How many messages have been taken and not yet acknowledged."""
+        return OrmQ.objects.using(Conf.ORM).filter(key__startswith=f"{self.list_key}@").count()
+
+    def _take(self) -> list[tuple[int, str]]:
+        with connections[Conf.ORM].cursor() as cursor:
+            cursor.execute(TAKE, [self._inbox, Conf.RETRY, self.list_key, self._inbox, Conf.BULK])
+            return cursor.fetchall()
+
+    def _back_off(self, error: Exception) -> None:
+        self._listener.close()
+        connections[Conf.ORM].close()
+        if not self._retry_seconds:
+            logger.warning("queue %s: the database is away, waiting for it: %s", self.list_key, error)
+        self._retry_seconds = min(max(self._retry_seconds * 2, FIRST_RETRY_SECONDS), LAST_RETRY_SECONDS)
+        time.sleep(self._retry_seconds)

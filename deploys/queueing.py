@@ -1,0 +1,30 @@
+"""How work is announced: hints to idle workers, and a notification to drives that run already."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.db import connection
+from django_q.tasks import async_task
+
+QueueName = Literal["deploys", "rollbacks"]
+
+DEPLOYS: QueueName = "deploys"
+ROLLBACKS: QueueName = "rollbacks"
+QUEUES: tuple[QueueName, ...] = (DEPLOYS, ROLLBACKS)
+
+
+def work_channel(queue: str) -> str:
+    """What running drives LISTEN on (`deploys.listener.Listener`)."""
+    return f"release_work_{queue}"
+
+
+def enqueue_drive(*, queue: QueueName, operation_id: int, hints: int = 1) -> None:
+    """Wakes up to `hints` idle workers of the queue, and every running drive.
+
+    Called in the transaction that makes the work: the hints become visible with it, or not at all.
+    """
+    for _ in range(hints):
+        async_task("deploys.tasks.drive", operation_id, cluster=queue)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [work_channel(queue), str(operation_id)])

@@ -1,0 +1,20 @@
+"""The functions that queue messages name. Their paths and arguments are stable: messages outlive an upgrade."""
+
+from __future__ import annotations
+
+from django.db.models.functions import Now
+from django_q.conf import Conf
+
+from deploys.models import Worker
+
+
+def drive(operation_id: int) -> None:
+    """operation_id is why we were woken; a drive works on whatever its queue has to claim."""
+    from deploys.drive import run
+
+    run(Conf.CLUSTER_NAME)
+
+
+def canary(worker_id: int, n: int) -> None:
+    """The n-th proof that a cluster of this worker still executes what it is sent."""
+    Worker.objects.filter(pk=worker_id).update(canary_at=Now())
