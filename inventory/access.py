@@ -41,3 +41,11 @@ class Access:
 
 
 SYSTEM_ACCESS = Access(actor=SYSTEM, scopes=frozenset(Scope), services=None)
+
+
+def access_of(request: object) -> Access:
+    """The caller's access, of a Django or a DRF request. Only for views behind a permission or login check."""
+    access = getattr(request, "access", None)
+    if not isinstance(access, Access):
+        raise RuntimeError("This view is reached without a check of who calls.")
+    return access

@@ -8,6 +8,8 @@ from pathlib import Path
 import dj_database_url
 from environs import Env
 
+from inventory.redaction import TOKEN_PREFIX
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
 
@@ -31,6 +33,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
+    "knox",
+    "drf_standardized_errors",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_q",
     "releasesite",
     "inventory",
@@ -54,5 +60,41 @@ TEMPLATES = [
         "OPTIONS": {"context_processors": ["django.template.context_processors.request", "django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]},
     }
 ]
-MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware", "django.contrib.messages.middleware.MessageMiddleware"]
+MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware", "releasesite.api.middleware.AccessMiddleware", "django.contrib.messages.middleware.MessageMiddleware"]
 Q_CLUSTER = {"name": "deploys", "orm": "default"}
+
+# The HTTP API
+TRUSTED_PROXIES: list[str] = env.list("RELEASE_TRUSTED_PROXIES", [])
+API_CALLS_PER_MINUTE = {"read": 6000, "write": 600}
+KNOX_TOKEN_MODEL = "releasesite.ApiToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": TOKEN_PREFIX}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "releasesite.api.authentication.BearerAuthentication",
+        "releasesite.api.authentication.CsrfSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["releasesite.api.permissions.ScopePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["releasesite.api.throttles.CallerThrottle"],
+    "DEFAULT_PARSER_CLASSES": ["releasesite.api.parsers.OrjsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["releasesite.api.renderers.OrjsonRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "releasesite.api.negotiation.FirstRenderer",
+    "DEFAULT_SCHEMA_CLASS": "releasesite.api.schema.ApiSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "releasesite.api.errors.handle_exception",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Release execution system",
+    "DESCRIPTION": "Deploys versions of services to instances, rolls them back, and knows what runs where.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["releasesite.api.permissions.ScopePermission"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
+    "POSTPROCESSING_HOOKS": ["releasesite.api.schema.refuse_unknown_keys"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}

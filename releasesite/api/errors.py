@@ -1,0 +1,45 @@
+"""Every failure of an API call becomes `{"type", "errors": [{"code", "detail", "attr"}]}` here, and only here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from drf_standardized_errors.handler import exception_handler
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from inventory.errors import Problem, ReleaseError
+
+logger = logging.getLogger(__name__)
+
+DATABASE_UNAVAILABLE = Problem(
+    code="database_unavailable",
+    detail="The database can't be reached just now; nothing has been changed. Send the request again shortly.",
+)
+RETRY_SECONDS = 5
+
+
+def error_body(http_status: int, problems: Iterable[Problem]) -> dict[str, Any]:
+    return {"type": _error_type(http_status), "errors": [asdict(problem) for problem in problems]}
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    match error:
+        case ReleaseError():
+            set_rollback()
+            return Response(error_body(error.http_status, error.problems), status=error.http_status)
+        case OperationalError() | InterfaceError():
+            logger.exception("database unavailable")
+            body = error_body(503, [DATABASE_UNAVAILABLE])
+            return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+    return exception_handler(error, context)  # type: ignore[arg-type]
+
+
+def _error_type(http_status: int) -> str:
+    if http_status == 400:
+        return "validation_error"
+    return "client_error" if http_status < 500 else "server_error"

@@ -1,0 +1,164 @@
+"""Who may call: API tokens, and which services a person is limited to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils import timezone
+from knox.models import AbstractAuthToken, get_digest_token
+from knox.settings import CONSTANTS
+
+from inventory import audit
+from inventory.access import Scope
+from inventory.actors import SYSTEM, Actor
+from inventory.models import Service
+
+
+class TokenScope(models.TextChoices):
+    DEPLOY = "deploy"
+    READ = "read"
+    REPORT = "report"
+
+
+SCOPES_OF_TOKEN: dict[str, frozenset[Scope]] = {
+    TokenScope.DEPLOY: frozenset({Scope.DEPLOY, Scope.READ}),
+    TokenScope.READ: frozenset({Scope.READ}),
+    TokenScope.REPORT: frozenset({Scope.REPORT}),
+}
+
+
+def validate_network(value: str) -> None:
+    """Raise Django's ValidationError unless value is a network such as 10.0.0.0/8 or a single address."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValidationError(
+            "%(value)r is not a network: write it as 10.0.0.0/8, or a single address.",
+            code="invalid_network",
+            params={"value": value},
+        ) from error
+
+
+class ApiTokenManager(models.Manager["ApiToken"]):
+    @transaction.atomic
+    def issue(
+        self,
+        *,
+        name: str,
+        scope: str,
+        services: Iterable[Service] = (),
+        expires_in: timedelta | None = None,
+        allowed_networks: Sequence[str] = (),
+        created_by: Any = None,
+        actor: Actor = SYSTEM,
+    ) -> tuple[ApiToken, str]:
+        """The new token and its secret, which is stored nowhere. No services given: good for all of them."""
+        limited_to = list(services)
+        digest, secret = get_digest_token()
+        token = self.create(
+            digest=digest,
+            token_key=secret[: CONSTANTS.TOKEN_KEY_LENGTH],
+            name=name,
+            scope=scope,
+            all_services=not limited_to,
+            expiry=timezone.now() + expires_in if expires_in else None,
+            allowed_networks=list(allowed_networks),
+            created_by=created_by,
+        )
+        token.services.set(limited_to)
+        names = ", ".join(service.name for service in limited_to)
+        audit.record(
+            actor=actor,
+            action="token.create",
+            object_kind="token",
+            object_id=token.name,
+            service=names,
+            detail={"scope": scope, "key": token.token_key[:8]},
+        )
+        return token, secret
+
+
+class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
+    """A program's key to /v1. Only its hash is stored.
+
+    all_services says so outright: were "no services" to mean all, a token would grow when its last service goes.
+    allowed_networks: CIDR; empty means from anywhere. revoked_at keeps the row, so that its deeds keep a name.
+    """
+
+    user = None
+    name = models.CharField(max_length=100)
+    scope = models.CharField(max_length=8, choices=TokenScope)
+    all_services = models.BooleanField(default=False)
+    services = models.ManyToManyField(Service, blank=True, related_name="+")
+    allowed_networks: ArrayField[Sequence[str], list[str]] = ArrayField(
+        models.CharField(max_length=50, validators=[validate_network]), default=list, blank=True
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiTokenManager()
+
+    class Meta:
+        ordering = ("name", "-created")
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.token_key[:8]}…)"
+
+    @property
+    def is_expired(self) -> bool:
+        expiry: datetime | None = self.expiry
+        return expiry is not None and expiry <= timezone.now()
+
+    def may_come_from(self, address: str) -> bool:
+        if not self.allowed_networks:
+            return True
+        try:
+            caller = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(caller in ipaddress.ip_network(network) for network in self.allowed_networks)
+
+    @transaction.atomic
+    def revoke(self, *, actor: Actor) -> None:
+        live = type(self).objects.filter(pk=self.pk, revoked_at__isnull=True)
+        if live.update(revoked_at=timezone.now()):
+            audit.record(actor=actor, action="token.revoke", object_kind="token", object_id=self.name)
+
+    def mark_used(self) -> None:
+        """Written once a minute at most: a poller must not turn every read into a write."""
+        now = timezone.now()
+        if self.last_used_at is not None and now - self.last_used_at < timedelta(minutes=1):
+            return
+        type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+
+
+class ServiceLimit(models.Model):
+    """A person with a row here sees these services only; without one, all. Superusers are never limited."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="service_limit")
+    services = models.ManyToManyField(Service, blank=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"services of {self.user}"
+
+
+class RequestCount(models.Model):
+    """How often a caller has called within the current minute: a counter that all web processes share."""
+
+    key = models.CharField(max_length=100, primary_key=True)
+    minute = models.DateTimeField()
+    requests = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return self.key
