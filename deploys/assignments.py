@@ -94,7 +94,8 @@ class Assignment:
         }
 
 
-_CLAIMABLE = """
+# Of targets `t`: pending, or left by a dead worker; and no other operation is at work on the instance.
+CLAIMABLE = """
     t.kind = %(kind)s AND t.status IN ('pending', 'in_progress')
     AND (t.status = 'pending' OR t.lease_id IS NULL)
     AND NOT EXISTS (
@@ -106,14 +107,14 @@ _CLAIM = f"""
 WITH pairs AS (
     SELECT DISTINCT t.operation_id, i.node_id
     FROM deploys_target t JOIN inventory_instance i ON i.id = t.instance_id
-    WHERE {_CLAIMABLE}
+    WHERE {CLAIMABLE}
     ORDER BY 1, 2 LIMIT %(nodes)s
 ), free AS (
     SELECT t.id, t.status, t.fence AS prior_fence, t.step AS prior_step
     FROM deploys_target t
     JOIN inventory_instance i ON i.id = t.instance_id
     JOIN pairs p ON p.operation_id = t.operation_id AND p.node_id = i.node_id
-    WHERE {_CLAIMABLE}
+    WHERE {CLAIMABLE}
     FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE deploys_target t SET

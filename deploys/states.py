@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from django.db import models
+
+
+QueueName = Literal["deploys", "rollbacks"]
 
 
 class Kind(models.TextChoices):
@@ -11,7 +16,7 @@ class Kind(models.TextChoices):
 
 
 # A rollback never waits behind deploys: it has a queue and workers of its own.
-QUEUES: dict[Kind, str] = {Kind.DEPLOY: "deploys", Kind.ROLLBACK: "rollbacks"}
+QUEUES: dict[Kind, QueueName] = {Kind.DEPLOY: "deploys", Kind.ROLLBACK: "rollbacks"}
 
 
 class OperationStatus(models.TextChoices):

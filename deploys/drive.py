@@ -1,0 +1,170 @@
+"""A drive: claim whatever its queue has to do, work on many nodes at once, end when nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import connection
+
+from deploys import event_loop, leases, lifeline
+from deploys.assignments import Assignment, claim, stop_requests
+from deploys.executor import TargetRun
+from deploys.heartbeat import Heartbeat
+from deploys.listener import CONNECTION_ERRORS
+from deploys.node_run import NodeRun, PackageFetch
+from deploys.recorder import Recorder
+from deploys.states import QUEUES, Kind
+from deploys.wakeups import Wakeups
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TICK_SECONDS = 0.5
+MORE_WORK_TICK_SECONDS = 0.15
+SMALLEST_SHARE = 8
+
+# One thread, so that its database connection stays open from drive to drive.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drive")
+
+
+def run(queue: str) -> None:
+    """Work until nothing of this queue is left to claim, or the worker is to stop."""
+    if lifeline.is_draining():
+        return
+    kind = next(kind for kind, name in QUEUES.items() if name == queue)
+    event_loop.run(_drive(kind))
+
+
+async def _drive(kind: Kind) -> None:
+    await Drive(kind).run()
+
+
+class Drive:
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._recorder = Recorder()
+        self._pool = event_loop.connection_pool()
+        self._wake = asyncio.Event()
+        self._nodes: set[asyncio.Task[None]] = set()
+        self._runs: dict[int, TargetRun] = {}
+        self._fetches: dict[int, PackageFetch] = {}
+        self._lease_id = 0
+        self._may_be_more = True
+        self._is_draining = False
+
+    async def run(self) -> None:
+        lease = await _in_thread(lambda: leases.create_lease(leases.this_worker(), QUEUES[self._kind]))
+        assert lease is not None
+        self._lease_id = lease.pk
+        heartbeat = Heartbeat(lease.pk)
+        heartbeat.start()
+        wakeups = Wakeups(QUEUES[self._kind], self._wake)
+        wakeups.start()
+        self._recorder.start()
+        try:
+            await self._work(heartbeat)
+        finally:
+            await self._recorder.close()
+            wakeups.stop()
+            await asyncio.to_thread(heartbeat.stop)
+            await _in_thread(lease.delete)
+
+    async def _work(self, heartbeat: Heartbeat) -> None:
+        while True:
+            self._drain_if_asked()
+            if not self._is_draining and not heartbeat.lost:
+                await self._claim()
+            await self._pass_on_stops()
+            if not self._nodes:
+                return
+            await self._wait()
+
+    def _drain_if_asked(self) -> None:
+        if self._is_draining or not lifeline.is_draining():
+            return
+        logger.info("Stopping: switches under way are finished, the rest goes back to the queue.")
+        self._is_draining = True
+        for target_run in self._runs.values():
+            target_run.hand_back()
+
+    async def _claim(self) -> None:
+        """Take a share of what is there, so that the host's other workers get theirs; the rest at the next tick."""
+        free = settings.CONCURRENCY - len(self._nodes)
+        share = min(free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
+        if share <= 0 or not self._may_be_more:
+            return
+        groups = await _in_thread(lambda: claim(kind=self._kind, lease_id=self._lease_id, max_nodes=share))
+        self._may_be_more = bool(groups)
+        for assignments in groups or ():
+            task = asyncio.create_task(self._work_on_node(assignments))
+            self._nodes.add(task)
+            task.add_done_callback(self._nodes.discard)
+
+    async def _work_on_node(self, assignments: Sequence[Assignment]) -> None:
+        operation_id = assignments[0].operation_id
+        fetch = self._fetches.setdefault(operation_id, PackageFetch(operation_id, self._say_from_thread(operation_id)))
+        node_run = NodeRun(assignments, self._pool, fetch)
+        runs = {each.target_id: TargetRun(each, node_run, self._recorder) for each in assignments}
+        self._runs.update(runs)
+        try:
+            await asyncio.gather(*(target_run.run() for target_run in runs.values()))
+            await node_run.clean_up()
+        except Exception:
+            # Its targets' lease ends with this drive; the reaper hands them on.
+            logger.exception("Work on node '%s' broke off.", assignments[0].node.name)
+        finally:
+            for target_id in runs:
+                del self._runs[target_id]
+            self._stop_fetch_if_last(operation_id)
+
+    def _stop_fetch_if_last(self, operation_id: int) -> None:
+        if not any(run.assignment.operation_id == operation_id for run in self._runs.values()):
+            fetch = self._fetches.pop(operation_id, None)
+            if fetch is not None:
+                fetch.stop()
+
+    def _say_from_thread(self, operation_id: int) -> Callable[[str], None]:
+        loop = asyncio.get_running_loop()
+
+        def say(text: str) -> None:
+            loop.call_soon_threadsafe(lambda: self._recorder.line(operation_id=operation_id, text=text, step="fetch"))
+
+        return say
+
+    async def _pass_on_stops(self) -> None:
+        target_ids = tuple(self._runs)
+        if not target_ids:
+            return
+        for target_id, reason in (await _in_thread(lambda: stop_requests(target_ids)) or {}).items():
+            if target_id in self._runs:
+                self._runs[target_id].ask_to_stop(reason)
+
+    async def _wait(self) -> None:
+        """Until a notification, a node's end, or the next look."""
+        wake = asyncio.create_task(self._wake.wait())
+        tick = MORE_WORK_TICK_SECONDS if self._may_be_more else TICK_SECONDS
+        ended, _ = await asyncio.wait({wake, *self._nodes}, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
+        is_woken = wake.done()
+        wake.cancel()
+        self._wake.clear()
+        self._may_be_more = self._may_be_more or is_woken or not ended
+
+
+async def _in_thread(call: Callable[[], T]) -> T | None:
+    """Call it in the database thread; None when the database is away, which only ever delays."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, _patiently, call)
+
+
+def _patiently(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except CONNECTION_ERRORS as error:
+        logger.warning("The database is away, trying on: %s", error)
+        connection.close()
+        return None

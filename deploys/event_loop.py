@@ -1,0 +1,32 @@
+"""The one event loop of a worker process, in a thread of its own: connections to nodes stay warm from drive to drive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, TypeVar
+
+from inventory.transports.pool import ConnectionPool
+
+T = TypeVar("T")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run it on this process's event loop and wait for its result, from any other thread."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
+
+
+@cache
+def connection_pool() -> ConnectionPool:
+    """This process's warm connections; to be used on its event loop alone."""
+    return ConnectionPool()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    # Made at the first use, not at import: a loop does not survive the fork that makes a worker process.
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+    return loop

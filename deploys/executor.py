@@ -1,0 +1,390 @@
+"""Carry out one claimed target: its steps in order, exceptions to an outcome in one ladder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from deploys.assignments import Assignment, PinnedPackage
+from deploys.faults import pause_at
+from deploys.node_run import NodeRun
+from deploys.node_session import Event, NodeError, NodeSession, OutputLine, StaleFence, StepStarted, Switched
+from deploys.outcomes import Outcome, failure, stopped, switch_ended, unresolved
+from deploys.packages import PackageError
+from deploys.recorder import Recorder, StepChange, SwitchRequest
+from deploys.resolving import ended_before, switched_from
+from deploys.states import Kind, Step, StopReason, TargetStatus
+from deploys.transitions import Move
+from inventory.transports.base import ConnectionLost, NodeUnreachable, RunTimeout, TransportError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+RETRY_PAUSES_SECONDS = (0.5, 2.0)
+ANSWER_TIMEOUT_SECONDS = 60
+CANCEL_GRACE_SECONDS = 15
+CANCEL_BOUND_SECONDS = 45
+
+
+class Stopped(Exception):
+    """The target was asked to stop, and stands at a safe point."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class HandedBack(Exception):
+    """The worker is stopping: the target goes back to the queue untouched."""
+
+
+class ClaimLost(Exception):
+    """Another worker holds the target by now; nothing may be written or done for it here."""
+
+
+class TargetRun:
+    """One target's way through its steps. `ask_to_stop` and `hand_back` may be called at any time."""
+
+    def __init__(self, assignment: Assignment, node_run: NodeRun, recorder: Recorder) -> None:
+        self.assignment = assignment
+        self._node_run = node_run
+        self._recorder = recorder
+        self._stop = assignment.stop_reason
+        self._is_handing_back = False
+        self._may_not_be_interrupted = False
+        self._was_aborted = False
+        self._source = ""
+        self._step = Step.CONNECT
+        self._step_began = time.monotonic()
+        self._seconds: dict[str, float] = {}
+        self._work: asyncio.Task[Outcome] | None = None
+        self._aborting: asyncio.Task[None] | None = None
+
+    # What others may ask of it.
+
+    def ask_to_stop(self, reason: StopReason) -> None:
+        """At once while nothing visible has changed on the node. A cancel in the switch gets a grace, then aborts it."""
+        if self._stop:
+            return
+        self._stop = reason
+        if not self._may_not_be_interrupted:
+            self._interrupt()
+        elif reason == StopReason.CANCEL:
+            self._aborting = asyncio.create_task(self._abort_after_grace())
+
+    def hand_back(self) -> None:
+        """The worker stops: give the target back, unless its switch is under way; that is finished first."""
+        self._is_handing_back = True
+        if not self._may_not_be_interrupted:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _abort_after_grace(self) -> None:
+        await asyncio.sleep(CANCEL_GRACE_SECONDS)
+        self._was_aborted = True
+        try:
+            await asyncio.wait_for((await self._open_session()).abort(), ANSWER_TIMEOUT_SECONDS / 4)
+        except (TransportError, NodeError, TimeoutError) as error:
+            self._say(f"The running command could not be stopped on the node: {error}")
+        await asyncio.sleep(CANCEL_BOUND_SECONDS - CANCEL_GRACE_SECONDS)
+        self._interrupt()
+
+    # The run.
+
+    async def run(self) -> None:
+        """Work until the target has ended, is handed back, or belongs to someone else. Never raises."""
+        self._work = asyncio.create_task(self._outcome())
+        try:
+            outcome = await self._work
+        except HandedBack:
+            await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
+        except (ClaimLost, StaleFence):
+            logger.warning("Target %d was handed on to another worker.", self.assignment.target_id)
+        else:
+            self._finish_step()
+            await self._move(outcome, step=self._step if outcome.error_code else Step.DONE)
+            await pause_at("recorded")
+
+    async def _outcome(self) -> Outcome:
+        """The ladder: every way to end, as an Outcome. Raises HandedBack, ClaimLost or StaleFence."""
+        try:
+            async with self._node_run.slots:
+                return await self._steps()
+        except Stopped as stop:
+            return stopped(stop.reason, by="A rollback goes first.")
+        except asyncio.CancelledError:
+            return self._interrupted()
+        except PackageError as error:
+            return failure(error.code, error.message)
+        except NodeError as error:
+            return failure(error.code, error.message)
+        except TransportError as error:
+            if self._may_not_be_interrupted:
+                return unresolved(error.code, f"{error.message} The switch had been sent: sync the service to see.")
+            return failure(error.code, error.message)
+        except (HandedBack, ClaimLost, StaleFence):
+            raise
+        except Exception as error:
+            logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
+            return failure("internal_error", f"{type(error).__name__} in the worker; its log has the details.")
+
+    def _interrupted(self) -> Outcome:
+        if self._may_not_be_interrupted:
+            return Outcome(
+                status=TargetStatus.CANCELLED,
+                error_message="Cancelled; the node did not say in time what became of the switch. Sync the service.",
+                effect=unresolved("", "").effect,
+            )
+        if self._stop:
+            return stopped(self._stop, by="A rollback goes first.")
+        raise HandedBack
+
+    async def _steps(self) -> Outcome:
+        await pause_at("claimed")
+        if self.assignment.was_switching:
+            done = await self._take_over()
+            if done is not None:
+                return done
+        self._check_stop()
+        package, is_staged = await self._release_on_node()
+        await pause_at("staged")
+        if is_staged:
+            await self._before_switch(package)
+        await self._permission()
+        await pause_at("permitted")
+        return await self._switch(package, is_staged=is_staged)
+
+    def _check_stop(self) -> None:
+        if self._stop:
+            raise Stopped(self._stop)
+        if self._is_handing_back:
+            raise HandedBack
+
+    # Where the release comes from.
+
+    async def _release_on_node(self) -> tuple[PinnedPackage, bool]:
+        """Have the release on the node; (what it is, whether it was staged and checked just now)."""
+        pinned = self.assignment.package
+        if self.assignment.kind == Kind.ROLLBACK and pinned is not None:
+            self._source = "node"
+            return pinned, False
+        return await self._stage(), True
+
+    async def _stage(self) -> PinnedPackage:
+        """Send the release, or find it whole on the node. Nothing visible changes."""
+        self._begin(Step.FETCH)
+        is_download = not self._node_run.is_in_store()
+        pinned, artifact = await self._node_run.artifact()
+        await pause_at("fetched")
+        self._source = "download" if is_download or self.assignment.kind == Kind.DEPLOY else "store"
+        self._begin(Step.CONNECT)
+        staged = await self._try_again(
+            lambda session: self._node_run.stage(session, self.assignment, pinned, artifact, self._begin_stage)
+        )
+        if staged.outcome == "present":
+            self._source = "node"
+        return pinned
+
+    def _begin_stage(self) -> None:
+        self._begin(Step.STAGE)
+
+    async def _before_switch(self, package: PinnedPackage) -> None:
+        service = self.assignment.service
+        if not service.before_switch_command:
+            return
+        self._begin(Step.BEFORE_SWITCH)
+        await pause_at("before_switch")
+        session = await self._open_session()
+        ended = await session.before_switch(
+            release=package.release,
+            command=service.before_switch_command,
+            timeout_seconds=service.command_timeout_seconds,
+        )
+        if ended.timed_out or ended.exit_status != 0:
+            raise NodeError(
+                "command_timeout" if ended.timed_out else "command_failed",
+                f"The before-switch command ended with exit status {ended.exit_status} on node "
+                f"'{self.assignment.node.name}'; the old version runs. The log has its output.",
+            )
+
+    # The switch.
+
+    async def _permission(self) -> None:
+        """Commit that the switch begins: from here on a rollback or a cancel waits for its end."""
+        self._check_stop()
+        self._finish_step()
+        self._may_not_be_interrupted = True
+        permit = await self._recorder.permit_switch(
+            SwitchRequest(
+                target_id=self.assignment.target_id,
+                fence=self.assignment.fence,
+                operation_id=self.assignment.operation_id,
+                seconds=self._seconds,
+            )
+        )
+        if permit:
+            self._may_not_be_interrupted = False
+            if permit == "lost":
+                raise ClaimLost
+            raise Stopped(StopReason(permit))
+        self._step, self._step_began = Step.SWITCH, time.monotonic()
+
+    async def _switch(self, package: PinnedPackage, *, is_staged: bool) -> Outcome:
+        switched = await self._send_switch(package)
+        await pause_at("switched")
+        if switched.outcome == "not_whole" and not is_staged:
+            self._say(f"Release '{package.release}' is not whole on the node; staging it again.")
+            self._may_not_be_interrupted = False
+            restaged = await self._stage()
+            await self._before_switch(restaged)
+            await self._permission()
+            switched = await self._send_switch(restaged)
+        for warning in switched.warnings:
+            self._say(f"Warning: {warning}")
+        return switch_ended(self.assignment, package, switched, self._stop, was_aborted=self._was_aborted)
+
+    async def _send_switch(self, package: PinnedPackage) -> Switched:
+        """Send it once; when the answer is lost, ask the node what is true instead of sending again blindly."""
+        try:
+            return await self._try_again(
+                lambda session: self._switch_on(session, package), is_safe_to_repeat=False
+            )
+        except (ConnectionLost, RunTimeout) as error:
+            self._say(f"{error.message} Asking the node what became of the switch.")
+            switched = await switched_from(self._open_session, self.assignment, package)
+            return switched or await self._switch_on(await self._open_session(), package)
+
+    async def _switch_on(self, session: NodeSession, package: PinnedPackage) -> Switched:
+        return await session.switch(
+            release=package.release,
+            sha256=package.sha256,
+            operation=self.assignment.public_id,
+            restart_command=self.assignment.service.restart_command,
+            timeout_seconds=self.assignment.service.command_timeout_seconds,
+            keep=self._keep(package),
+            claim=True,
+        )
+
+    def _keep(self, package: PinnedPackage) -> list[str]:
+        """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
+        rules = self.assignment.service
+        newest = list(dict.fromkeys([package.release, *reversed(self.assignment.release_history)]))
+        return list(dict.fromkeys([*newest[: rules.keep_releases], *self.assignment.releases_needed]))
+
+    # Taking over from a worker that died.
+
+    async def _take_over(self) -> Outcome | None:
+        """Read off the node how far the dead worker's switch came; None: it has to be done still."""
+        self._say("Another worker's claim ran out; asking the node what is true.")
+        pinned = self.assignment.package
+        if pinned is None:
+            return None
+        ended = await ended_before(self._open_session, self.assignment, pinned)
+        if ended is None:
+            return None
+        self._may_not_be_interrupted = True
+        return switch_ended(self.assignment, pinned, ended, self._stop, was_aborted=False)
+
+    # The way to the node.
+
+    async def _open_session(self) -> NodeSession:
+        transport = await self._node_run.transport()
+        return NodeSession(
+            transport,
+            root=self.assignment.deploy_root,
+            fence=self.assignment.fence,
+            env=self.assignment.environment,
+            on_event=self._on_event,
+        )
+
+    async def _try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
+        """Call over a connection, again when none can be had; when one breaks meanwhile, only if that is safe."""
+        for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
+            try:
+                return await call(await self._open_session())
+            except NodeUnreachable as error:
+                if pause_seconds is None:
+                    raise
+                self._say(f"{error.message} Trying again.")
+            except ConnectionLost as error:
+                if pause_seconds is None or not is_safe_to_repeat:
+                    raise
+                self._say(f"{error.message} Trying again.")
+            await asyncio.sleep(pause_seconds)
+        raise AssertionError("unreachable")
+
+    # What is written down.
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case OutputLine(stream=stream, text=text):
+                self._say(text, stream=stream)
+            case StepStarted(step=step):
+                self._begin(Step(step))
+
+    def _begin(self, step: Step) -> None:
+        if step == self._step:
+            return
+        self._finish_step()
+        self._step = step
+        self._recorder.step(
+            StepChange(
+                target_id=self.assignment.target_id,
+                fence=self.assignment.fence,
+                step=step,
+                seconds=dict(self._seconds),
+            )
+        )
+
+    def _finish_step(self) -> None:
+        now = time.monotonic()
+        self._seconds[self._step] = round(self._seconds.get(self._step, 0.0) + now - self._step_began, 4)
+        self._step_began = now
+
+    def _say(self, text: str, *, stream: str = "system") -> None:
+        self._recorder.line(
+            operation_id=self.assignment.operation_id,
+            instance_id=self.assignment.instance_pk,
+            step=self._step,
+            stream=stream,
+            text=text,
+        )
+
+    async def _move(self, outcome: Outcome, *, step: Step) -> None:
+        if outcome.error_message:
+            self._say(outcome.error_message)
+        self._recorder.step(
+            StepChange(
+                target_id=self.assignment.target_id,
+                fence=self.assignment.fence,
+                step=step,
+                seconds=dict(self._seconds),
+            )
+        )
+        await self._recorder.move(
+            Move(
+                target_id=self.assignment.target_id,
+                instance_id=self.assignment.instance_pk,
+                operation_id=self.assignment.operation_id,
+                operation_name=self.assignment.operation_name,
+                attempt=self.assignment.attempt,
+                old=TargetStatus.IN_PROGRESS,
+                new=outcome.status,
+                actor=self.assignment.actor,
+                fence=self.assignment.fence,
+                error_code=outcome.error_code,
+                error_message=outcome.error_message,
+                reverted=outcome.reverted,
+                source=self._source,
+                step=step,
+                effect=outcome.effect,
+            )
+        )

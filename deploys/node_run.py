@@ -1,0 +1,120 @@
+"""One operation's work on one node: one connection and one upload, however many instances stand there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from django.conf import settings
+
+from deploys import packages, pinning
+from deploys.assignments import Assignment, PinnedPackage, pinned
+from deploys.node_session import NodeSession, Staged
+from deploys.packages import Artifact
+from inventory.transports.base import Transport, TransportError
+from inventory.transports.pool import ConnectionPool
+
+STAGE_TIMEOUT_SECONDS = 1_800
+
+
+class PackageFetch:
+    """One operation's package on this host, fetched once for all of its nodes that this drive works on."""
+
+    def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
+        self._operation_id = operation_id
+        self._say = say
+        self._task: asyncio.Task[tuple[PinnedPackage, Artifact]] | None = None
+        self._is_unwanted = False
+
+    async def get(self) -> tuple[PinnedPackage, Artifact]:
+        """Raises PackageError. One caller's end does not end the others' wait."""
+        if self._task is None:
+            self._task = asyncio.create_task(asyncio.to_thread(self._fetch))
+        return await asyncio.shield(self._task)
+
+    def stop(self) -> None:
+        """Nobody needs it any more: a download under way ends within a second or two."""
+        self._is_unwanted = True
+
+    def _fetch(self) -> tuple[PinnedPackage, Artifact]:
+        package, artifact = pinning.package_for(
+            self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say
+        )
+        pin = pinned(package)
+        assert pin is not None
+        return pin, artifact
+
+
+class NodeRun:
+    """What the targets of one (operation, node) pair share."""
+
+    def __init__(self, assignments: Sequence[Assignment], pool: ConnectionPool, fetch: PackageFetch) -> None:
+        self._node = assignments[0].node
+        self._package = assignments[0].package
+        self._count = len(assignments)
+        self._pool = pool
+        self._fetch = fetch
+        self._upload = asyncio.Lock()
+        self.slots = asyncio.Semaphore(settings.CONCURRENCY)
+        self._remote_artifact: str | None = None
+
+    async def transport(self) -> Transport:
+        return await self._pool.transport(self._node)
+
+    async def artifact(self) -> tuple[PinnedPackage, Artifact]:
+        return await self._fetch.get()
+
+    def is_in_store(self) -> bool:
+        return self._package is not None and packages.stored(self._package.sha256) is not None
+
+    async def stage(
+        self,
+        session: NodeSession,
+        assignment: Assignment,
+        package: PinnedPackage,
+        artifact: Artifact,
+        on_begin: Callable[[], None],
+    ) -> Staged:
+        """Have the release whole on the node; of a node's instances the first sends it, the others take it there."""
+        if self._count == 1:
+            on_begin()
+            return await _stage(session, assignment, package, artifact)
+        async with self._upload:
+            if self._remote_artifact is None:
+                on_begin()
+                staged = await _stage(session, assignment, package, artifact, keep_artifact=True)
+                self._remote_artifact = staged.kept_artifact
+                return staged
+        on_begin()
+        return await _stage(session, assignment, package, artifact, remote_artifact=self._remote_artifact)
+
+    async def clean_up(self) -> None:
+        """Remove the upload that was kept for the node's other instances."""
+        if self._remote_artifact is None:
+            return
+        try:
+            transport = await self.transport()
+            await transport.run(["rm", "-f", "--", self._remote_artifact], timeout_seconds=30)
+        except TransportError:
+            return  # the next claim on that node removes what an earlier one left
+
+
+async def _stage(
+    session: NodeSession,
+    assignment: Assignment,
+    package: PinnedPackage,
+    artifact: Artifact,
+    *,
+    remote_artifact: str | None = None,
+    keep_artifact: bool = False,
+) -> Staged:
+    return await session.stage(
+        release=package.release,
+        version=assignment.version,
+        sha256=package.sha256,
+        operation=assignment.public_id,
+        artifact=artifact,
+        remote_artifact=remote_artifact,
+        keep_artifact=keep_artifact,
+        timeout_seconds=STAGE_TIMEOUT_SECONDS,
+    )

@@ -1,0 +1,68 @@
+"""Ask a node what became of a switch whose answer nobody heard."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from deploys.assignments import Assignment, PinnedPackage
+from deploys.node_session import LastSwitch, NodeSession, Switched
+from inventory.transports.base import TransportError
+
+POLL_SECONDS = 0.3
+# Beyond the two restarts that a switch may run: time for the link, the clean-up and the node's own slowness.
+SPARE_SECONDS = 60
+
+OpenSession = Callable[[], Awaitable[NodeSession]]
+
+
+async def switched_from(
+    open_session: OpenSession, assignment: Assignment, package: PinnedPackage
+) -> Switched | None:
+    """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
+    last = await _settled(open_session, assignment)
+    if last is None or last.fence != assignment.fence:
+        return None
+    return _as_switched(last, package)
+
+
+async def ended_before(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switched | None:
+    """What the switch of the claim before this one came to; None: it has to be done still."""
+    last = await _settled(open_session, assignment)
+    if last is None or last.fence != assignment.prior_fence:
+        return None
+    return _as_switched(last, package)
+
+
+async def _settled(open_session: OpenSession, assignment: Assignment) -> LastSwitch | None:
+    """The node's newest switch, once its program has ended; it finishes by itself when its connection is gone.
+
+    Raises TransportError when the node can't be asked for as long as its commands may take.
+    """
+    deadline = time.monotonic() + 2 * assignment.service.command_timeout_seconds + SPARE_SECONDS
+    while True:
+        try:
+            truth = await (await open_session()).truth()
+        except TransportError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if truth.last is None or not truth.last.is_alive or time.monotonic() > deadline:
+                return truth.last
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _as_switched(last: LastSwitch, package: PinnedPackage) -> Switched | None:
+    if last.phase != "done" or last.release != package.release:
+        return None
+    has_failed = last.reverted or last.timed_out or last.restart_exit not in (0, None)
+    return Switched(
+        outcome="restart_failed" if has_failed else "switched",
+        previous=last.previous,
+        restart_exit=last.restart_exit,
+        timed_out=last.timed_out,
+        reverted=last.reverted,
+        warnings=(),
+        node_seconds={},
+    )
