@@ -21,7 +21,7 @@ ORDER BY i.natural_key
 
 
 def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:
-    """A problem `instance_busy` for each instance in the way. A rollback goes before a deploy: only rollbacks hold it."""
+    """A problem `instance_busy` for each instance in the way. To a rollback only another rollback is."""
     holding = [Kind.ROLLBACK] if kind == Kind.ROLLBACK else [Kind.DEPLOY, Kind.ROLLBACK]
     with connection.cursor() as cursor:
         cursor.execute(_HOLDERS, [list(instance_ids), holding])

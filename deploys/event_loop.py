@@ -1,4 +1,4 @@
-"""The one event loop of a worker process, in a thread of its own: connections to nodes stay warm from drive to drive."""
+"""A worker process's one event loop, in a thread of its own: connections to nodes stay warm from drive to drive."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class TargetRun:
     # What others may ask of it.
 
     def ask_to_stop(self, reason: StopReason) -> None:
-        """At once while nothing visible has changed on the node. A cancel in the switch gets a grace, then aborts it."""
+        """At once while nothing visible has changed on the node; a switch gets a grace, then a cancel aborts it."""
         if self._stop:
             return
         self._stop = reason
@@ -254,9 +254,7 @@ class TargetRun:
     async def _send_switch(self, package: PinnedPackage) -> Switched:
         """Send it once; when the answer is lost, ask the node what is true instead of sending again blindly."""
         try:
-            return await self._try_again(
-                lambda session: self._switch_on(session, package), is_safe_to_repeat=False
-            )
+            return await self._try_again(lambda session: self._switch_on(session, package), is_safe_to_repeat=False)
         except (ConnectionLost, RunTimeout) as error:
             self._say(f"{error.message} Asking the node what became of the switch.")
             switched = await switched_from(self._open_session, self.assignment, package)

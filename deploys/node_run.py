@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
+from inventory.transports.pool import ConnectionPool
 
 from deploys import packages, pinning
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.node_session import NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.transports.base import Transport, TransportError
-from inventory.transports.pool import ConnectionPool
 
 STAGE_TIMEOUT_SECONDS = 1_800
 

@@ -83,9 +83,7 @@ def create_operation(new: NewOperation) -> Operation:
         with transaction.atomic():
             return _create(new)
     except IntegrityError:
-        same = same_operation(
-            kind=new.kind, public_id=new.public_id, fingerprint=new.fingerprint, access=new.access
-        )
+        same = same_operation(kind=new.kind, public_id=new.public_id, fingerprint=new.fingerprint, access=new.access)
         if same is None:
             raise
         return same
@@ -242,9 +240,7 @@ def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Acto
 
 def wake_workers(operation: Operation) -> None:
     """Queue as many hints as workers of one host may share the operation's nodes."""
-    nodes = (
-        operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
-    )
+    nodes = operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
     enqueue_drive(
         queue=QUEUES[Kind(operation.kind)],
         operation_id=operation.pk,

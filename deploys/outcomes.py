@@ -99,9 +99,7 @@ def _effect_of_way_back(assignment: Assignment, switched: Switched) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
     if switched.previous == assignment.running_release:
         return Effect(run_status=RunStatus.RUNNING)
-    return Effect(
-        version=switched.previous.partition("@")[0], release=switched.previous, run_status=RunStatus.RUNNING
-    )
+    return Effect(version=switched.previous.partition("@")[0], release=switched.previous, run_status=RunStatus.RUNNING)
 
 
 def _restart_message(assignment: Assignment, switched: Switched, *, was_aborted: bool) -> str:

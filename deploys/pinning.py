@@ -57,9 +57,7 @@ def _download(
     operation: Operation, *, should_stop: Callable[[], bool], on_note: Callable[[str], None]
 ) -> tuple[Package, Artifact]:
     url = operation.package_url or (operation.package.url if operation.package else "")
-    artifact = packages.fetch(
-        url, expected_sha256=operation.requested_sha256, should_stop=should_stop, on_note=on_note
-    )
+    artifact = packages.fetch(url, expected_sha256=operation.requested_sha256, should_stop=should_stop, on_note=on_note)
     return pin(operation, artifact, url), artifact
 
 
@@ -96,6 +94,4 @@ def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> P
 
 
 def _remember_refusal(operation: Operation, error: PackageError) -> None:
-    Operation.objects.filter(pk=operation.pk).update(
-        package_error_code=error.code, package_error_message=error.message
-    )
+    Operation.objects.filter(pk=operation.pk).update(package_error_code=error.code, package_error_message=error.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 
 from deploys.assignments import CLAIMABLE
 from deploys.models import Target
@@ -48,13 +48,12 @@ _WAITING_HINTS = "SELECT count(*) FROM django_q_ormq WHERE key = %s AND lock <= 
 
 def reap() -> int:
     """Free the targets of leases that ran out, and see that somebody works on them. Returns how many were freed."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_ORPHAN)
-            row = cursor.fetchone()
-            cursor.execute(_FORGET_LEASES)
-        freed = int(row[0]) if row else 0
-        _give_up_on_killers()
+    with connection.cursor() as cursor:
+        cursor.execute(_ORPHAN)
+        row = cursor.fetchone()
+        cursor.execute(_FORGET_LEASES)
+    freed = int(row[0]) if row else 0
+    _give_up_on_killers()
     if freed:
         logger.warning("Handing on %d targets whose worker went away.", freed)
     for kind in Kind:
@@ -63,9 +62,9 @@ def reap() -> int:
 
 
 def _give_up_on_killers() -> None:
-    lost = Target.objects.filter(
-        status=TargetStatus.IN_PROGRESS, lease=None, claims__gte=MAX_CLAIMS
-    ).select_related("operation")
+    lost = Target.objects.filter(status=TargetStatus.IN_PROGRESS, lease=None, claims__gte=MAX_CLAIMS).select_related(
+        "operation"
+    )
     apply_moves([
         Move(
             target_id=target.pk,
@@ -89,7 +88,7 @@ def _give_up_on_killers() -> None:
 
 
 def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:
-    """A hint may have been lost with a worker that had taken it; one that still waits in the queue need not be doubled."""
+    """A hint may have been lost with the worker that had taken it; one that waits in the queue still will do."""
     queue = QUEUES[kind]
     with connection.cursor() as cursor:
         cursor.execute(_UNBEGUN, {"kind": kind})

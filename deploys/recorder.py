@@ -221,7 +221,7 @@ WHERE t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason <> ''
 
 
 def _write_permits(requests: Sequence[SwitchRequest]) -> dict[int, str]:
-    """Target id → '' or why it must stop. A target asked to stop meanwhile (snapshot) shows up in neither: ask again."""
+    """Target id → '' or why it must stop. One asked to stop during the query shows up in neither half: ask again."""
     if not requests:
         return {}
     records = [{"id": each.target_id, "fence": each.fence, "seconds": each.seconds} for each in requests]

@@ -17,9 +17,7 @@ SPARE_SECONDS = 60
 OpenSession = Callable[[], Awaitable[NodeSession]]
 
 
-async def switched_from(
-    open_session: OpenSession, assignment: Assignment, package: PinnedPackage
-) -> Switched | None:
+async def switched_from(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switched | None:
     """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
     last = await _settled(open_session, assignment)
     if last is None or last.fence != assignment.fence:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from django.db import models
 
-
 QueueName = Literal["deploys", "rollbacks"]
 
 

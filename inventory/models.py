@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -10,6 +11,15 @@ from django.utils import timezone
 
 from inventory.actors import ActorKind
 from inventory.names import validate_name
+from inventory.validation import (
+    missing_ssh_fields,
+    normal_host_key,
+    validate_command,
+    validate_deploy_root,
+    validate_host,
+    validate_host_key,
+    validate_ssh_user,
+)
 
 
 class RunStatus(models.TextChoices):
@@ -39,16 +49,14 @@ class TransportKind(models.TextChoices):
 
 def natural_key(field: str) -> Func:
     """Every run of digits padded to 20 places, so that text order puts instance-2 before instance-10."""
-    padded = Func(
-        F(field), Value(r"(\d+)"), Value("0" * 20 + r"\1"), Value("g"), function="regexp_replace"
-    )
+    padded = Func(F(field), Value(r"(\d+)"), Value("0" * 20 + r"\1"), Value("g"), function="regexp_replace")
     return Func(padded, Value(r"\d*(\d{20})"), Value(r"\1"), Value("g"), function="regexp_replace")
 
 
 class Service(models.Model):
     name = models.CharField(max_length=100, unique=True, validators=[validate_name])
-    restart_command = models.TextField(blank=True, default="")
-    before_switch_command = models.TextField(blank=True, default="")
+    restart_command = models.TextField(blank=True, default="", validators=[validate_command])
+    before_switch_command = models.TextField(blank=True, default="", validators=[validate_command])
     command_timeout = models.PositiveIntegerField(
         default=60, validators=[MinValueValidator(1), MaxValueValidator(86_400)], help_text="Seconds, for each command."
     )
@@ -67,11 +75,11 @@ class Service(models.Model):
 
 class Node(models.Model):
     name = models.CharField(max_length=100, unique=True, validators=[validate_name])
-    host = models.CharField(max_length=253)
+    host = models.CharField(max_length=253, validators=[validate_host])
     transport = models.CharField(max_length=8, choices=TransportKind, default=TransportKind.SSH)
-    ssh_user = models.CharField(max_length=64, blank=True, default="")
+    ssh_user = models.CharField(max_length=64, blank=True, default="", validators=[validate_ssh_user])
     ssh_port = models.PositiveIntegerField(default=22, validators=[MinValueValidator(1), MaxValueValidator(65_535)])
-    ssh_host_key = models.TextField(blank=True, default="")
+    ssh_host_key = models.TextField(blank=True, default="", validators=[validate_host_key])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -79,6 +87,14 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """The rules that span fields; the host key takes its normal form."""
+        missing = missing_ssh_fields(transport=self.transport, ssh_user=self.ssh_user, ssh_host_key=self.ssh_host_key)
+        if missing:
+            raise ValidationError(missing)
+        if self.ssh_host_key:
+            self.ssh_host_key = normal_host_key(self.ssh_host_key)
 
 
 class Instance(models.Model):
@@ -99,16 +115,14 @@ class Instance(models.Model):
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="instances")
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="instances")
     port = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(65_535)])
-    deploy_root = models.CharField(max_length=1000)
+    deploy_root = models.CharField(max_length=1000, validators=[validate_deploy_root])
 
     running_version = models.CharField(max_length=100, blank=True, default="", editable=False)
     running_release = models.CharField(max_length=120, blank=True, default="", editable=False)
     running_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
     expected_version = models.CharField(max_length=100, blank=True, default="", editable=False)
     release_history = ArrayField(models.CharField(max_length=120), default=list, blank=True, editable=False)
-    run_status = models.CharField(
-        max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False
-    )
+    run_status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False)
     health = models.CharField(max_length=12, choices=Health, default=Health.UNKNOWN, editable=False)
     health_at = models.DateTimeField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -170,3 +184,36 @@ class StatusChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.old} → {self.new}"
+
+
+class AuditEntry(models.Model):
+    """Who did what to what, from where. Written by `inventory.audit.record` alone; append-only by trigger.
+
+    A trigger fills id (no gaps), at, prev_hash and hash: each entry's hash covers its content and the hash before it.
+    object_id and service are words, not references: an entry outlives what it tells of.
+    """
+
+    at = models.DateTimeField(default=timezone.now)
+    actor_kind = models.CharField(max_length=8, choices=ActorKind)
+    actor_name = models.CharField(max_length=200)
+    actor_address = models.CharField(max_length=45, blank=True, default="")
+    action = models.CharField(max_length=60)
+    object_kind = models.CharField(max_length=40, blank=True, default="")
+    object_id = models.CharField(max_length=220, blank=True, default="")
+    service = models.CharField(max_length=100, blank=True, default="")
+    detail = models.JSONField(default=dict, blank=True)
+    prev_hash = models.CharField(max_length=64, unique=True, editable=False)
+    hash = models.CharField(max_length=64, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name_plural = "audit entries"
+        indexes = (
+            models.Index(fields=("service", "-id"), name="auditentry_service_newest"),
+            models.Index(fields=("object_kind", "object_id", "-id"), name="auditentry_object_newest"),
+            models.Index(fields=("action", "-id"), name="auditentry_action_newest"),
+            models.Index(fields=("actor_name", "-id"), name="auditentry_actor_newest"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.action} {self.object_id}".strip()

@@ -28,7 +28,7 @@ def visible_instance(access: Access, instance_id: str) -> Instance:
 
 
 def chosen_instances(service: Service, instance_ids: Sequence[str]) -> list[Instance]:
-    """The service's instances of these ids. Raises InvalidRequest naming every id that is unknown, double or another's."""
+    """The service's instances of these ids. Raises InvalidRequest naming every id that is double or not its own."""
     found = {instance.instance_id: instance for instance in Instance.objects.filter(instance_id__in=instance_ids)}
     problems = [_duplicate(name) for name, count in Counter(instance_ids).items() if count > 1]
     problems += [

@@ -44,7 +44,7 @@ class BatchRollbackRequest:
 
 
 def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest) -> Operation:
-    """Raises NotFound (instance), InvalidRequest (`no_previous_version`, `package_unknown`), Conflict (`instance_busy`)."""
+    """Raises NotFound, InvalidRequest (`no_previous_version`, `package_unknown`), Conflict (`instance_busy`)."""
     digest = fingerprint({
         "instance_id": request.instance_id,
         "target_version": request.target_version,
