@@ -61,7 +61,21 @@ TEMPLATES = [
     }
 ]
 MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware", "releasesite.api.middleware.AccessMiddleware", "django.contrib.messages.middleware.MessageMiddleware"]
-Q_CLUSTER = {"name": "deploys", "orm": "default"}
+# A message is a hint and may be lost (deploys/broker.py): nothing is retried by the queue, nor kept as a result.
+Q_CLUSTER = {
+    "name": "deploys",
+    "ALT_CLUSTERS": {"rollbacks": {}},
+    "broker_class": "deploys.broker.NotifyBroker",
+    "orm": "default",
+    "workers": WORKERS,
+    "queue_limit": 1,
+    "timeout": 7 * 86_400,
+    "retry": 8 * 86_400,
+    "ack_failures": True,
+    "save_limit": -1,
+    "scheduler": False,
+    "recycle": 5000,
+}
 
 # The HTTP API
 TRUSTED_PROXIES: list[str] = env.list("RELEASE_TRUSTED_PROXIES", [])
