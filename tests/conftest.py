@@ -7,6 +7,8 @@ import pytest
 
 from tests.settings import OWNER
 
+pytest_plugins = ("tests.support.sshd",)
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The run's data folder goes with it, after its server has stopped."""
