@@ -36,7 +36,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            pause = leases.HEARTBEAT_SECONDS
+            pause: float = leases.HEARTBEAT_SECONDS
             while not self._stopping.wait(pause):
                 pause = leases.HEARTBEAT_SECONDS if self._renew() else RETRY_SECONDS
         finally:

@@ -35,7 +35,7 @@ class Listener:
         self.listen()
         assert self._wrapper is not None
         raw: psycopg.Connection[object] = self._wrapper.connection
-        return any([True for _ in raw.notifies(timeout=timeout_seconds, stop_after=1)])
+        return bool(list(raw.notifies(timeout=timeout_seconds, stop_after=1)))
 
     def close(self) -> None:
         wrapper, self._wrapper = self._wrapper, None

@@ -1,0 +1,33 @@
+"""`manage.py worker`: a worker host's one process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django_q.conf import Conf
+
+from deploys.queueing import QUEUES
+
+
+class Command(BaseCommand):
+    help = "Runs this host's workers until SIGTERM or Ctrl-C. Run one on each of any number of hosts."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--cluster", choices=QUEUES, help=argparse.SUPPRESS)
+
+    def handle(self, *, cluster: str | None, **options: Any) -> None:
+        logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each canary.
+        if cluster is None:
+            from deploys.supervisor.main import Supervisor
+
+            Supervisor().run()
+            return
+        assert cluster == Conf.CLUSTER_NAME, "the supervisor sets Q_CLUSTER_NAME"
+        from deploys.supervisor.cluster_main import run_cluster
+
+        sys.exit(run_cluster())

@@ -1,0 +1,110 @@
+"""The supervisor: starts the clusters, keeps them going, hands on what dead workers left, and stops cleanly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from types import FrameType
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from deploys.queueing import QUEUES
+from deploys.reaper import reap
+from deploys.supervisor import presence
+from deploys.supervisor.chores import Chore, ChoreThread
+from deploys.supervisor.cluster import Cluster
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.2
+DRAIN_SECONDS = 25.0
+LEAVE_SECONDS = 2.0
+STATEMENT_TIMEOUT = "20s"
+
+
+class Supervisor:
+    """Run it in the main thread of a process of its own. Any number may run on one host."""
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._is_stopping = False
+        self._lifeline_read, self._lifeline_write = os.pipe()
+        self._clusters = [
+            Cluster(queue=queue, worker_name=self.name, lifeline_fd=self._lifeline_read) for queue in QUEUES
+        ]
+        # Two threads: a reaper that waits for a lock must not silence the heartbeat.
+        self._threads = [
+            ChoreThread("watch", [Chore(name="watch", every_seconds=1.0, run=self._watch)], at_the_end=self._leave),
+            ChoreThread(
+                "hand-on",
+                [
+                    Chore(name="reaper", every_seconds=4.0, run=reap),
+                    Chore(name="sync", every_seconds=15.0, run=_enqueue_due_syncs),
+                    Chore(name="clean-up", every_seconds=60.0, run=presence.forget_the_vanished),
+                ],
+            ),
+        ]
+
+    def run(self) -> None:
+        """Returns after SIGTERM or SIGINT, within 30 s and with no process left."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        connection_created.connect(_limit_statements)
+        logger.info("worker %s: starting %s, %d processes each", self.name, " and ".join(QUEUES), settings.WORKERS)
+        for thread in self._threads:
+            thread.start()
+        while not self._is_stopping:
+            for cluster in self._clusters:
+                cluster.tend()
+            time.sleep(TICK_SECONDS)
+        self._stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
+
+    def _stop(self) -> None:
+        logger.info("worker %s: stopping, at most %.0f s", self.name, DRAIN_SECONDS)
+        os.close(self._lifeline_write)
+        for cluster in self._clusters:
+            cluster.ask_to_stop()
+        self._await_clusters(time.monotonic() + DRAIN_SECONDS)
+        for cluster in self._clusters:
+            if cluster.is_running:
+                logger.warning("cluster %s: not done in %.0f s: killed", cluster.queue, DRAIN_SECONDS)
+            cluster.kill()
+        self._stop_threads(time.monotonic() + LEAVE_SECONDS)
+        logger.info("worker %s: stopped", self.name)
+
+    def _await_clusters(self, deadline: float) -> None:
+        while time.monotonic() < deadline and any(cluster.is_running for cluster in self._clusters):
+            time.sleep(TICK_SECONDS)
+
+    def _stop_threads(self, deadline: float) -> None:
+        for thread in self._threads:
+            thread.stop()
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+
+    def _watch(self) -> None:
+        worker_id = presence.beat(self.name)
+        for cluster in self._clusters:
+            cluster.watch.look(worker_id)
+
+    def _leave(self) -> None:
+        presence.leave(self.name)
+
+
+def _enqueue_due_syncs() -> None:
+    from inventory.sync import enqueue_due_syncs
+
+    enqueue_due_syncs()
+
+
+def _limit_statements(connection: BaseDatabaseWrapper, **_: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
