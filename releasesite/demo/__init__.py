@@ -1,0 +1,1 @@
+"""The demo behind `make run`: a real service, its packages, their host, and the processes of the system itself."""

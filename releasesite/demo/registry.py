@@ -1,0 +1,43 @@
+"""The demo's entries in the inventory: one service, one local node, three instances."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from inventory.models import Instance, Node, Service, TransportKind
+from releasesite.demo.layout import Layout
+from releasesite.demo.packages import SERVICE
+from releasesite.demo.ports import free_port
+
+INSTANCES = {"demo-1": 8701, "demo-2": 8702, "demo-3": 8703}
+
+
+def restart_command() -> str:
+    """With this very Python: the service needs no more than the standard library, but `python3` may be anything."""
+    return f"{shlex.quote(sys.executable)} bin/restart.py"
+
+
+def register(layout: Layout, *, avoid_ports: Sequence[int]) -> list[Instance]:
+    """Create what is missing; correct only what moves with the checkout: the Python, the folders, taken ports."""
+    service, _ = Service.objects.update_or_create(
+        name=SERVICE,
+        defaults={"restart_command": restart_command()},
+        create_defaults={"restart_command": restart_command(), "command_timeout": 30},
+    )
+    node, _ = Node.objects.get_or_create(
+        name="demo-node", defaults={"host": "127.0.0.1", "transport": TransportKind.LOCAL}
+    )
+    taken = list(avoid_ports)
+    for instance_id, preferred in INSTANCES.items():
+        known = Instance.objects.filter(instance_id=instance_id).first()
+        port = free_port(known.port if known else preferred, avoid=taken)
+        taken.append(port)
+        place = {"service": service, "node": node, "port": port, "deploy_root": str(layout.deploy_root(instance_id))}
+        Instance.objects.update_or_create(instance_id=instance_id, defaults=place)
+    return registered()
+
+
+def registered() -> list[Instance]:
+    return list(Instance.objects.filter(instance_id__in=INSTANCES).select_related("service"))

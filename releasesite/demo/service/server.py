@@ -1,0 +1,121 @@
+"""The demo's service: one small HTTP server that tells which version it is. Standard library only.
+
+`GET /` answers JSON, or a page to browsers. `bin/restart.py` starts it in the release's folder. In `$RELEASE_ROOT/run/`:
+service.lock, held while it lives, and demo.json, which tells whom to report to and when to leave.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import html
+import json
+import os
+import signal
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PORT = int(os.environ["RELEASE_PORT"])
+MANIFEST = json.loads((HERE / "manifest.json").read_text())
+COLOUR = MANIFEST["colour"]
+ABOUT = {
+    "service": MANIFEST["service"],
+    "version": (HERE / "VERSION").read_text().strip(),
+    "message": MANIFEST["message"],
+    "instance": os.environ["RELEASE_INSTANCE"],
+    "port": PORT,
+    "pid": os.getpid(),
+    "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+}
+REPORT_EVERY_SECONDS = 15
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{instance} {version}</title>
+<body style="margin:0;min-height:100vh;display:grid;place-content:center;text-align:center;
+font:1.25rem system-ui;color:#fff;background:{colour}">
+<h1 style="font-size:4rem;margin:0">{version}</h1><p>{message}</p>
+<p>{service} / {instance}, port {port}, pid {pid}, since {started_at}</p></body></html>
+"""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.partition("?")[0] != "/":
+            self.answer(404, "text/plain; charset=utf-8", "there is only /\n")
+        elif "text/html" in self.headers.get("Accept", ""):
+            values = {key: html.escape(str(value)) for key, value in ABOUT.items()}
+            self.answer(200, "text/html; charset=utf-8", PAGE.format(colour=html.escape(COLOUR), **values))
+        else:
+            self.answer(200, "application/json", json.dumps(ABOUT) + "\n")
+
+    def answer(self, status: int, content_type: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # Without the base class's reverse DNS look-up of our own address, which can take seconds.
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "127.0.0.1", PORT
+
+
+def main() -> None:
+    server = Server(("127.0.0.1", PORT), Handler)
+    config = read_config(Path(os.environ["RELEASE_ROOT"], "run", "demo.json"))
+    if config:
+        threading.Thread(target=report_for_ever, args=(config,), daemon=True).start()
+        threading.Thread(target=leave_with_the_demo, args=(config,), daemon=True).start()
+    print(f"{ABOUT['started_at']} {ABOUT['version']} listens on port {PORT}, pid {ABOUT['pid']}", flush=True)
+    server.serve_forever()
+
+
+def read_config(path: Path) -> dict[str, str]:
+    """{"api", "token", "demo_lock"}; empty outside the demo."""
+    try:
+        config: dict[str, str] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return config
+
+
+def report_for_ever(config: dict[str, str]) -> None:
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    request = Request(
+        f"{config['api']}/v1/instance/{ABOUT['instance']}/report",
+        data=json.dumps({"version": ABOUT["version"], "status": "running", "health": "healthy"}).encode(),
+        headers={"Authorization": f"Bearer {config['token']}", "Content-Type": "application/json"},
+        method="POST",
+    )
+    opener = build_opener(ProxyHandler({}))
+    while True:
+        try:
+            opener.open(request, timeout=3).close()
+        except (OSError, ValueError):
+            pass  # nobody there to report to: the service is not worse for it
+        time.sleep(REPORT_EVERY_SECONDS)
+
+
+def leave_with_the_demo(config: dict[str, str]) -> None:
+    """The demo holds its lock while it lives. However it dies, its services leave within a second or so."""
+    while True:
+        time.sleep(1)
+        with open(config["demo_lock"]) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                continue
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
