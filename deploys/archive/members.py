@@ -1,0 +1,30 @@
+"""What a reader hands over: one member after the other, each with its content as a stream of pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symbolic link"
+    HARD_LINK = "hard link"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """name and target as the archive spells them; mtime in seconds since 1970."""
+
+    name: str
+    kind: Kind
+    size: int = 0
+    is_executable: bool = False
+    mtime: int = 0
+    target: str = ""
+
+
+# The content must be read before the next member is asked for; what was not read is skipped.
+Members = Iterator[tuple[Member, Iterator[bytes]]]

@@ -1,0 +1,131 @@
+"""Decompressed bytes of a package, in pieces of bounded size, held against the byte and ratio limits."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
+
+from deploys.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, truncated
+
+PIECE_BYTES = 64 * 1024
+# `xz -9` needs 65 MiB to decompress; a hostile header may ask for 4 GiB.
+XZ_MEMORY_BYTES = 128 * 1024**2
+
+
+class Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def needs_input(self) -> bool: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class GzipDecompressor:
+    """zlib's object with the interface of `lzma`'s and `bz2`'s."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+        self.needs_input = len(piece) < max_length
+        return piece
+
+
+def xz() -> Decompressor:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+
+
+class Meter:
+    """Counts what goes in and what comes out, and refuses a bomb as soon as it shows."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def add(self, *, bytes_in: int = 0, bytes_out: int = 0) -> None:
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        limits = self._limits
+        if self.bytes_out > limits.extracted_bytes:
+            raise Refused(TOO_LARGE, f"the archive extracts to more than {limits.extracted_bytes} bytes")
+        if self.bytes_out > limits.free_bytes and self.bytes_out > self.bytes_in * limits.ratio:
+            raise Refused(
+                TOO_LARGE,
+                f"the archive is a decompression bomb: its first {self.bytes_in} bytes extract to more than "
+                f"{limits.ratio} times as many",
+            )
+
+
+class Plain:
+    """An archive that is not compressed."""
+
+    def __init__(self, file: BinaryIO, meter: Meter) -> None:
+        self._file = file
+        self._meter = meter
+
+    def read(self) -> bytes:
+        """The next piece; b"" at the end."""
+        piece = self._file.read(PIECE_BYTES)
+        self._meter.add(bytes_in=len(piece), bytes_out=len(piece))
+        return piece
+
+
+class Decompressed:
+    """A compressed archive: one compressed stream or several, one right behind the other, and nothing else."""
+
+    def __init__(self, file: BinaryIO, meter: Meter, new_decompressor: Callable[[], Decompressor]) -> None:
+        self._file = file
+        self._meter = meter
+        self._new_decompressor = new_decompressor
+        self._decompressor = new_decompressor()
+        self._ended = False
+
+    def read(self) -> bytes:
+        """The next piece; b"" at the end, by which time every checksum of the format was found right."""
+        piece = b""
+        while not piece and not self._ended:
+            try:
+                piece = self._step()
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                raise Refused(INVALID, f"the archive is damaged, or something follows it: {error}") from None
+        return piece
+
+    def _step(self) -> bytes:
+        data = b""
+        if self._decompressor.eof:
+            data = self._decompressor.unused_data or self._take()
+            if not data:
+                self._ended = True
+                return b""
+            self._decompressor = self._new_decompressor()
+        elif self._decompressor.needs_input:
+            data = self._take()
+            if not data:
+                raise truncated()
+        piece = self._decompressor.decompress(data, PIECE_BYTES)
+        self._meter.add(bytes_out=len(piece))
+        return piece
+
+    def _take(self) -> bytes:
+        data = self._file.read(PIECE_BYTES)
+        self._meter.add(bytes_in=len(data))
+        return data
+
+
+Stream = Plain | Decompressed
