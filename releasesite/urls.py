@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("", include("deploys.urls")),
+    path("", include("rollbacks.urls")),
+    path("", include("inventory.urls")),
+    path("", include("releasesite.api.urls")),
+]

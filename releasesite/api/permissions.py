@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from inventory.access import Access, Scope
+
+if TYPE_CHECKING:  # rest_framework.views imports this module by its settings
+    from rest_framework.views import APIView
 
 
 class ScopePermission(BasePermission):

@@ -7,14 +7,16 @@ The table is UNLOGGED (migration 0003), so that counting waits for no disk.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:  # rest_framework.views imports this module by its settings
+    from rest_framework.views import APIView
 
 COUNT = """
 INSERT INTO releasesite_requestcount AS counted (key, minute, requests)

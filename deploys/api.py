@@ -1,0 +1,138 @@
+"""Deploys over HTTP. What both kinds of operation share is written once, here; rollbacks subclass it."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deploys import queries
+from deploys.serializers import (
+    ChangedDeploySerializer,
+    DeployListSerializer,
+    DeployStatusSerializer,
+    ExecuteSerializer,
+    LogQuerySerializer,
+    LogSerializer,
+    OperationListSerializer,
+    StartedDeploySerializer,
+)
+from deploys.services import cancel_operation, retry_operation, start_deploy
+from deploys.states import Kind
+from inventory.access import Scope, access_of
+from inventory.serializers import NothingSerializer
+
+
+class DeployExecute(APIView):
+    required_scope = Scope.DEPLOY
+
+    @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
+    def post(self, request: Request) -> Response:
+        """Put a version of a service on these instances."""
+        wanted = ExecuteSerializer(data=request.data).to_request()
+        operation = start_deploy(access=access_of(request), request=wanted)
+        return Response(
+            {
+                "deploy_id": operation.public_id,
+                "status": "started",
+                "message": "deployment started successfully",
+                "started_at": operation.started_at,
+            },
+            status=202,
+        )
+
+
+class OperationView(APIView):
+    """A view of one kind of operation."""
+
+    kind = Kind.DEPLOY
+    required_scope = Scope.READ
+
+    @property
+    def public_id(self) -> str:
+        return str(self.kwargs[f"{self.kind}_id"])
+
+
+class OperationStatusView(OperationView):
+    def get(self, request: Request, **ids: str) -> Response:
+        """How far it is, instance by instance."""
+        return Response(queries.operation_payload(access_of(request), self.kind, self.public_id))
+
+
+class OperationListView(OperationView):
+    def get(self, request: Request) -> Response:
+        """Newest first, in pages."""
+        wanted = OperationListSerializer(data=request.query_params.dict())
+        wanted.is_valid(raise_exception=True)
+        page = queries.OperationFilter(**wanted.validated_data)
+        return Response(queries.operation_list(access_of(request), self.kind, page))
+
+
+class OperationLogView(OperationView):
+    def get(self, request: Request, **ids: str) -> Response:
+        """The log's lines after a cursor."""
+        wanted = LogQuerySerializer(data=request.query_params.dict())
+        wanted.is_valid(raise_exception=True)
+        after, limit = wanted.validated_data["after"], wanted.validated_data["limit"]
+        instance_id = wanted.validated_data.get("instance", "")
+        access = access_of(request)
+        log = queries.operation_log(access, self.kind, self.public_id, after=after, limit=limit, instance_id=instance_id)
+        return Response(log)
+
+
+class OperationCancelView(OperationView):
+    required_scope = Scope.DEPLOY
+
+    def post(self, request: Request, **ids: str) -> Response:
+        """Stop it: what has not begun at once, the rest at its next safe point."""
+        NothingSerializer(data=request.data).is_valid(raise_exception=True)
+        operation = cancel_operation(access=access_of(request), kind=self.kind, public_id=self.public_id)
+        answer = {
+            f"{self.kind}_id": operation.public_id,
+            "status": "cancelled" if operation.finished_at else "cancelling",
+            "message": f"{self.kind} is being cancelled" if operation.finished_at is None else f"{self.kind} cancelled",
+            "instances": queries.cancelled_instances(operation),
+        }
+        return Response(answer, status=202)
+
+
+class OperationRetryView(OperationView):
+    required_scope = Scope.DEPLOY
+
+    def post(self, request: Request, **ids: str) -> Response:
+        """Try its failed and cancelled instances again."""
+        NothingSerializer(data=request.data).is_valid(raise_exception=True)
+        operation = retry_operation(access=access_of(request), kind=self.kind, public_id=self.public_id)
+        answer = {
+            f"{self.kind}_id": operation.public_id,
+            "status": "started",
+            "message": f"attempt {operation.attempt} started successfully",
+            "instances": queries.retried_instances(operation),
+        }
+        return Response(answer, status=202)
+
+
+@extend_schema(responses=DeployStatusSerializer)
+class DeployStatus(OperationStatusView):
+    pass
+
+
+@extend_schema(parameters=[OperationListSerializer], responses=DeployListSerializer)
+class DeployList(OperationListView):
+    pass
+
+
+@extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
+class DeployLog(OperationLogView):
+    pass
+
+
+@extend_schema(request=NothingSerializer, responses={202: ChangedDeploySerializer})
+class DeployCancel(OperationCancelView):
+    pass
+
+
+@extend_schema(request=NothingSerializer, responses={202: ChangedDeploySerializer})
+class DeployRetry(OperationRetryView):
+    pass

@@ -1,0 +1,241 @@
+"""Operations as the API answers them, deploys and rollbacks alike: plain dicts by a fixed number of queries.
+
+An unfinished operation's status and progress are derived from its targets here; a finished one's are frozen on its
+row (`deploys.freezing`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+
+from deploys.models import LogLine, Operation, Target
+from deploys.services import visible_operation
+from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
+from inventory.access import Access
+from inventory.errors import NotFound
+from inventory.queries import next_cursor
+from inventory.redaction import redact_url
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationFilter:
+    """'' leaves a criterion out. cursor: only operations older than this one, by primary key."""
+
+    service: str = ""
+    status: str = ""
+    version: str = ""
+    cursor: int | None = None
+    limit: int = 50
+
+
+def operation_payload(access: Access, kind: Kind, public_id: str) -> Payload:
+    """CONTRACT.md, "Deploy", Status. Raises NotFound."""
+    operation = visible_operation(access, kind, public_id)
+    rows = _target_rows(operation)
+    counts = Counter(row[1] for row in rows)
+    updated_at = max([operation.updated_at, *(row[3] for row in rows)])
+    return {
+        **_summary(operation, counts, updated_at),
+        "instances": [
+            {
+                "instance_id": instance_id,
+                "status": status,
+                "version": version or None,
+                "updated_at": at,
+                "step": step,
+                "error": {"code": error_code, "message": error_message} if error_code else None,
+                "reverted": reverted,
+                "source": source or None,
+            }
+            for instance_id, status, version, at, step, error_code, error_message, reverted, source in rows
+        ],
+    }
+
+
+def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
+    targets = Target.objects.filter(operation=operation, is_latest=True).order_by("instance__natural_key")
+    return list(
+        targets.values_list(
+            "instance__instance_id",
+            "status",
+            "instance__running_version",
+            "updated_at",
+            "step",
+            "error_code",
+            "error_message",
+            "reverted",
+            "source",
+        )
+    )
+
+
+def _summary(operation: Operation, counts: Mapping[str, int], updated_at: datetime) -> Payload:
+    """All of a status but its instances: what a list shows of an operation."""
+    return {
+        f"{operation.kind}_id": operation.public_id,
+        "service": operation.service.name,
+        "version": operation.version,
+        **({"target_version": operation.version} if operation.kind == Kind.ROLLBACK else {}),
+        "status": operation_status(operation, counts),
+        "progress": progress(operation, counts),
+        "started_at": operation.started_at,
+        "updated_at": updated_at,
+        "completed_at": operation.finished_at,
+        "package": _package(operation),
+        "requested_by": operation.requested_by,
+    }
+
+
+def operation_status(operation: Operation, counts: Mapping[str, int]) -> str:
+    """counts: its latest targets by status, read after the operation itself.
+
+    Targets that have all ended by then belong to an end that this answer does not show yet: still in progress.
+    """
+    if operation.finished_at is not None:
+        return operation.status
+    derived = outcome(dict(counts))
+    unfinished = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS)
+    return derived if derived in unfinished else OperationStatus.IN_PROGRESS
+
+
+def progress(operation: Operation, counts: Mapping[str, int]) -> dict[str, int]:
+    """`pending` is everything unfinished, `in_progress` the part of it under way; `cancelled` holds superseded ones."""
+    if operation.finished_at is not None:
+        completed, failed, cancelled = operation.completed, operation.failed, operation.cancelled
+    else:
+        completed, failed = counts.get(TargetStatus.COMPLETED, 0), counts.get(TargetStatus.FAILED, 0)
+        cancelled = counts.get(TargetStatus.CANCELLED, 0) + counts.get(TargetStatus.SUPERSEDED, 0)
+    pending = operation.total - completed - failed - cancelled
+    return {
+        "total": operation.total,
+        "completed": completed,
+        "failed": failed,
+        "pending": pending,
+        "in_progress": counts.get(TargetStatus.IN_PROGRESS, 0) if pending else 0,
+        "cancelled": cancelled,
+    }
+
+
+def _package(operation: Operation) -> Payload:
+    package = operation.package
+    url = operation.package_url or (package.url if package else "")
+    return {
+        "url": redact_url(url) if url else None,
+        "sha256": (package.sha256 if package else operation.requested_sha256) or None,
+        "size": package.size_bytes if package else None,
+    }
+
+
+def operation_list(access: Access, kind: Kind, wanted: OperationFilter) -> Payload:
+    """Newest first: `{"deploys" or "rollbacks": […], "next": cursor or null}`."""
+    operations = _matching(access, kind, wanted).select_related("service", "package").order_by("-pk")
+    page = list(operations[: wanted.limit + 1])
+    shown = page[: wanted.limit]
+    counts, updated = _target_counts([operation.pk for operation in shown if operation.finished_at is None])
+    return {
+        f"{kind}s": [
+            _summary(
+                operation,
+                counts.get(operation.pk, {}),
+                max(operation.updated_at, updated.get(operation.pk, operation.updated_at)),
+            )
+            for operation in shown
+        ],
+        "next": next_cursor([operation.pk for operation in page], wanted.limit),
+    }
+
+
+def _matching(access: Access, kind: Kind, wanted: OperationFilter) -> QuerySet[Operation]:
+    operations = access.visible(Operation.objects.filter(kind=kind))
+    if wanted.service:
+        operations = operations.filter(service__name=wanted.service)
+    if wanted.version:
+        operations = operations.filter(version=wanted.version)
+    if wanted.status:
+        operations = with_status(operations, wanted.status)
+    if wanted.cursor is not None:
+        operations = operations.filter(pk__lt=wanted.cursor)
+    return operations
+
+
+def with_status(operations: QuerySet[Operation], status: str) -> QuerySet[Operation]:
+    """The operations that `operation_status` says this status of."""
+    if status not in (OperationStatus.PENDING, OperationStatus.IN_PROGRESS):
+        return operations.filter(status=status)
+    targets = Target.objects.filter(operation=OuterRef("pk"), is_latest=True)
+    begun = Exists(targets.exclude(status=TargetStatus.PENDING))
+    unfinished = operations.filter(finished_at__isnull=True)
+    return unfinished.filter(begun) if status == OperationStatus.IN_PROGRESS else unfinished.filter(~begun)
+
+
+def _target_counts(operation_ids: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[int, datetime]]:
+    counts: dict[int, dict[str, int]] = {}
+    updated: dict[int, datetime] = {}
+    targets = Target.objects.filter(operation__in=operation_ids, is_latest=True).order_by()
+    rows = targets.values_list("operation_id", "status").annotate(count=Count("pk"), newest=Max("updated_at"))
+    for operation_id, status, count, newest in rows:
+        counts.setdefault(operation_id, {})[status] = count
+        updated[operation_id] = max(newest, updated.get(operation_id, newest))
+    return counts, updated
+
+
+def operation_log(
+    access: Access, kind: Kind, public_id: str, *, after: int, limit: int, instance_id: str = ""
+) -> Payload:
+    """Lines after a cursor, in order. `finished`: nothing will follow what has been read. Raises NotFound."""
+    operation = visible_operation(access, kind, public_id)
+    lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("seq")
+    if instance_id:
+        lines = lines.filter(instance=_instance_of(operation, instance_id))
+    rows = list(lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text")[:limit])
+    return {
+        "lines": [
+            {"cursor": str(seq), "at": at, "instance_id": instance, "step": step or None, "stream": stream, "text": text}
+            for seq, at, instance, step, stream, text in rows
+        ],
+        "next": str(rows[-1][0] if rows else after),
+        "finished": operation.finished_at is not None and len(rows) < limit,
+    }
+
+
+def _instance_of(operation: Operation, instance_id: str) -> int:
+    targets = operation.targets.filter(instance__instance_id=instance_id)
+    key = targets.values_list("instance_id", flat=True).first()
+    if key is None:
+        detail = f"{operation.kind} '{operation.public_id}' has no instance '{instance_id}'."
+        raise NotFound(detail, code="instance_not_found", attr="instance")
+    return key
+
+
+def target_instances(operation: Operation) -> list[str]:
+    """The ids of an operation's instances, in natural order."""
+    return _instance_ids(operation.targets.filter(is_latest=True))
+
+
+def cancelled_instances(operation: Operation) -> list[str]:
+    """Those that its cancel stopped, or will at their next safe point."""
+    return _instance_ids(operation.targets.filter(is_latest=True, stop_reason=StopReason.CANCEL))
+
+
+def retried_instances(operation: Operation) -> list[str]:
+    """Those that its newest attempt tries again."""
+    return _instance_ids(operation.targets.filter(is_latest=True, attempt=operation.attempt))
+
+
+def _instance_ids(targets: QuerySet[Target]) -> list[str]:
+    rows = targets.order_by("instance__natural_key").values_list("instance__instance_id", flat=True)
+    return list(rows)
+
+
+def changed_nothing(operation: Operation) -> bool:
+    """True for a rollback to what ran already: it completed without any of its targets being worked on."""
+    is_completed = operation.status == OperationStatus.COMPLETED
+    return is_completed and not operation.targets.filter(claims__gt=0).exists()

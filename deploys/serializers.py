@@ -1,0 +1,139 @@
+"""Requests about operations, and their answers for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from deploys.models import LogLine
+from deploys.services import DeployRequest
+from deploys.states import OperationStatus, Step, TargetStatus
+from inventory.serializers import (
+    MAX_CURSOR,
+    InstanceIdsField,
+    NameField,
+    OperationIdField,
+    PackageUrlField,
+    PageSerializer,
+    Sha256Field,
+    StrictCharField,
+    StrictSerializer,
+)
+
+MAX_REASON_LENGTH = 1000
+
+
+class ReasonField(StrictCharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, max_length=MAX_REASON_LENGTH, **kwargs)
+
+
+class ExecuteSerializer(StrictSerializer):
+    """A deploy as asked for."""
+
+    service = NameField()
+    version = NameField()
+    instances = InstanceIdsField()
+    package_url = PackageUrlField()
+    deploy_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
+    sha256 = Sha256Field(required=False, help_text="What the package's digest must be.")
+    reason = ReasonField(help_text="Shown in the history.")
+
+    def to_request(self) -> DeployRequest:
+        self.is_valid(raise_exception=True)
+        return DeployRequest(**{"deploy_id": None, **self.validated_data})
+
+
+class OperationListSerializer(PageSerializer):
+    service = NameField(required=False)
+    status = serializers.ChoiceField(required=False, choices=OperationStatus.choices)
+    version = NameField(required=False)
+
+
+class LogQuerySerializer(StrictSerializer):
+    after = serializers.IntegerField(required=False, default=0, min_value=0, max_value=MAX_CURSOR)
+    limit = serializers.IntegerField(required=False, default=500, min_value=1, max_value=5000)
+    instance = NameField(required=False)
+
+
+class StartedDeploySerializer(serializers.Serializer[Any]):
+    deploy_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=["started"])
+    message = serializers.CharField()
+    started_at = serializers.DateTimeField()
+
+
+class ChangedDeploySerializer(serializers.Serializer[Any]):
+    deploy_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=["started", "cancelling", "cancelled"])
+    message = serializers.CharField()
+    instances = serializers.ListField(child=serializers.CharField())
+
+
+class TargetErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class TargetSerializer(serializers.Serializer[Any]):
+    instance_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=TargetStatus.choices)
+    version = serializers.CharField(allow_null=True, help_text="What the instance runs now.")
+    updated_at = serializers.DateTimeField()
+    step = serializers.ChoiceField(choices=Step.choices)
+    error = TargetErrorSerializer(allow_null=True)
+    reverted = serializers.BooleanField(allow_null=True)
+    source = serializers.CharField(allow_null=True, help_text="node, store or download.")
+
+
+class ProgressSerializer(serializers.Serializer[Any]):
+    total = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    pending = serializers.IntegerField(help_text="Everything unfinished.")
+    in_progress = serializers.IntegerField(help_text="The part of it under way now.")
+    cancelled = serializers.IntegerField()
+
+
+class PackageSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(allow_null=True, help_text="Without userinfo and query.")
+    sha256 = serializers.CharField(allow_null=True)
+    size = serializers.IntegerField(allow_null=True)
+
+
+class DeploySummarySerializer(serializers.Serializer[Any]):
+    deploy_id = serializers.CharField()
+    service = serializers.CharField()
+    version = serializers.CharField()
+    status = serializers.ChoiceField(choices=OperationStatus.choices)
+    progress = ProgressSerializer()
+    started_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    completed_at = serializers.DateTimeField(allow_null=True)
+    package = PackageSerializer()
+    requested_by = serializers.CharField()
+
+
+class DeployStatusSerializer(DeploySummarySerializer):
+    instances = TargetSerializer(many=True)
+
+
+class DeployListSerializer(serializers.Serializer[Any]):
+    deploys = DeploySummarySerializer(many=True)
+    next = serializers.CharField(allow_null=True, help_text="`cursor` of the next page; null on the last.")
+
+
+class LogLineSerializer(serializers.Serializer[Any]):
+    cursor = serializers.CharField()
+    at = serializers.DateTimeField()
+    instance_id = serializers.CharField(allow_null=True)
+    step = serializers.CharField(allow_null=True)
+    stream = serializers.ChoiceField(choices=LogLine.Stream.choices)
+    text = serializers.CharField()
+
+
+class LogSerializer(serializers.Serializer[Any]):
+    lines = LogLineSerializer(many=True)
+    next = serializers.CharField(help_text="`after` of the next call.")
+    finished = serializers.BooleanField(help_text="Nothing more will follow.")

@@ -1,0 +1,19 @@
+"""Paths of deploys (CONTRACT.md, "HTTP API")."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from deploys import api
+from inventory.converters import register_converters
+
+register_converters()
+
+urlpatterns = [
+    path("v1/deploy/execute", api.DeployExecute.as_view(), name="deploy-execute"),
+    path("v1/deploy/list", api.DeployList.as_view(), name="deploy-list"),
+    path("v1/deploy/status/<operation_id:deploy_id>", api.DeployStatus.as_view(), name="deploy-status"),
+    path("v1/deploy/logs/<operation_id:deploy_id>", api.DeployLog.as_view(), name="deploy-logs"),
+    path("v1/deploy/cancel/<operation_id:deploy_id>", api.DeployCancel.as_view(), name="deploy-cancel"),
+    path("v1/deploy/retry/<operation_id:deploy_id>", api.DeployRetry.as_view(), name="deploy-retry"),
+]

@@ -1,0 +1,47 @@
+"""What runs where, over HTTP."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inventory.access import Scope, access_of
+from inventory.queries import instance_history, service_instances, service_versions
+from inventory.serializers import (
+    HistorySerializer,
+    PageSerializer,
+    ServiceInstancesSerializer,
+    ServiceVersionsSerializer,
+)
+
+
+class ServiceVersions(APIView):
+    required_scope = Scope.READ
+
+    @extend_schema(responses=ServiceVersionsSerializer)
+    def get(self, request: Request, service_name: str) -> Response:
+        """Which version every instance of a service runs."""
+        return Response(service_versions(access_of(request), service_name))
+
+
+class ServiceInstances(APIView):
+    required_scope = Scope.READ
+
+    @extend_schema(responses=ServiceInstancesSerializer)
+    def get(self, request: Request, service_name: str) -> Response:
+        """A service's instances with their reported health."""
+        return Response(service_instances(access_of(request), service_name))
+
+
+class InstanceHistory(APIView):
+    required_scope = Scope.READ
+
+    @extend_schema(parameters=[PageSerializer], responses=HistorySerializer)
+    def get(self, request: Request, instance_id: str) -> Response:
+        """Every change of an instance's version, status and health, newest first."""
+        page = PageSerializer(data=request.query_params.dict())
+        page.is_valid(raise_exception=True)
+        cursor, limit = page.validated_data.get("cursor"), page.validated_data["limit"]
+        return Response(instance_history(access_of(request), instance_id, cursor=cursor, limit=limit))

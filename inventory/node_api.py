@@ -1,0 +1,37 @@
+"""What the nodes say, over HTTP: their reports, and reading the versions off them."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inventory.access import Scope, access_of
+from inventory.queries import instance_state
+from inventory.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
+from inventory.sync import record_report, request_sync
+
+
+class ServiceSync(APIView):
+    required_scope = Scope.DEPLOY
+
+    @extend_schema(request=NothingSerializer, responses={202: SyncAnswerSerializer})
+    def post(self, request: Request, service_name: str) -> Response:
+        """Read the running version off every instance of a service."""
+        NothingSerializer(data=request.data).is_valid(raise_exception=True)
+        request_sync(access=access_of(request), service_name=service_name)
+        message = "the versions are being read off the nodes"
+        return Response({"service": service_name, "status": "started", "message": message}, status=202)
+
+
+class InstanceReport(APIView):
+    required_scope = Scope.REPORT
+
+    @extend_schema(request=ReportSerializer, responses=ReportAnswerSerializer)
+    def post(self, request: Request, instance_id: str) -> Response:
+        """A node says what it runs and how it is."""
+        report = ReportSerializer(data=request.data)
+        report.is_valid(raise_exception=True)
+        instance = record_report(access=access_of(request), instance_id=instance_id, report=report.validated_data)
+        return Response(instance_state(instance))

@@ -1,0 +1,110 @@
+"""What runs where, as the API answers it. Few queries each, whose number does not grow with the fleet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.db.models import FilteredRelation, Q
+
+from inventory.access import Access
+from inventory.models import Instance, RunStatus, StatusChange
+from inventory.selection import visible_instance, visible_service
+
+Payload = dict[str, Any]
+# The unfinished statuses of `deploys.states`, whose targets are reached by their relation's name alone.
+UNFINISHED = Q(targets__status__in=("pending", "in_progress"))
+
+
+def service_versions(access: Access, service_name: str) -> Payload:
+    """CONTRACT.md, "Versions and instances": the version and run status of every instance, in natural order."""
+    service = visible_service(access, service_name)
+    rows = (
+        Instance.objects.filter(service=service)
+        .annotate(
+            deploy=FilteredRelation("targets", condition=UNFINISHED & Q(targets__kind="deploy")),
+            rollback=FilteredRelation("targets", condition=UNFINISHED & Q(targets__kind="rollback")),
+        )
+        .order_by("natural_key")
+        .values_list("instance_id", "running_version", "run_status", "changed_at", "deploy__id", "rollback__id")
+    )
+    instances = [
+        {
+            "instance_id": instance_id,
+            "version": version or None,
+            "status": _run_status(run_status, deploy, rollback),
+            "last_updated": changed_at,
+        }
+        for instance_id, version, run_status, changed_at, deploy, rollback in rows
+    ]
+    return {"service": service.name, "instances": instances, "version_summary": _summary(instances)}
+
+
+def _run_status(stored: str, deploy: int | None, rollback: int | None) -> str:
+    if rollback is not None:
+        return RunStatus.ROLLING_BACK
+    return RunStatus.DEPLOYING if deploy is not None else stored
+
+
+def _summary(instances: list[Payload]) -> dict[str, int]:
+    """How many instances run each version, the most frequent first; those that run nothing known are left out."""
+    versions = Counter(instance["version"] for instance in instances if instance["version"] is not None)
+    return dict(versions.most_common())
+
+
+def service_instances(access: Access, service_name: str) -> Payload:
+    service = visible_service(access, service_name)
+    rows = (
+        Instance.objects.filter(service=service)
+        .order_by("natural_key")
+        .values_list("instance_id", "node__host", "port", "health", "running_version")
+    )
+    instances = [
+        {"instance_id": instance_id, "host": host, "port": port, "status": health, "version": version or None}
+        for instance_id, host, port, health, version in rows
+    ]
+    return {"service": service.name, "instances": instances, "total": len(instances)}
+
+
+def instance_history(access: Access, instance_id: str, *, cursor: int | None, limit: int) -> Payload:
+    """An instance's changes of version, status and health, newest first."""
+    instance = visible_instance(access, instance_id)
+    changes = StatusChange.objects.filter(instance=instance).order_by("-pk")
+    if cursor is not None:
+        changes = changes.filter(pk__lt=cursor)
+    page = list(changes[: limit + 1])
+    return {
+        "instance_id": instance.instance_id,
+        "service": instance.service.name,
+        "changes": [_change(change) for change in page[:limit]],
+        "next": next_cursor([change.pk for change in page], limit),
+    }
+
+
+def next_cursor(keys: list[int], limit: int) -> str | None:
+    """keys: of the rows of a page and, if there are more, of the one after it."""
+    return str(keys[limit - 1]) if len(keys) > limit else None
+
+
+def _change(change: StatusChange) -> Payload:
+    return {
+        "at": change.at,
+        "field": change.field,
+        "old": change.old,
+        "new": change.new,
+        "operation": change.operation_name or None,
+        "attempt": change.attempt if change.operation_name else None,
+        "by": change.actor_name,
+        "by_kind": change.actor_kind,
+        "note": change.note,
+    }
+
+
+def instance_state(instance: Instance) -> Payload:
+    """What is recorded of one instance: the answer to a report."""
+    return {
+        "instance_id": instance.instance_id,
+        "version": instance.running_version or None,
+        "status": instance.run_status,
+        "health": instance.health,
+    }

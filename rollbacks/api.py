@@ -1,0 +1,102 @@
+"""Rollbacks over HTTP."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deploys.api import (
+    OperationCancelView,
+    OperationListView,
+    OperationLogView,
+    OperationRetryView,
+    OperationStatusView,
+)
+from deploys.models import Operation
+from deploys.queries import changed_nothing, target_instances
+from deploys.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
+from deploys.states import Kind
+from inventory.access import Scope, access_of
+from inventory.serializers import NothingSerializer
+from rollbacks.serializers import (
+    BatchRollbackSerializer,
+    ChangedRollbackSerializer,
+    InstanceRollbackSerializer,
+    RollbackListSerializer,
+    RollbackStatusSerializer,
+    StartedBatchRollbackSerializer,
+    StartedInstanceRollbackSerializer,
+)
+from rollbacks.services import start_batch_rollback, start_instance_rollback
+
+
+class RollbackInstance(APIView):
+    required_scope = Scope.DEPLOY
+
+    @extend_schema(request=InstanceRollbackSerializer, responses={202: StartedInstanceRollbackSerializer})
+    def post(self, request: Request) -> Response:
+        """Roll one instance back."""
+        wanted = InstanceRollbackSerializer(data=request.data).to_request()
+        operation = start_instance_rollback(access=access_of(request), request=wanted)
+        answer = {
+            "rollback_id": operation.public_id,
+            "instance_id": wanted.instance_id,
+            "target_version": operation.version,
+            "status": "started",
+            "message": _message(operation, "rollback started successfully"),
+            "started_at": operation.started_at,
+        }
+        return Response(answer, status=202)
+
+
+class RollbackBatch(APIView):
+    required_scope = Scope.DEPLOY
+
+    @extend_schema(request=BatchRollbackSerializer, responses={202: StartedBatchRollbackSerializer})
+    def post(self, request: Request) -> Response:
+        """Roll many instances of a service back."""
+        wanted = BatchRollbackSerializer(data=request.data).to_request()
+        operation = start_batch_rollback(access=access_of(request), request=wanted)
+        answer = {
+            "rollback_id": operation.public_id,
+            "service": wanted.service,
+            "target_version": operation.version,
+            "status": "started",
+            "instances": target_instances(operation),
+            "message": _message(operation, "batch rollback started successfully"),
+            "started_at": operation.started_at,
+        }
+        return Response(answer, status=202)
+
+
+def _message(operation: Operation, started: str) -> str:
+    if changed_nothing(operation):
+        return f"nothing had to be changed: {operation.version} is running already"
+    return started
+
+
+@extend_schema(responses=RollbackStatusSerializer)
+class RollbackStatus(OperationStatusView):
+    kind = Kind.ROLLBACK
+
+
+@extend_schema(parameters=[OperationListSerializer], responses=RollbackListSerializer)
+class RollbackList(OperationListView):
+    kind = Kind.ROLLBACK
+
+
+@extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
+class RollbackLog(OperationLogView):
+    kind = Kind.ROLLBACK
+
+
+@extend_schema(request=NothingSerializer, responses={202: ChangedRollbackSerializer})
+class RollbackCancel(OperationCancelView):
+    kind = Kind.ROLLBACK
+
+
+@extend_schema(request=NothingSerializer, responses={202: ChangedRollbackSerializer})
+class RollbackRetry(OperationRetryView):
+    kind = Kind.ROLLBACK
