@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import dj_database_url
-from environs import Env
+import logging
+import warnings
+from datetime import timedelta
+from typing import Any
 
 from inventory.redaction import TOKEN_PREFIX
+from releasesite import environment, logs
+from releasesite.secret_key import stored_secret_key
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = Env()
+BASE_DIR = environment.CHECKOUT
+_env = environment.read()
 
-DATA_DIR = Path(env.str("RELEASE_DATA_DIR", str(BASE_DIR / "var"))).absolute()
-DEBUG = env.bool("DEBUG", False)
-SECRET_KEY = env.str("SECRET_KEY", "interim")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost"])
+DATA_DIR = _env.data_dir
+DEBUG = _env.debug
+ALLOWED_HOSTS = _env.allowed_hosts
+CSRF_TRUSTED_ORIGINS = _env.csrf_trusted_origins
+try:
+    SECRET_KEY = _env.secret_key or stored_secret_key(DATA_DIR)
+except OSError as error:
+    environment.stop({"RELEASE_DATA_DIR": f"cannot be used to keep the secret key in ({error}): set it, or SECRET_KEY"})
 
-PACKAGE_HOSTS: tuple[str, ...] = tuple(env.list("RELEASE_PACKAGE_HOSTS", []))
-PACKAGE_MAX_BYTES: int = env.int("RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3)
-SSH_KEY_FILE: str = env.str("RELEASE_SSH_KEY_FILE", "")
-WORKERS: int = env.int("RELEASE_WORKERS", 2)
-CONCURRENCY: int = env.int("RELEASE_CONCURRENCY", 100)
+PACKAGE_HOSTS = _env.package_hosts
+PACKAGE_MAX_BYTES = _env.package_max_bytes
+SSH_KEY_FILE = _env.ssh_key_file
+WORKERS = _env.workers
+CONCURRENCY = _env.concurrency
+TRUSTED_PROXIES = _env.trusted_proxies
 
 INSTALLED_APPS = [
+    "releasesite",
+    "inventory",
+    "deploys",
+    "rollbacks",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
@@ -37,30 +48,141 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "django_filters",
+    "django_htmx",
+    "import_export",
     "django_q",
-    "releasesite",
-    "inventory",
-    "deploys",
-    "rollbacks",
+    "django_structlog",
+    "csp",
+    "axes",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    # Before the login is known: to log who calls would take a query, and the probes must answer without a database.
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "releasesite.api.middleware.AccessMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "releasesite.urls"
-DATABASES = {"default": {}}
-if os.environ.get("DATABASE_URL"):
-    DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], conn_max_age=None, conn_health_checks=True)}
-else:
-    DATABASES = {"default": {"ENGINE": "releasesite.embedded_postgres", "NAME": "release", "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
-USE_TZ = True
-TIME_ZONE = "UTC"
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+WSGI_APPLICATION = "releasesite.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request", "django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
-MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware", "django.contrib.auth.middleware.AuthenticationMiddleware", "releasesite.api.middleware.AccessMiddleware", "django.contrib.messages.middleware.MessageMiddleware"]
+
+# The database. A peer that has gone silent is noticed within some 15 s, not after TCP's own two hours.
+_NOTICE_SILENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+_EMBEDDED: dict[str, Any] = {
+    "ENGINE": "releasesite.embedded_postgres",
+    "NAME": "release",
+    "CONN_MAX_AGE": None,
+    "CONN_HEALTH_CHECKS": True,
+}
+DATABASES: dict[str, dict[str, Any]] = {"default": _env.database or _EMBEDDED}
+if _env.database:
+    _env.database["OPTIONS"] = {**_NOTICE_SILENCE, **_env.database.get("OPTIONS", {})}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Our own token model takes the place of knox's, whose migrations would make its table all the same.
+MIGRATION_MODULES: dict[str, str | None] = {"knox": None}
+
+# Language and time
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+
+# Static files. Before `collectstatic` has run they are served from where they lie, so that a checkout just works.
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").is_file()
+warnings.filterwarnings("ignore", message="No directory at")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if WHITENOISE_USE_FINDERS
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# People's logins
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "releasesite.api.addresses.client_address"
+AXES_VERBOSE = False
+
+# What browsers are told. An https:// origin in CSRF_TRUSTED_ORIGINS says that the site is served over TLS.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _env.is_served_over_https
+SECURE_HSTS_SECONDS = 31_536_000 if _env.is_served_over_https else 0
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains: whether those speak TLS too is not ours to say.
+    "security.W021",  # HSTS preload: the same.
+    "security.W008",  # SSL redirect: the proxy that ends TLS does it; one of ours would loop behind a plain one.
+]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+LOGGING = logs.configure(for_people=DEBUG)
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+# releasesite.logs says who called and from where: theirs would take a query, and believe any X-Forwarded-For.
+DJANGO_STRUCTLOG_USER_ID_FIELD = ""
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+
 # A message is a hint and may be lost (deploys/broker.py): nothing is retried by the queue, nor kept as a result.
 Q_CLUSTER = {
     "name": "deploys",
@@ -78,7 +200,6 @@ Q_CLUSTER = {
 }
 
 # The HTTP API
-TRUSTED_PROXIES: list[str] = env.list("RELEASE_TRUSTED_PROXIES", [])
 API_CALLS_PER_MINUTE = {"read": 6000, "write": 600}
 KNOX_TOKEN_MODEL = "releasesite.ApiToken"
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": TOKEN_PREFIX}

@@ -1,0 +1,80 @@
+"""Structured logs on stderr: one JSON object a line, or lines for people while DEBUG is on. Secrets are masked last."""
+
+from __future__ import annotations
+
+import logging.config
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from inventory.redaction import scrub_value
+
+if TYPE_CHECKING:  # the settings import this file: models cannot be had yet
+    from django.http import HttpRequest
+
+    from inventory.access import Access
+
+SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def scrub_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: scrub_value(value) for key, value in event.items()}
+
+
+def add_caller(request: HttpRequest, log_kwargs: dict[str, Any], **_: Any) -> None:
+    """Receives django_structlog's `bind_extra_request_finished_metadata`."""
+    access: Access | None = getattr(request, "access", None)
+    if access is not None:
+        log_kwargs.update(caller=access.actor.name, address=access.actor.address)
+
+
+def _as_json(value: Any, **_: Any) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def configure(*, for_people: bool) -> dict[str, Any]:
+    """Sets structlog up, and gives Django's LOGGING."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    last: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        scrub_event,
+        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(serializer=_as_json),
+    ]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": last,
+                "foreign_pre_chain": [*SHARED, structlog.stdlib.ExtraAdder()],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {
+            # django_structlog reports every request, so Django's own words on them would be said twice.
+            "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            "django.request": {"level": "ERROR"},
+            "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            "asyncssh": {"level": "WARNING"},
+            "axes": {"level": "WARNING"},
+        },
+    }
