@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -22,7 +23,7 @@ class Api:
 
     def is_up(self, path: str) -> bool:
         try:
-            return self._send("GET", path).status_code == requests.codes.ok
+            return self._send("GET", path).status_code == HTTPStatus.OK
         except requests.RequestException:
             return False
 
@@ -35,7 +36,7 @@ class Api:
             "deploy_id": deploy_id,
         }
         answer = self._send("POST", "/v1/deploy/execute", body)
-        if answer.status_code != requests.codes.accepted:
+        if answer.status_code != HTTPStatus.ACCEPTED:
             raise DemoError(f"The deploy of {version} was refused ({answer.status_code}): {answer.text}")
 
     def wait_for_deploy(self, deploy_id: str, *, seconds: float) -> dict[str, Any]:

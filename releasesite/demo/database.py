@@ -16,7 +16,7 @@ STOP_SECONDS = 5
 
 
 def is_embedded() -> bool:
-    return connection.settings_dict["ENGINE"] == "releasesite.embedded_postgres"
+    return str(connection.settings_dict["ENGINE"]) == "releasesite.embedded_postgres"
 
 
 def connect(layout: Layout) -> str:

@@ -18,9 +18,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(preferred: int, *, avoid: Collection[int] = ()) -> int:
+def free_port(preferred: int = 0, *, avoid: Collection[int] = ()) -> int:
     """`preferred` if it is free, else any other."""
-    if preferred not in avoid and is_free(preferred):
+    if preferred and preferred not in avoid and is_free(preferred):
         return preferred
     while True:
         with socket.socket() as probe:
@@ -32,11 +32,7 @@ def free_port(preferred: int, *, avoid: Collection[int] = ()) -> int:
 
 def holder(port: int) -> str:
     """Who listens there, for people: "gunicorn (pid 4711)"; vague when the system does not tell us."""
-    try:
-        pids = [found.pid for found in psutil.net_connections("tcp") if is_listener(found, port) and found.pid]
-    except psutil.Error:
-        pids = []
-    for pid in pids:
+    for pid in listeners(port):
         try:
             return f"{psutil.Process(pid).name()} (pid {pid})"
         except psutil.Error:
@@ -44,5 +40,10 @@ def holder(port: int) -> str:
     return "a process of another user"
 
 
-def is_listener(connection: psutil._common.sconn, port: int) -> bool:
-    return bool(connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port)
+def listeners(port: int) -> list[int]:
+    try:
+        found = psutil.net_connections("tcp")
+    except psutil.Error:
+        return []
+    listening = [(each.pid, each.laddr) for each in found if each.status == psutil.CONN_LISTEN]
+    return [pid for pid, address in listening if pid and address and address.port == port]

@@ -15,6 +15,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 
 HERE = Path(__file__).resolve().parent
 PORT = int(os.environ["RELEASE_PORT"])
@@ -63,8 +64,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Without the base class's reverse DNS look-up of our own address, which can take seconds.
-        self.socket.bind(self.server_address)
+        # Not HTTPServer's, which looks up the name of our own address: that can take seconds.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", PORT
 
 
@@ -107,14 +108,20 @@ def report_for_ever(config: dict[str, str]) -> None:
 
 def leave_with_the_demo(config: dict[str, str]) -> None:
     """The demo holds its lock while it lives. However it dies, its services leave within a second or so."""
-    while True:
+    while is_held(Path(config["demo_lock"])):
         time.sleep(1)
-        with open(config["demo_lock"]) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                continue
-        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_held(path: Path) -> bool:
+    try:
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 if __name__ == "__main__":

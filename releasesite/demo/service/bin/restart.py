@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ PORT = int(os.environ["RELEASE_PORT"])
 VERSION = os.environ["RELEASE_VERSION"]
 LOG = ROOT / "service.log"
 STOP_SECONDS = 3.0
+PORT_SECONDS = 1.0
 START_SECONDS = 8.0
 
 
@@ -30,6 +32,7 @@ def main() -> None:
     # Whoever holds this file's lock is the instance's process; the file says its pid.
     with (ROOT / "run" / "service.lock").open("a+") as lock:
         stop_old(lock)
+        wait_for_port()
         started = time.monotonic()
         new = start_new(lock)
         wait_until_it_answers(new)
@@ -68,6 +71,20 @@ def kill(pid: int, sign: signal.Signals) -> None:
         os.kill(pid, sign)
     except ProcessLookupError:
         pass  # it went by itself
+
+
+def wait_for_port() -> None:
+    """A dying process may let go of its lock an instant before its port. Taken by a stranger: the start will say so."""
+    deadline = time.monotonic() + PORT_SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", PORT))
+            except OSError:
+                time.sleep(0.01)
+                continue
+            return
 
 
 def start_new(lock: IO[str]) -> subprocess.Popen[bytes]:
