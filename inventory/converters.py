@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from django.urls import register_converter
 from django.urls.converters import StringConverter
 
@@ -16,6 +18,8 @@ class OperationIdConverter(StringConverter):
     regex = OPERATION_ID_PATTERN
 
 
+@cache
 def register_converters() -> None:
+    """For every urls.py that uses them; once is enough."""
     register_converter(NameConverter, "name")
     register_converter(OperationIdConverter, "operation_id")

@@ -56,7 +56,7 @@ def what_is_away() -> Problem | None:
 
 
 def has_worker() -> bool:
-    """True if a supervisor beats and its clusters execute: a canary lately, or a drive so long that none got through."""
+    """True if a supervisor beats and its clusters execute: a canary lately, or a long drive."""
     drives = Lease.objects.filter(worker=OuterRef("name"), expires_at__gt=Now())
     executing = Q(canary_at__gte=Now() - CANARY_WITHIN) | Q(Exists(drives))
     return Worker.objects.filter(executing, seen_at__gte=Now() - SEEN_WITHIN).exists()
