@@ -1,0 +1,23 @@
+"""Named points at which a test can hold a worker (FAULTS.md). Without RELEASE_FAULT_DIR they cost one look-up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+FAULT_DIR = "RELEASE_FAULT_DIR"
+_POLL_SECONDS = 0.01
+
+
+async def pause_at(step: str) -> None:
+    """While `<RELEASE_FAULT_DIR>/<step>.hold` exists, wait; `<step>.reached` tells the test that we do."""
+    folder = os.environ.get(FAULT_DIR)
+    if not folder:
+        return
+    hold = Path(folder, f"{step}.hold")
+    if not hold.exists():
+        return
+    Path(folder, f"{step}.reached").touch()
+    while hold.exists():
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,178 @@
+"""What every transport does: run one program on a node, put one file there, close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from inventory.models import Node
+
+STDOUT = "stdout"
+STDERR = "stderr"
+
+# A daemon that a command left behind may hold its streams open for ever. Once the command has exited, its output
+# counts as whole when nothing has come for this long.
+QUIET_SECONDS = 0.25
+
+OnOutput = Callable[[str, bytes], None]
+IsDone = Callable[[], bool]
+
+
+class TransportError(Exception):
+    """The node could not be reached or spoken to. code: the stable word of CONTRACT.md; message: for a person."""
+
+    code = "node_unreachable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NodeUnreachable(TransportError):
+    """Connecting or logging in failed: nothing was sent, nothing has run."""
+
+
+class HostKeyMismatch(TransportError):
+    """The node showed another host key than the inventory's: nothing was sent."""
+
+    code = "node_host_key_mismatch"
+
+
+class ConnectionLost(TransportError):
+    """Cut after the command was sent: what came of it is unknown."""
+
+
+class RunTimeout(TransportError):
+    """Not over within `timeout_seconds`: its process group was sent SIGKILL as far as the node could still be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeAddress:
+    """All that a transport knows of a node. ssh_host_key is one line, `ssh-ed25519 AAAA…`."""
+
+    name: str
+    host: str
+    transport: str
+    ssh_user: str
+    ssh_port: int
+    ssh_host_key: str
+
+    @classmethod
+    def of(cls, node: Node) -> NodeAddress:
+        return cls(
+            name=node.name,
+            host=node.host,
+            transport=node.transport,
+            ssh_user=node.ssh_user,
+            ssh_port=node.ssh_port,
+            ssh_host_key=node.ssh_host_key,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """exit_status is None when a signal ended the program. stdout and stderr hold what no `on_output` took."""
+
+    exit_status: int | None
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class Transport(Protocol):
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Path | bytes | None = None,
+        on_output: OnOutput | None = None,
+        timeout_seconds: float,
+        is_done: IsDone | None = None,
+        is_urgent: bool = False,
+    ) -> CommandResult:
+        """Run `argv` on the node to its exit and return its result; any exit status is a result, not an error.
+
+        stdin: a file's content, bytes, or nothing. on_output(stream, data) gets each chunk as it comes. After the
+        exit it waits for both streams' ends, but no longer than `is_done()` is false or QUIET_SECONDS of silence.
+        Cancelling leaves the program running. is_urgent: don't queue behind the node's other programs.
+        Raises NodeUnreachable, HostKeyMismatch, ConnectionLost, RunTimeout.
+        """
+
+    async def put(self, local: Path, remote: str, *, timeout_seconds: float) -> None:
+        """Copy a file to the node; `remote` appears whole or not at all. Raises OSError when the node refuses it."""
+
+    async def close(self) -> None:
+        """Let go of the connection; programs that still run are left alone."""
+
+
+class Output:
+    """Takes what a program prints, and knows when there is no more to wait for."""
+
+    def __init__(self, *, on_output: OnOutput | None, is_done: IsDone | None) -> None:
+        self._on_output = on_output
+        self._is_done = is_done
+        self._kept: dict[str, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
+        self._open = {STDOUT, STDERR}
+        self._changed = asyncio.Event()
+        self._error: Exception | None = None
+        self.has_exited = False
+        self.exit_status: int | None = None
+
+    def feed(self, stream: str, data: bytes) -> None:
+        if self._on_output is None:
+            self._kept[stream] += data
+        elif self._error is None:
+            try:
+                self._on_output(stream, data)
+            except Exception as error:
+                self._error = error
+        self._changed.set()
+
+    def end(self, *streams: str) -> None:
+        self._open.difference_update(streams)
+        self._changed.set()
+
+    def exited(self, status: int | None) -> None:
+        self.has_exited = True
+        self.exit_status = status
+        self._changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """The program can tell no more. After its exit that is no failure."""
+        self._error = self._error or (None if self.has_exited else error)
+        self.end(STDOUT, STDERR)
+
+    async def result(self) -> CommandResult:
+        """Wait for the end as `Transport.run` words it; raises what `fail` was given, or what on_output raised."""
+        while not self.has_exited and self._error is None:
+            await self._change()
+        while self._open and self._error is None and not (self._is_done and self._is_done()):
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await self._change()
+            except TimeoutError:
+                break
+        if self._error is not None:
+            raise self._error
+        return CommandResult(
+            exit_status=self.exit_status, stdout=bytes(self._kept[STDOUT]), stderr=bytes(self._kept[STDERR])
+        )
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+
+_RECEIVE = 'cat >"$1.part" && mv -- "$1.part" "$1" || { rm -f -- "$1.part"; exit 1; }'
+
+
+async def put_through(transport: Transport, local: Path, remote: str, *, timeout_seconds: float) -> None:
+    """`Transport.put` by way of `run`: needs nothing on the node but sh and coreutils."""
+    result = await transport.run(
+        ["sh", "-c", _RECEIVE, "release-put", remote], stdin=local, timeout_seconds=timeout_seconds
+    )
+    if result.exit_status != 0:
+        raise OSError(result.stderr.decode(errors="replace").strip() or f"could not write {remote}")

@@ -1,0 +1,84 @@
+"""Warm connections: one a node, opened when first needed, closed when long unused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from django.conf import settings
+
+from inventory.transports.base import NodeAddress, Transport
+from inventory.transports.local import LocalTransport
+from inventory.transports.ssh import SshTransport
+
+LOGINS_AT_ONCE = 32
+IDLE_SECONDS = 600.0
+CONNECTIONS = 1000
+
+
+class ConnectionPool:
+    """The connections of one event loop. Only ever used on that loop."""
+
+    def __init__(self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._local = LocalTransport()
+        self._warm: dict[NodeAddress, SshTransport] = {}
+        self._logging_in = asyncio.Semaphore(LOGINS_AT_ONCE)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+
+    async def transport(self, address: NodeAddress) -> Transport:
+        """A transport with a live connection behind it. Raises NodeUnreachable, HostKeyMismatch."""
+        match address.transport:
+            case "local":
+                return self._local
+            case "ssh":
+                return await self._ssh(address)
+            case other:
+                raise ValueError(f"unknown transport {other!r} of node {address.name}")
+
+    async def close(self) -> None:
+        """Close every connection; programs that still run on the nodes are left alone."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for address in list(self._warm):
+            self._drop(address)
+        await asyncio.gather(*self._closing)
+
+    async def _ssh(self, address: NodeAddress) -> SshTransport:
+        transport = self._warm.pop(address, None)
+        if transport is None:
+            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, logging_in=self._logging_in)
+        # Last in the dictionary: the order is that of the latest use.
+        self._warm[address] = transport
+        transport.used_at = time.monotonic()
+        self._make_room()
+        self._expire_later()
+        await transport.connected()
+        return transport
+
+    def _make_room(self) -> None:
+        """Over the limit, drop what was not used for longest; what is in use stays, however many they are."""
+        surplus = len(self._warm) - self._limit
+        idle = [address for address, transport in list(self._warm.items())[:-1] if not transport.running]
+        for address in idle[: max(surplus, 0)]:
+            self._drop(address)
+
+    def _expire_later(self) -> None:
+        if self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_later(self._idle_seconds / 10, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        limit = time.monotonic() - self._idle_seconds
+        for address, transport in list(self._warm.items()):
+            if not transport.running and transport.used_at < limit:
+                self._drop(address)
+        if self._warm:
+            self._expire_later()
+
+    def _drop(self, address: NodeAddress) -> None:
+        task = asyncio.ensure_future(self._warm.pop(address).close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

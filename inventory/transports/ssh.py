@@ -1,0 +1,153 @@
+"""Programs on a node over SSH: one connection, kept warm, opened again when it is found dead."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from pathlib import Path
+
+import asyncssh
+
+from inventory.transports.base import (
+    CommandResult,
+    ConnectionLost,
+    IsDone,
+    NodeAddress,
+    NodeUnreachable,
+    OnOutput,
+    Output,
+    RunTimeout,
+    TransportError,
+    put_through,
+)
+from inventory.transports.ssh_login import log_in
+from inventory.transports.ssh_session import Session, feed
+
+# sshd's MaxSessions is 10 unless set otherwise; two are left for what is urgent.
+SESSIONS = 8
+# How long a node may take to open a channel: a connection that has silently died shows here.
+CHANNEL_SECONDS = 10.0
+# A node may grant fewer sessions than SESSIONS, and takes a moment to notice that one has ended.
+SESSION_RETRY_SECONDS = 0.05
+LONELY_SECONDS = 2.0
+KILL_SECONDS = 1.0
+
+asyncssh.set_log_level("ERROR")
+
+
+class SshTransport:
+    """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
+
+    def __init__(
+        self, address: NodeAddress, *, key_file: str, logging_in: AbstractAsyncContextManager[object] | None = None
+    ) -> None:
+        """key_file: a private key's path, '' for the ssh agent. logging_in: entered while a connection is made."""
+        self.address = address
+        self.running = 0
+        self.used_at = time.monotonic()
+        self._key_file = key_file
+        self._logging_in = logging_in or nullcontext()
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._connection_lock = asyncio.Lock()
+        self._sessions = asyncio.Semaphore(SESSIONS)
+
+    async def connected(self) -> asyncssh.SSHClientConnection:
+        """The live connection, made now if there is none. Raises NodeUnreachable, HostKeyMismatch."""
+        async with self._connection_lock:
+            if self._connection is None or self._connection.is_closed():
+                async with self._logging_in:
+                    self._connection = await log_in(self.address, key_file=self._key_file)
+            return self._connection
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Path | bytes | None = None,
+        on_output: OnOutput | None = None,
+        timeout_seconds: float,
+        is_done: IsDone | None = None,
+        is_urgent: bool = False,
+    ) -> CommandResult:
+        output = Output(on_output=on_output, is_done=is_done)
+        async with self._turn(is_urgent=is_urgent):
+            session: Session | None = None
+            feeding: asyncio.Task[None] | None = None
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    session = await self._start(f"exec {shlex.join(argv)}", output)
+                    feeding = asyncio.create_task(feed(session, stdin))
+                    return await output.result()
+            except TimeoutError:
+                if session is not None:
+                    await _kill(session, output)
+                raise RunTimeout(f"not over after {timeout_seconds:g} s on {self.address.host}") from None
+            finally:
+                if feeding is not None:
+                    feeding.cancel()
+                if session is not None:
+                    session.channel.abort()
+
+    async def put(self, local: Path, remote: str, *, timeout_seconds: float) -> None:
+        await put_through(self, local, remote, timeout_seconds=timeout_seconds)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+            await connection.wait_closed()
+
+    @asynccontextmanager
+    async def _turn(self, *, is_urgent: bool) -> AsyncIterator[None]:
+        self.running += 1
+        try:
+            async with nullcontext() if is_urgent else self._sessions:
+                yield
+        finally:
+            self.running -= 1
+            self.used_at = time.monotonic()
+
+    async def _start(self, command: str, output: Output) -> Session:
+        """Start the command. When a warm connection proves dead before anything was sent on it, on a new one."""
+        was_warm = self._connection is not None
+        while True:
+            connection = await self.connected()
+            session = Session(output, host=self.address.host)
+            try:
+                await self._open(connection, session, command)
+                return session
+            except (OSError, asyncssh.Error) as error:
+                broken = f"{self.address.host}: the connection broke: {error or 'no answer'}"
+                if session.is_open:
+                    raise ConnectionLost(broken) from error
+                if not was_warm:
+                    raise NodeUnreachable(broken) from error
+            was_warm = False
+            self._connection = None
+            connection.abort()
+
+    async def _open(self, connection: asyncssh.SSHClientConnection, session: Session, command: str) -> None:
+        """One channel with the command on it; while the node grants no further session, wait for another's end."""
+        lonely_until = time.monotonic() + LONELY_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(CHANNEL_SECONDS):
+                    await connection.create_session(lambda: session, command, encoding=None)
+                return
+            except asyncssh.ChannelOpenError as error:
+                if connection.is_closed():
+                    raise
+                if session.is_open or (self.running <= 1 and time.monotonic() > lonely_until):
+                    raise NodeUnreachable(f"{self.address.host} refuses to run a command: {error.reason}") from error
+            await asyncio.sleep(SESSION_RETRY_SECONDS)
+
+
+async def _kill(session: Session, output: Output) -> None:
+    """Have the program killed, and give the node a moment to say so: a channel closed at once would swallow it."""
+    session.kill()
+    with suppress(TimeoutError, TransportError):
+        async with asyncio.timeout(KILL_SECONDS):
+            await output.result()

@@ -1,0 +1,82 @@
+"""One SSH channel with one program on it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import asyncssh
+from asyncssh import EXTENDED_DATA_STDERR
+
+from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Output
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class Session(asyncssh.SSHClientSession[bytes]):
+    """Feeds `output` with what comes over the channel."""
+
+    channel: asyncssh.SSHClientChannel[bytes]
+
+    def __init__(self, output: Output, *, host: str) -> None:
+        self.is_open = False
+        self._output = output
+        self._host = host
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+
+    async def may_write(self) -> None:
+        await self._may_write.wait()
+
+    def kill(self) -> None:
+        """Ask sshd to kill the program's process group, if it is still there to ask."""
+        with suppress(OSError):
+            self.channel.kill()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The node has granted the channel; the command goes out next."""
+        self.channel = chan
+        self.is_open = True
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        self._output.feed(STDERR if datatype == EXTENDED_DATA_STDERR else STDOUT, data)
+
+    def eof_received(self) -> bool:
+        self._output.end(STDOUT, STDERR)
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self._output.exited(status)
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._output.exited(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = str(exc or "") or "closed by the node"
+        self._output.fail(ConnectionLost(f"{self._host}: cut while a command ran: {reason}"))
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+
+async def feed(session: Session, stdin: Path | bytes | None) -> None:
+    """Send the program its stdin and close it. A program that ends without reading it all is in its right."""
+    try:
+        if isinstance(stdin, Path):
+            await _feed_file(session, stdin)
+        elif stdin is not None:
+            session.channel.write(stdin)
+        session.channel.write_eof()
+    except (BrokenPipeError, ConnectionError):
+        return
+
+
+async def _feed_file(session: Session, path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            session.channel.write(chunk)
+            await session.may_write()

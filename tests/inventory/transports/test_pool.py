@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from inventory.transports.base import NodeUnreachable
+from inventory.transports.pool import ConnectionPool
+from tests.inventory.transports.conftest import ssh_address
+from tests.support.ports import free_port
+from tests.support.sshd import SshServer
+from tests.support.tcp_proxy import tcp_proxy
+
+
+@pytest.fixture(autouse=True)
+def key(settings: Any, sshd: SshServer) -> None:
+    settings.SSH_KEY_FILE = str(sshd.private_key)
+
+
+def in_loop(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(main)
+
+
+def test_it_gives_the_same_warm_connection_to_everyone_who_asks_at_once(sshd: SshServer) -> None:
+    async def main(port: int) -> None:
+        pool = ConnectionPool()
+        transports = await asyncio.gather(*(pool.transport(ssh_address(sshd, ssh_port=port)) for _ in range(20)))
+        assert len({id(transport) for transport in transports}) == 1
+        await pool.close()
+
+    with tcp_proxy(sshd.port) as proxy:
+        in_loop(main(proxy.port))
+        assert proxy.connections == 1
+
+
+def test_it_connects_again_after_a_cut(sshd: SshServer) -> None:
+    with tcp_proxy(sshd.port) as proxy:
+
+        async def main() -> None:
+            pool = ConnectionPool()
+            address = ssh_address(sshd, ssh_port=proxy.port)
+            await pool.transport(address)
+            proxy.cut()
+            await asyncio.sleep(0.2)
+            transport = await pool.transport(address)
+            assert (await transport.run(["true"], timeout_seconds=10)).exit_status == 0
+            await pool.close()
+
+        in_loop(main())
+        assert proxy.connections == 2
+
+
+def test_it_says_at_once_that_a_node_is_unreachable(sshd: SshServer) -> None:
+    async def main() -> None:
+        pool = ConnectionPool()
+        with pytest.raises(NodeUnreachable):
+            await pool.transport(ssh_address(sshd, ssh_port=free_port()))
+        await pool.close()
+
+    in_loop(main())
+
+
+def test_it_closes_what_nobody_has_used_for_long(sshd: SshServer) -> None:
+    async def main() -> None:
+        pool = ConnectionPool(idle_seconds=0.5)
+        idle = await pool.transport(ssh_address(sshd, name="idle"))
+        busy = await pool.transport(ssh_address(sshd, name="busy"))
+        running = asyncio.create_task(busy.run(["sleep", "1.5"], timeout_seconds=10))
+        await asyncio.sleep(1)
+        assert await pool.transport(ssh_address(sshd, name="idle")) is not idle
+        assert await pool.transport(ssh_address(sshd, name="busy")) is busy
+        assert (await running).exit_status == 0
+        await pool.close()
+
+    in_loop(main())
+
+
+def test_over_its_limit_it_drops_the_least_recently_used(sshd: SshServer) -> None:
+    async def main() -> None:
+        pool = ConnectionPool(limit=2)
+        first = await pool.transport(ssh_address(sshd, name="first"))
+        second = await pool.transport(ssh_address(sshd, name="second"))
+        assert await pool.transport(ssh_address(sshd, name="first")) is first
+        await pool.transport(ssh_address(sshd, name="third"))
+        assert await pool.transport(ssh_address(sshd, name="first")) is first
+        assert await pool.transport(ssh_address(sshd, name="second")) is not second
+        await pool.close()
+
+    in_loop(main())
+
+
+def test_a_node_of_transport_local_needs_no_connection(sshd: SshServer) -> None:
+    async def main() -> None:
+        pool = ConnectionPool()
+        transport = await pool.transport(ssh_address(sshd, transport="local"))
+        assert (await transport.run(["echo", "here"], timeout_seconds=10)).stdout == b"here\n"
+        await pool.close()
+
+    in_loop(main())
