@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,6 +17,7 @@ import psutil
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
+KILL_SECONDS = 5
 
 
 @dataclass(kw_only=True)
@@ -85,9 +87,12 @@ def stop(children: Iterable[Child], *, deadline_seconds: float, hurry: Callable[
     while any(child.exit_status() is None for child in running) and time.monotonic() < deadline and not hurry():
         time.sleep(0.05)
     killed = [child.name for child in running if child.exit_status() is None]
-    for process in families:
-        kill(process)
-    psutil.wait_procs(families, timeout=5)
+    for process in filter(lives, families):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + KILL_SECONDS
+    while any(map(lives, families)) and time.monotonic() < deadline:
+        time.sleep(0.02)
     return killed
 
 
@@ -98,9 +103,9 @@ def family(child: Child) -> list[psutil.Process]:
         return []
 
 
-def kill(process: psutil.Process) -> None:
+def lives(process: psutil.Process) -> bool:
+    """Compares start times: never a stranger with a reused pid. An orphan's zombie is init's business."""
     try:
-        if process.is_running():  # compares the start time: never a stranger with a reused pid
-            process.kill()
-    except psutil.Error:
-        pass
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

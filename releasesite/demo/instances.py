@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +18,7 @@ from inventory.models import Instance
 from releasesite.demo.layout import Layout, write_secret
 
 RESTART_SECONDS = 30
+STOP_SECONDS = 3
 
 
 def configure(layout: Layout, instances: Iterable[Instance], *, api: str, token: str) -> None:
@@ -74,14 +77,20 @@ def restart(instance: Instance) -> str:
 
 def stop_all(layout: Layout) -> None:
     """End every service process of this demo, known to the database or not, and wait for it."""
-    roots = layout.deploy_root("*")
-    found = [service_process(root) for root in roots.parent.glob(roots.name)]
-    for process in filter(None, found):
+    roots = list(layout.deploy_root("any").parent.glob("*"))
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        send(sign, roots)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(map(service_process, roots)):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+
+
+def send(sign: signal.Signals, roots: Iterable[Path]) -> None:
+    for process in filter(None, map(service_process, roots)):
         try:
-            process.terminate()
-            process.wait(3)
-        except psutil.TimeoutExpired:
-            process.kill()
+            process.send_signal(sign)
         except psutil.NoSuchProcess:
             continue
 

@@ -31,10 +31,10 @@ def processes(layout: Layout, *, port: int, package_port: int) -> Processes:
             name=name, argv=[sys.executable, *argv], env=env, cwd=settings.BASE_DIR, log=layout.logs / f"{name}.log"
         )
 
-    web = ("-m", "gunicorn", "releasesite.wsgi", f"--bind=127.0.0.1:{port}", "--worker-class=gthread")
+    web = ("-m", "gunicorn", "releasesite.wsgi", f"--bind=127.0.0.1:{port}", "--graceful-timeout=5")
     return Processes(
         packages=child("packages", "-m", "releasesite.demo.package_host", str(layout.packages), str(package_port)),
-        web=child("web", *web, "--workers=2", "--threads=4", "--graceful-timeout=5", "--no-control-socket"),
+        web=child("web", *web),
         worker=child("worker", "manage.py", "worker"),
     )
 

@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from releasesite.demo import lock, ports
+from releasesite.demo.children import lives
 from releasesite.demo.instances import service_process
 from releasesite.demo.layout import Layout, write_secret
 from releasesite.demo.packages import build_all, package_name
@@ -73,7 +74,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
     process = service_process(place.root)
     if process:
         process.kill()
-        process.wait(5)
 
 
 def test_it_tells_which_version_it_is(place: Place) -> None:
@@ -85,7 +85,7 @@ def test_it_tells_which_version_it_is(place: Place) -> None:
     assert about["version"] == "v1.0.0"
     assert about["instance"] == "demo-1"
     assert about["port"] == place.port
-    assert psutil.Process(about["pid"]).is_running()
+    assert lives(psutil.Process(about["pid"]))
     assert about["started_at"].endswith("Z")
 
 
@@ -106,7 +106,7 @@ def test_a_restart_ends_the_old_process_before_the_new_one_answers(place: Place)
     done = place.restart("v1.1.0")
 
     assert done.returncode == 0, done.stderr
-    assert not old.is_running()
+    assert not lives(old)
     assert place.about()["version"] == "v1.1.0"
 
 
@@ -118,7 +118,7 @@ def test_a_restart_ends_even_a_process_that_ignores_sigterm(place: Place) -> Non
     done = place.restart("v1.1.0")
 
     assert done.returncode == 0, done.stderr
-    assert not stuck.is_running()
+    assert not lives(stuck)
     assert place.about()["version"] == "v1.1.0"
 
 
@@ -175,11 +175,14 @@ def test_it_leaves_soon_after_the_demo_is_gone(place: Place, tmp_path: Path) -> 
     process = service_process(place.root)
     assert process is not None
     time.sleep(1.5)
-    assert process.is_running(), "it left although the demo lives"
+    assert lives(process), "it left although the demo lives"
 
     held.close()
 
-    process.wait(5)
+    deadline = time.monotonic() + 5
+    while lives(process):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Api(BaseHTTPRequestHandler):

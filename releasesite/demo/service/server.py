@@ -1,11 +1,12 @@
 """The demo's service: one small HTTP server that tells which version it is. Standard library only.
 
-`GET /` answers JSON, or a page to browsers. `bin/restart.py` starts it in the release's folder. In `$RELEASE_ROOT/run/`:
-service.lock, held while it lives, and demo.json, which tells whom to report to and when to leave.
+`GET /` answers JSON, or a page to browsers. `bin/restart.py` starts it in the release's folder. In
+`$RELEASE_ROOT/run/`: service.lock, held while it lives, and demo.json, which tells whom to report to and when to leave.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import html
 import json
@@ -89,6 +90,7 @@ def read_config(path: Path) -> dict[str, str]:
 
 
 def report_for_ever(config: dict[str, str]) -> None:
+    from http.client import HTTPException
     from urllib.request import ProxyHandler, Request, build_opener
 
     request = Request(
@@ -99,10 +101,8 @@ def report_for_ever(config: dict[str, str]) -> None:
     )
     opener = build_opener(ProxyHandler({}))
     while True:
-        try:
+        with contextlib.suppress(OSError, ValueError, HTTPException):  # nobody to report to is no failure of ours
             opener.open(request, timeout=3).close()
-        except (OSError, ValueError):
-            pass  # nobody there to report to: the service is not worse for it
         time.sleep(REPORT_EVERY_SECONDS)
 
 

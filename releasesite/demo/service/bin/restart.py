@@ -6,6 +6,7 @@ answer with the right version. The process is a session of its own and writes to
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -67,10 +68,8 @@ def got_lock_within(lock: IO[str], seconds: float) -> bool:
 
 
 def kill(pid: int, sign: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it may go by itself
         os.kill(pid, sign)
-    except ProcessLookupError:
-        pass  # it went by itself
 
 
 def wait_for_port() -> None:
