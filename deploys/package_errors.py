@@ -5,7 +5,6 @@ from __future__ import annotations
 HOST_NOT_ALLOWED = "package_host_not_allowed"
 UNREACHABLE = "package_unreachable"
 CHECKSUM_MISMATCH = "package_checksum_mismatch"
-SIGNATURE_INVALID = "package_signature_invalid"
 TOO_LARGE = "package_too_large"
 INVALID = "package_invalid"
 UNSAFE = "package_unsafe"
@@ -28,3 +27,7 @@ class FetchStopped(Exception):
 def never() -> bool:
     """The `should_stop` of a caller who waits to the end."""
     return False
+
+
+def ignore(note: str) -> None:
+    """The `on_note` of a caller who keeps no log."""

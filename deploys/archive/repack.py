@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def _members(package: BinaryIO, limits: Limits) -> Members:
     if start.startswith(b"\xfd7zXZ\0"):
         return read_tar(streams.Decompressed(package, meter, streams.xz), limits)
     if start.startswith(b"BZh"):
-        return read_tar(streams.Decompressed(package, meter, streams.bz2.BZ2Decompressor), limits)
+        return read_tar(streams.Decompressed(package, meter, bz2.BZ2Decompressor), limits)
     if start.startswith(b"PK\x03\x04"):
         return read_zip(package, meter, limits)
     if is_tar_header(start):

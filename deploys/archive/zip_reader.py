@@ -190,7 +190,8 @@ def _check_local_header(file: BinaryIO, entry: _Entry) -> int:
         raise Refused(INVALID, f"{shown(entry.name)} is damaged: it has two checksums")
     if method not in (_STORED, _DEFLATED):
         raise Refused(INVALID, f"{shown(entry.name)} is compressed by method {method}; stored and deflated are known")
-    return entry.offset + _LOCAL.size + name_length + extra_length
+    data_start: int = entry.offset + _LOCAL.size + name_length + extra_length
+    return data_start
 
 
 def _content(file: BinaryIO, entry: _Entry, start: int, meter: Meter) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ def test_it_recognises_an_archive_by_its_content(kind: str, tmp_path: Path) -> N
     artifact = repack(KINDS[kind], tmp_path)
     assert artifact.content == {f"release/{name}": content for name, content in FILES.items()}
     assert artifact.manifest == ["./bin/app", "./conf/a.ini", "./empty"]
-    assert list(artifact.members)[0] == "release"
+    assert next(iter(artifact.members)) == "release"
     assert list(artifact.members)[-1] == "files"
 
 

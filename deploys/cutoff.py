@@ -1,0 +1,115 @@
+"""Ends blocking network calls from outside: at a deadline, or when the caller wants to stop.
+
+The work runs in a thread of its own; the caller's thread polls `should_stop`, hands on notes, and shuts the socket the
+work is blocked on. So callbacks are only ever called in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.1
+# A name look-up can't be ended; its thread is left behind, and finds out as soon as the answer comes.
+_GRACE_SECONDS = 1.0
+
+
+class Cut(Exception):
+    """Raised in the work's thread: it was cut off."""
+
+
+class DeadlinePassed(Exception):
+    """Raised in the caller's thread."""
+
+
+class Stopped(Exception):
+    """Raised in the caller's thread: `should_stop()` said so."""
+
+
+class Cutoff:
+    """Between the two threads: the work's socket, whether to go on, and the work's notes."""
+
+    def __init__(self) -> None:
+        self.notes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._is_cut = threading.Event()
+        self._lock = threading.Lock()
+        self._watched: socket.socket | None = None
+
+    def watch(self, sock: socket.socket) -> None:
+        """`cut()` shuts this one. A duplicate is kept: wrapping a socket in TLS leaves the object without its own."""
+        with self._lock:
+            self._close()
+            self._watched = sock.dup()
+        self.check()
+
+    def release(self) -> None:
+        with self._lock:
+            self._close()
+
+    def cut(self) -> None:
+        self._is_cut.set()
+        with self._lock, suppress(OSError):
+            if self._watched is not None:
+                self._watched.shutdown(socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        if self._is_cut.is_set():
+            raise Cut
+
+    def sleep(self, seconds: float) -> None:
+        if self._is_cut.wait(seconds):
+            raise Cut
+
+    def _close(self) -> None:
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
+
+
+def run(
+    work: Callable[[Cutoff], T],
+    *,
+    should_stop: Callable[[], bool],
+    on_note: Callable[[str], None],
+    deadline_seconds: float,
+) -> T:
+    """`work(cutoff)`'s result or exception. Raises `Stopped` or `DeadlinePassed` within about a second of the cause."""
+    cutoff = Cutoff()
+    outcome: Future[T] = Future()
+    threading.Thread(target=_settle, args=(outcome, work, cutoff), name="download", daemon=True).start()
+    deadline = time.monotonic() + deadline_seconds
+    try:
+        while not wait([outcome], _POLL_SECONDS).done:
+            _hand_on(cutoff.notes, on_note)
+            if should_stop():
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise DeadlinePassed
+        _hand_on(cutoff.notes, on_note)
+        return outcome.result()
+    finally:
+        cutoff.cut()
+        wait([outcome], _GRACE_SECONDS)
+
+
+def _settle(outcome: Future[T], work: Callable[[Cutoff], T], cutoff: Cutoff) -> None:
+    try:
+        outcome.set_result(work(cutoff))
+    except BaseException as error:  # noqa: BLE001: it is raised again in the caller's thread
+        outcome.set_exception(error)
+    finally:
+        cutoff.release()
+
+
+def _hand_on(notes: queue.SimpleQueue[str], on_note: Callable[[str], None]) -> None:
+    with suppress(queue.Empty):
+        while True:
+            on_note(notes.get_nowait())

@@ -1,0 +1,339 @@
+"""Gets the bytes behind a package URL into a file: redirects, retries and resuming included."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import BinaryIO
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from deploys import cutoff, package_errors
+from deploys.cutoff import Cutoff
+from deploys.package_errors import FetchStopped, PackageError
+from deploys.package_hosts import HostRule
+from deploys.pinned_http import READ_SECONDS, PinnedClient
+from inventory.redaction import redact_url, scrub
+
+PIECE_BYTES = 64 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 5
+# Passing troubles, though they look like the client's fault: Request Timeout, Too Early, Too Many Requests.
+_PASSING = (408, 425, 429)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """deadline_seconds: for everything together. failures: attempts in a row that got no further than those before."""
+
+    deadline_seconds: float = 1800
+    failures: int = 5
+    attempts: int = 20
+    first_pause_seconds: float = 0.5
+    longest_pause_seconds: float = 8
+
+
+PATIENCE = Patience()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """is_length_known: the host said how long the body is, so that it can't have been cut unnoticed."""
+
+    sha256: str
+    size_bytes: int
+    content_type: str
+    is_length_known: bool
+
+
+class _Interrupted(Exception):
+    """An attempt failed in a way that may pass. The message fits behind a colon."""
+
+
+def download(
+    url: str,
+    file: BinaryIO,
+    *,
+    rules: Sequence[HostRule],
+    max_bytes: int,
+    patience: Patience = PATIENCE,
+    should_stop: Callable[[], bool] = package_errors.never,
+    on_note: Callable[[str], None] = package_errors.ignore,
+) -> Downloaded:
+    """Write what `url` answers to `file` (empty, seekable). Never more than `max_bytes`, never whole in memory.
+
+    Raises `PackageError`, `FetchStopped` within about a second of `should_stop()`, and OSError when the disk is full.
+    """
+
+    def work(cut: Cutoff) -> Downloaded:
+        return _Download(url, file, PinnedClient(rules, cut), max_bytes, patience, cut).run()
+
+    try:
+        return cutoff.run(work, should_stop=should_stop, on_note=on_note, deadline_seconds=patience.deadline_seconds)
+    except cutoff.Stopped:
+        raise FetchStopped from None
+    except cutoff.DeadlinePassed:
+        raise _unreachable(url, f"it was not there after {patience.deadline_seconds:g} seconds") from None
+
+
+class _Download:
+    """One package on its way. What has arrived stays, and the next attempt goes on from there where the host can."""
+
+    def __init__(
+        self, url: str, file: BinaryIO, client: PinnedClient, max_bytes: int, patience: Patience, cut: Cutoff
+    ) -> None:
+        self._url = url
+        self._file = file
+        self._client = client
+        self._max_bytes = max_bytes
+        self._patience = patience
+        self._cut = cut
+        self._validator = ""
+        self._start_again()
+
+    def run(self) -> Downloaded:
+        try:
+            return self._run()
+        finally:
+            self._client.close()
+
+    def _run(self) -> Downloaded:
+        failures = furthest = 0
+        for _ in range(self._patience.attempts):
+            try:
+                return self._attempt()
+            except _Interrupted as interrupted:
+                # A failed attempt is not counted against one that got further.
+                failures = 1 if self._size > furthest else failures + 1
+                furthest = max(furthest, self._size)
+                why = str(interrupted)
+            self._cut.check()
+            if failures >= self._patience.failures:
+                break
+            self._pause(failures, why)
+        raise _unreachable(self._url, f"{why}, again and again")
+
+    def _pause(self, failures: int, why: str) -> None:
+        patience = self._patience
+        seconds = min(patience.first_pause_seconds * 2 ** (failures - 1), patience.longest_pause_seconds)
+        goes_on = f", from byte {self._size} on" if self._size and self._validator else ""
+        self._cut.notes.put(f"Download of {redact_url(self._url)}: {why}; trying again in {seconds:g} s{goes_on}")
+        self._cut.sleep(seconds)
+
+    def _attempt(self) -> Downloaded:
+        try:
+            response = self._open()
+            try:
+                return self._receive(response)
+            finally:
+                response.close()
+        except DiskError:
+            raise
+        except requests.exceptions.SSLError as error:
+            raise _unreachable(self._url, _why(error)) from None
+        except ValueError:
+            # requests' own InvalidURL and its like are ValueErrors, too.
+            raise _unreachable(self._url, "it, or what it redirects to, can't be read as a URL") from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            self._cut.check()
+            raise _Interrupted(_why(error)) from None
+
+    def _open(self) -> requests.Response:
+        """The answer to the URL or to where it redirects to, whatever its status is."""
+        url = self._url
+        for _ in range(_MOST_REDIRECTS + 1):
+            response = self._get(url)
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or location is None:
+                return response
+            # Its body is not read, however long it is.
+            response.close()
+            url = _redirected(url, location)
+        raise _unreachable(self._url, f"it redirects more than {_MOST_REDIRECTS} times")
+
+    def _get(self, url: str) -> requests.Response:
+        try:
+            return self._client.get(url, self._headers())
+        except PackageError as refusal:
+            if url == self._url:
+                raise
+            raise PackageError(
+                refusal.code, f"{redact_url(self._url)} redirects elsewhere. {refusal.message}"
+            ) from None
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept-Encoding": "identity", "User-Agent": "release-execution", "Accept": "*/*"}
+        if self._size and self._validator:
+            headers |= {"Range": f"bytes={self._size}-", "If-Range": self._validator}
+        return headers
+
+    def _receive(self, response: requests.Response) -> Downloaded:
+        self._check_status(response)
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+            self._start_again()
+            self._validator = _validator(response)
+        length = _length(response)
+        if length is not None:
+            self._check_size(self._size + length)
+        # Not `stream()`: urllib3's own reader of chunks takes a line of any length into memory.
+        while piece := response.raw.read(PIECE_BYTES, decode_content=False):
+            self._cut.check()
+            self._check_size(self._size + len(piece))
+            self._keep(piece)
+        with _disk_errors():
+            self._file.flush()
+        return Downloaded(
+            sha256=self._sha256.hexdigest(),
+            size_bytes=self._size,
+            content_type=response.headers.get("Content-Type", ""),
+            is_length_known=length is not None or response.headers.get("Transfer-Encoding", "").lower() == "chunked",
+        )
+
+    def _check_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status == HTTPStatus.OK or (status == HTTPStatus.PARTIAL_CONTENT and self._is_the_rest(response)):
+            return
+        answer = f"the host answered {status} {_phrase(status)}".strip()
+        if status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE) and self._size:
+            # What it has now is not what it had: from the start.
+            self._start_again()
+            raise _Interrupted(f"{answer} for the rest")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+            raise _Interrupted(answer)
+        raise _unreachable(self._url, answer)
+
+    def _is_the_rest(self, response: requests.Response) -> bool:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        has_changed = (
+            self._validator.startswith('"') and response.headers.get("ETag", self._validator) != self._validator
+        )
+        return bool(self._size) and found is not None and int(found[1]) == self._size and not has_changed
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise PackageError(
+                package_errors.TOO_LARGE,
+                f"The package at {redact_url(self._url)} is larger than {self._max_bytes} bytes. "
+                "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
+            )
+
+    def _keep(self, piece: bytes) -> None:
+        with _disk_errors():
+            self._file.write(piece)
+        self._sha256.update(piece)
+        self._size += len(piece)
+
+    def _start_again(self) -> None:
+        self._validator = ""
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        with _disk_errors():
+            self._file.seek(0)
+            self._file.truncate()
+
+
+class DiskError(OSError):
+    """Writing failed here, as opposed to the network's own errors."""
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(error.errno, error.strerror) from error
+
+
+def _redirected(url: str, location: str) -> str:
+    target = urljoin(url, location)
+    before, after = urlsplit(url), urlsplit(target)
+    if before.scheme == "https" and after.scheme != "https":
+        raise PackageError(
+            package_errors.HOST_NOT_ALLOWED,
+            f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}; that is never followed. "
+            "Use a URL that stays with https.",
+        )
+    userinfo, at, host = before.netloc.rpartition("@")
+    if at and after.netloc == host and after.scheme == before.scheme:
+        # The same host: it may see its own credentials again, as with any client.
+        return after._replace(netloc=f"{userinfo}@{host}").geturl()
+    return target
+
+
+def _length(response: requests.Response) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isdecimal() and len(value) < 20 else None
+
+
+def _validator(response: requests.Response) -> str:
+    """What `If-Range` may carry (RFC 9110, 13.1.5): a strong ETag, or a date at least a second older than the answer."""
+    etag = response.headers.get("ETag", "")
+    if etag:
+        return etag if etag.startswith('"') else ""
+    modified = response.headers.get("Last-Modified", "")
+    try:
+        age = parsedate_to_datetime(response.headers.get("Date", "")) - parsedate_to_datetime(modified)
+    except (TypeError, ValueError):
+        return ""
+    return modified if age.total_seconds() >= 1 else ""
+
+
+def _unreachable(url: str, why: str) -> PackageError:
+    return PackageError(
+        package_errors.UNREACHABLE,
+        f"The package at {redact_url(url)} could not be downloaded: {why}. "
+        "Check that the URL answers from this worker's host, then retry.",
+    )
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _why(error: BaseException) -> str:
+    """The cause in a few words, without the URL that requests puts into its messages."""
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not valid: {scrub(cause.verify_message)}"
+            case ssl.SSLError():
+                return f"TLS failed: {scrub(cause.reason or str(cause))}"
+            case socket.gaierror():
+                return f"the host's name can't be resolved: {cause.strerror}"
+            case TimeoutError() | urllib3.exceptions.TimeoutError():
+                return f"nothing came from the host for {READ_SECONDS:g} seconds, or it took no connection"
+            case ConnectionRefusedError():
+                return "the host refuses connections"
+            case urllib3.exceptions.IncompleteRead() | http.client.IncompleteRead():
+                return "the connection ended in the middle"
+            case http.client.HTTPException():
+                return f"the host's answer is not HTTP ({type(cause).__name__})"
+            case OSError() if cause.strerror and cause.errno:
+                return cause.strerror.lower()
+    return f"the connection failed ({type(error).__name__})"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and all it was made of, the innermost first."""
+    found: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo:
+        cause = todo.pop()
+        if isinstance(cause, BaseException) and cause not in found:
+            found.append(cause)
+            todo += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+    return found[::-1]

@@ -1,0 +1,113 @@
+"""Which hosts packages may come from (RELEASE_PACKAGE_HOSTS), and which addresses such a host may have.
+
+An entry is `host` or `host:port`. Without a port it allows the scheme's own port only (80, 443): another port is
+another service, often somebody else's. Names are compared whole, after lower-casing and IDNA; an address is a name like
+any other, in one spelling only, so that `127.1` or `2130706433` never pass for `127.0.0.1`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRule:
+    """One allowed host. port None: the scheme's own."""
+
+    host: str
+    port: int | None
+
+    @classmethod
+    def parse(cls, entry: str) -> HostRule:
+        """Raises ValueError, saying what an entry looks like."""
+        parts = urlsplit(f"//{entry.strip()}")
+        if not parts.hostname or parts.netloc != entry.strip() or "@" in parts.netloc or parts.port == 0:
+            raise ValueError(f"{entry!r} is not a host or host:port")
+        return cls(host=normal_host(parts.hostname), port=parts.port)
+
+    def allows(self, scheme: str, host: str, port: int) -> bool:
+        return self.host == host and port == (self.port or DEFAULT_PORTS[scheme])
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        address = _as_address(self.host)
+        return address is not None and address.is_loopback
+
+
+def rule_for(rules: Iterable[HostRule], scheme: str, host: str, port: int) -> HostRule | None:
+    """The entry that allows this host at this port; None: it is not allowed."""
+    host = normal_host(host)
+    return next((rule for rule in rules if rule.allows(scheme, host, port)), None)
+
+
+def normal_host(host: str) -> str:
+    host = host.lower()
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{host!r} is not a host name") from None
+
+
+# Never a package host, whatever a name says: this host, link-local (where clouds keep instance credentials), multicast,
+# reserved, and the IPv6 spellings of IPv4 addresses, behind which any of these may hide (IANA special-purpose registries).
+_REFUSED = {
+    ipaddress.ip_network(network): what
+    for network, what in {
+        "0.0.0.0/8": "an unspecified address",
+        "169.254.0.0/16": "a link-local address",
+        "192.0.0.0/24": "a reserved address",
+        "224.0.0.0/4": "a multicast address",
+        "240.0.0.0/4": "a reserved address",
+        "100.100.100.200/32": "a cloud's metadata service",
+        "168.63.129.16/32": "a cloud's metadata service",
+        "fd00:ec2::254/128": "a cloud's metadata service",
+        "::/128": "an unspecified address",
+        "fe80::/10": "a link-local address",
+        "fec0::/10": "a site-local address",
+        "ff00::/8": "a multicast address",
+        "100::/64": "a reserved address",
+        "64:ff9b:1::/48": "an IPv4 address in IPv6 clothes",
+        "2001::/32": "an IPv4 address in IPv6 clothes",
+        "2002::/16": "an IPv4 address in IPv6 clothes",
+        "::ffff:0:0/96": "an IPv4 address in IPv6 clothes",
+    }.items()
+}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+
+
+def address_problem(address: str, rule: HostRule) -> str:
+    """Why a package may not come from this address, though its name is allowed by `rule`; "" when it may.
+
+    Private addresses are fine: an internal package host has one. Loopback is fine only where the entry itself says so.
+    """
+    if "%" in address:
+        return "a link-local address"
+    ip = ipaddress.ip_address(address)
+    if ip in _NAT64:
+        # The way out of a network that has IPv6 only.
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if ip.is_loopback:
+        return "" if rule.is_loopback else "a loopback address"
+    for network, what in _REFUSED.items():
+        if ip in network:
+            return what
+    return "an IPv4 address in IPv6 clothes" if ip in _IPV4_COMPATIBLE else ""
+
+
+def _as_address(host: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,206 @@
+"""Artifacts on this host's disk, by the SHA-256 of the package each was made of.
+
+`<folder>/<first 2>/<sha256>.tar.gz` and `.json` beside it, which says what it is and is written last: an artifact without
+it is not there. What is being written lies in `tmp/`, locked by its writer; the lock goes with the process, so what
+nobody locks was left behind by one that died. Any number of processes share the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from deploys.archive.repack import Repacked
+from deploys.package_errors import INTERNAL, PackageError
+
+NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+# An artifact may be younger than the row that will say it is needed.
+GRACE_SECONDS = 3600.0
+_DRAFT_PREFIX = "draft-"
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A package as it goes to the nodes.
+
+    sha256, size_bytes: of the package as downloaded. path, artifact_sha256, artifact_bytes: of what is sent.
+    file_count: files and links in the release.
+    """
+
+    sha256: str
+    size_bytes: int
+    path: Path
+    artifact_sha256: str
+    artifact_bytes: int
+    file_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """The `.json` beside an artifact."""
+
+    size_bytes: int
+    artifact_sha256: str
+    artifact_bytes: int
+    file_count: int
+
+
+class PackageStore:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.temporary_folder = folder / "tmp"
+
+    @classmethod
+    def of_this_host(cls) -> PackageStore:
+        return cls(Path(settings.DATA_DIR) / "packages")
+
+    def stored(self, sha256: str) -> Artifact | None:
+        """The artifact, if it is whole by its size; a node verifies its digest anyway. It counts as used just now."""
+        if len(sha256) != 64 or not _HEX.issuperset(sha256):
+            return None
+        path, record_path = self._paths(sha256)
+        try:
+            record = _Record(**json.loads(record_path.read_bytes()))
+            if path.stat().st_size != record.artifact_bytes:
+                return None
+            os.utime(record_path)
+        except (OSError, ValueError, TypeError):
+            return None
+        return Artifact(sha256=sha256, path=path, **asdict(record))
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """The folders are there and leftovers are not. A full disk becomes a `PackageError` that names the folder."""
+        try:
+            self._make_folders()
+            self._sweep()
+            yield
+        except OSError as error:
+            if error.errno not in NO_SPACE_ERRORS:
+                raise
+            raise PackageError(
+                INTERNAL,
+                f"The package store {self.folder} has no room left ({os.strerror(error.errno)}). "
+                "Free space on this worker's disk, then retry.",
+            ) from error
+
+    @contextmanager
+    def temporary(self) -> Iterator[BinaryIO]:
+        """A file with no name, for the package: it is gone when closed, however the process ends."""
+        with tempfile.TemporaryFile(dir=self.temporary_folder) as file:
+            try:
+                yield file
+            finally:
+                # What is still in the buffer would be written by close(), which fails once more on a full disk.
+                with suppress(OSError):
+                    file.flush()
+
+    @contextmanager
+    def draft(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """A locked file for an artifact on its way; `publish` gives it its name, else it is removed."""
+        file, path = self._locked_file()
+        try:
+            yield file, path
+        finally:
+            path.unlink(missing_ok=True)
+            file.close()
+
+    def publish(self, draft: Path, *, sha256: str, size_bytes: int, repacked: Repacked) -> Artifact:
+        """Of several processes with the same package, the first one's artifact is kept by all."""
+        path, record_path = self._paths(sha256)
+        record = _Record(size_bytes=size_bytes, **asdict(repacked))
+        with self._lock():
+            existing = self.stored(sha256)
+            if existing is not None:
+                return existing
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            _sync(draft)
+            os.replace(draft, path)
+            self._write_record(record_path, record)
+            _sync(path.parent)
+        return Artifact(sha256=sha256, path=path, **asdict(record))
+
+    def discard(self, sha256: str) -> None:
+        """Forget an artifact, whose bytes a node found wrong, say."""
+        with self._lock():
+            self._remove(sha256)
+
+    def prune(self, keep: set[str], *, grace_seconds: float = GRACE_SECONDS) -> int:
+        """Remove every artifact whose package's sha256 is not in `keep` and which nobody used of late; how many."""
+        with self._lock():
+            old = [sha256 for sha256 in self._known() - keep if self._idle_seconds(sha256) >= grace_seconds]
+            for sha256 in old:
+                self._remove(sha256)
+        return len(old)
+
+    def _paths(self, sha256: str) -> tuple[Path, Path]:
+        folder = self.folder / sha256[:2]
+        return folder / f"{sha256}.tar.gz", folder / f"{sha256}.json"
+
+    def _make_folders(self) -> None:
+        self.temporary_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what writers that died have left in tmp/."""
+        for path in self.temporary_folder.glob(f"{_DRAFT_PREFIX}*"):
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    def _locked_file(self) -> tuple[BinaryIO, Path]:
+        while True:
+            descriptor, name = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=self.temporary_folder)
+            file = os.fdopen(descriptor, "wb")
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Another process may have swept it away before it was locked.
+                if os.stat(name).st_ino == os.fstat(descriptor).st_ino:
+                    return file, Path(name)
+            file.close()
+
+    def _write_record(self, path: Path, record: _Record) -> None:
+        with self.draft() as (file, draft):
+            file.write(json.dumps(asdict(record)).encode())
+            file.flush()
+            _sync(draft)
+            os.replace(draft, path)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One process at a time gives names and takes them away."""
+        self._make_folders()
+        with (self.folder / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _known(self) -> set[str]:
+        return {path.name.partition(".")[0] for path in self.folder.glob("??/*")}
+
+    def _idle_seconds(self, sha256: str) -> float:
+        times = [path.stat().st_mtime for path in self._paths(sha256) if path.exists()]
+        return time.time() - max(times, default=0.0)
+
+    def _remove(self, sha256: str) -> None:
+        path, record_path = self._paths(sha256)
+        record_path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

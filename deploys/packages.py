@@ -1,0 +1,210 @@
+"""From a package's URL to an artifact in this host's store: download, verify, check, repack, keep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from django.conf import settings
+
+from deploys import archives, downloads, package_errors, signatures
+from deploys.archive.refusals import Limits
+from deploys.downloads import Downloaded
+from deploys.package_errors import FetchStopped, PackageError
+from deploys.package_hosts import HostRule
+from deploys.package_store import Artifact, PackageStore
+from inventory.redaction import redact_url, scrub
+
+__all__ = ["Artifact", "FetchStopped", "PackageError", "fetch", "prune", "stored"]
+
+# A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
+_MOST_DOWNLOADS = 3
+_EXTRACTED_TIMES = 10
+PATIENCE = downloads.PATIENCE
+_NEXT_STEP = {
+    package_errors.INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
+    package_errors.TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
+    package_errors.UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What the caller asked for, and how it wants to be kept informed."""
+
+    url: str
+    expected_sha256: str
+    signing_key: str
+    signature: str
+    should_stop: Callable[[], bool]
+    on_note: Callable[[str], None]
+
+    @property
+    def shown_url(self) -> str:
+        return redact_url(self.url)
+
+
+def fetch(
+    url: str,
+    *,
+    expected_sha256: str = "",
+    signing_key: str = "",
+    signature: str = "",
+    should_stop: Callable[[], bool] = package_errors.never,
+    on_note: Callable[[str], None] = package_errors.ignore,
+) -> Artifact:
+    """Download the package once, check all of it, and return its artifact, which is then in the store.
+
+    expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
+    (`deploys.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
+    Blocks; both callbacks are called in this thread, about ten times a second. Raises `PackageError`, or
+    `FetchStopped` within about a second of `should_stop()`; either way nothing is left behind. No database.
+    """
+    wanted = _Wanted(
+        url=url,
+        expected_sha256=expected_sha256.lower(),
+        signing_key=signing_key,
+        signature=signature,
+        should_stop=should_stop,
+        on_note=on_note,
+    )
+    store = PackageStore.of_this_host()
+    with store.room():
+        signed_by = _signature(wanted) if signing_key else b""
+        known = store.stored(wanted.expected_sha256)
+        if known is not None:
+            _check_signature(wanted, known.sha256, signed_by)
+            on_note(f"Package {wanted.shown_url} is in the store already")
+            return known
+        return _fetch(wanted, signed_by, store)
+
+
+def stored(sha256: str) -> Artifact | None:
+    """The artifact of the package with this digest, if this host's store has it."""
+    return PackageStore.of_this_host().stored(sha256)
+
+
+def prune(keep: set[str]) -> int:
+    """Remove from this host's store what is not in `keep` (packages' sha256) and was not used of late; how many."""
+    return PackageStore.of_this_host().prune(keep)
+
+
+def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:
+    for attempt in range(1, _MOST_DOWNLOADS + 1):
+        with store.temporary() as package:
+            downloaded = _download(wanted, package)
+            try:
+                return _verified_artifact(wanted, signature, package, downloaded, store)
+            except PackageError as error:
+                may_be_cut = error.code in (package_errors.CHECKSUM_MISMATCH, package_errors.INVALID)
+                if downloaded.is_length_known or not may_be_cut or attempt == _MOST_DOWNLOADS:
+                    raise
+                wanted.on_note(f"Package {wanted.shown_url} may have been cut short; downloading it again")
+    raise AssertionError("unreachable")
+
+
+def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
+    wanted.on_note(f"Downloading {wanted.shown_url}")
+    began = time.monotonic()
+    downloaded = downloads.download(
+        wanted.url,
+        package,
+        rules=_rules(),
+        max_bytes=settings.PACKAGE_MAX_BYTES,
+        patience=PATIENCE,
+        should_stop=wanted.should_stop,
+        on_note=wanted.on_note,
+    )
+    seconds = time.monotonic() - began
+    wanted.on_note(f"Downloaded {downloaded.size_bytes} bytes in {seconds:.1f} s, sha256 {downloaded.sha256}")
+    return downloaded
+
+
+def _verified_artifact(
+    wanted: _Wanted, signature: bytes, package: BinaryIO, downloaded: Downloaded, store: PackageStore
+) -> Artifact:
+    if wanted.expected_sha256 not in ("", downloaded.sha256):
+        raise PackageError(
+            package_errors.CHECKSUM_MISMATCH,
+            f"The package at {wanted.shown_url} has sha256 {downloaded.sha256}, not {wanted.expected_sha256} as asked "
+            "for. Compare it with the build's, and deploy again with the right one.",
+        )
+    _check_signature(wanted, downloaded.sha256, signature)
+    return store.stored(downloaded.sha256) or _repacked(wanted, package, downloaded, store)
+
+
+def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store: PackageStore) -> Artifact:
+    with store.draft() as (file, draft):
+        try:
+            repacked = archives.repack(
+                package,
+                file,
+                folder=store.temporary_folder,
+                limits=_limits(downloaded.size_bytes),
+                should_stop=wanted.should_stop,
+            )
+        except PackageError as error:
+            raise _explained(error, wanted, downloaded) from error
+        return store.publish(draft, sha256=downloaded.sha256, size_bytes=downloaded.size_bytes, repacked=repacked)
+
+
+def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:
+    """The archive's own problem, with the package it is about and what to do."""
+    kind = ""
+    if error.code == package_errors.INVALID and downloaded.content_type:
+        kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."
+    next_step = _NEXT_STEP.get(error.code, "")
+    return PackageError(
+        error.code, f"The package at {wanted.shown_url} is refused: {error.message}.{kind} {next_step}".rstrip()
+    )
+
+
+def _signature(wanted: _Wanted) -> bytes:
+    """The signature from the request, or the one beside the package."""
+    if wanted.signature:
+        return wanted.signature.encode()
+    with PackageStore.of_this_host().temporary() as file:
+        downloads.download(
+            signatures.signature_url(wanted.url),
+            file,
+            rules=_rules(),
+            max_bytes=signatures.SIGNATURE_FILE_BYTES,
+            patience=PATIENCE,
+            should_stop=wanted.should_stop,
+            on_note=wanted.on_note,
+        )
+        file.seek(0)
+        return file.read()
+
+
+def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
+    if not wanted.signing_key:
+        return
+    try:
+        is_genuine = signatures.verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
+    except ValueError as error:
+        raise PackageError(
+            package_errors.INTERNAL, f"The service's signing key can't be read: {error}. Mend it in the admin."
+        ) from None
+    if not is_genuine:
+        raise PackageError(
+            package_errors.CHECKSUM_MISMATCH,
+            f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
+            "Sign this very package with that key, and deploy again.",
+        )
+
+
+def _rules() -> tuple[HostRule, ...]:
+    return tuple(HostRule.parse(entry) for entry in settings.PACKAGE_HOSTS)
+
+
+def _limits(package_bytes: int) -> Limits:
+    """A large package may take longer to read: a second for each MiB, and two minutes anyway."""
+    cpu_seconds = 120 + package_bytes // 1024**2
+    return Limits(
+        extracted_bytes=settings.PACKAGE_MAX_BYTES * _EXTRACTED_TIMES,
+        cpu_seconds=cpu_seconds,
+        wall_seconds=2 * cpu_seconds,
+    )

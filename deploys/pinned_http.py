@@ -1,0 +1,163 @@
+"""HTTP over connections that go to an address that was checked, and to no other.
+
+A name is looked up once, where the connection is made; every address it has is checked; the connection goes to one of
+those very addresses. So a name that changes its mind between check and connection (DNS rebinding) gains nothing. Host
+header, SNI and certificate are the name's, as ever. There is no session: no cookies, no proxies, no .netrc, and no
+redirect is followed here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from deploys.cutoff import Cutoff
+from deploys.package_errors import HOST_NOT_ALLOWED, PackageError
+from deploys.package_hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
+from inventory.redaction import redact_url
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+_MOST_ADDRESSES = 4
+_POLL_MILLISECONDS = 100
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+
+class PinnedClient:
+    """Sends GETs to allowed hosts. Raises `PackageError`, before a byte is sent, for any other."""
+
+    def __init__(self, rules: Sequence[HostRule], cutoff: Cutoff) -> None:
+        self._rules = rules
+        self._cutoff = cutoff
+        self._adapter = _PinnedAdapter(self)
+
+    def get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        """The response with its body unread; the caller closes it. Raises what requests raises, too."""
+        prepared = requests.Request("GET", url, headers=dict(headers)).prepare()
+        self._check(prepared.url or "")
+        return self._adapter.send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), verify=True)
+
+    def close(self) -> None:
+        self._adapter.close()
+
+    def _check(self, url: str) -> None:
+        """The refusal everybody gets; `dial` asks once more, about what is really connected to."""
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        if scheme not in DEFAULT_PORTS:
+            raise _not_allowed(url, f"scheme {scheme!r} is not http or https")
+        if not parts.hostname:
+            raise _not_allowed(url, "it names no host")
+        self._rule(scheme, parts.hostname, parts.port or DEFAULT_PORTS[scheme], url)
+
+    def _rule(self, scheme: str, host: str, port: int, url: str) -> HostRule:
+        rule = rule_for(self._rules, scheme, host, port)
+        if rule is None:
+            raise _not_allowed(url, f"{_bracketed(host)}:{port} is not in RELEASE_PACKAGE_HOSTS")
+        return rule
+
+    def dial(self, scheme: str, host: str, port: int) -> socket.socket:
+        """A connection to a checked address of `host`. Raises `PackageError`, or OSError when none answers."""
+        rule = self._rule(scheme, host, port, f"{scheme}://{_bracketed(host)}:{port}")
+        addresses = self._checked_addresses(host, port, rule)
+        self._cutoff.check()
+        problem: OSError = ConnectionRefusedError()
+        for family, address in addresses[:_MOST_ADDRESSES]:
+            try:
+                return self._connected(family, address)
+            except OSError as error:
+                problem = error
+        raise problem
+
+    def _checked_addresses(self, host: str, port: int, rule: HostRule) -> list[Address]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        for *_, address in found:
+            problem = address_problem(str(address[0]), rule)
+            if problem:
+                raise _not_allowed(host, f"{host} is {address[0]}, {problem}")
+        return [(family, address) for family, _, _, _, address in found]
+
+    def _connected(self, family: socket.AddressFamily, address: object) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connect(sock, address)
+            self._cutoff.watch(sock)
+            return sock
+        except BaseException:
+            sock.close()
+            raise
+
+    def _connect(self, sock: socket.socket, address: object) -> None:
+        """Like `sock.connect`, in small steps: shutting a socket does not end its waiting for an answer."""
+        sock.setblocking(False)
+        status = sock.connect_ex(address)  # type: ignore[arg-type]
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while status in (errno.EINPROGRESS, errno.EAGAIN):
+            self._cutoff.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            if poll.poll(_POLL_MILLISECONDS):
+                status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if status:
+            raise OSError(status, os.strerror(status))
+        sock.settimeout(READ_SECONDS)
+
+
+class _PinnedAdapter(HTTPAdapter):
+    def __init__(self, client: PinnedClient) -> None:
+        self._client = client
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool_kwargs: object) -> None:
+        # The system's certificate authorities, a company's own among them; requests adds certifi's.
+        super().init_poolmanager(connections, maxsize, block, ssl_context=ssl.create_default_context(), **pool_kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._client)
+
+
+def _pool_classes(client: PinnedClient) -> dict[str, type[HTTPConnectionPool]]:
+    class PinnedConnection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return client.dial("http", _unbracketed(self.host), self.port or DEFAULT_PORTS["http"])
+
+    class PinnedTLSConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return client.dial("https", _unbracketed(self.host), self.port or DEFAULT_PORTS["https"])
+
+    class PinnedPool(HTTPConnectionPool):
+        ConnectionCls = PinnedConnection
+
+    class PinnedTLSPool(HTTPSConnectionPool):
+        ConnectionCls = PinnedTLSConnection
+
+    return {"http": PinnedPool, "https": PinnedTLSPool}
+
+
+def _not_allowed(url: str, why: str) -> PackageError:
+    return PackageError(
+        HOST_NOT_ALLOWED,
+        f"Packages may not come from {redact_url(url)}: {why}. "
+        "Use a URL on an allowed host, or have an admin add this one to RELEASE_PACKAGE_HOSTS.",
+    )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _unbracketed(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]")
