@@ -9,16 +9,17 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
 
+ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -66,7 +67,7 @@ def read() -> Environment:
     try:
         env.seal()
     except EnvValidationError as error:
-        stop({name: "; ".join(map(str, messages)) for name, messages in error.error_messages.items()})
+        stop({name: "; ".join(messages) for name, messages in cast(ErrorMessages, error.error_messages).items()})
     return environment
 
 
@@ -122,7 +123,12 @@ def _allowed_host(item: str) -> str:
 
 def _origin(item: str) -> str:
     parts = urlsplit(item)
-    if parts.scheme in ("http", "https") and parts.netloc and "@" not in item and item == f"{parts.scheme}://{parts.netloc}":
+    if (
+        parts.scheme in ("http", "https")
+        and parts.netloc
+        and "@" not in item
+        and item == f"{parts.scheme}://{parts.netloc}"
+    ):
         return item
     raise ValidationError("must hold origins such as https://releases.example.com, separated by commas")
 
@@ -138,7 +144,9 @@ def _network(item: str) -> str:
     try:
         return str(ipaddress.ip_network(item))
     except ValueError:
-        raise ValidationError(f"holds {item!r}: write addresses or networks such as 10.0.0.0/8, separated by commas") from None
+        raise ValidationError(
+            f"holds {item!r}: write addresses or networks such as 10.0.0.0/8, separated by commas"
+        ) from None
 
 
 def _key_file(value: str) -> str:

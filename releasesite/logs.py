@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging.config
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 

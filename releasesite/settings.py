@@ -155,13 +155,14 @@ AXES_CLIENT_IP_CALLABLE = "releasesite.api.addresses.client_address"
 AXES_VERBOSE = False
 
 # What browsers are told. An https:// origin in CSRF_TRUSTED_ORIGINS says that the site is served over TLS.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _env.is_served_over_https
+# gunicorn tells TLS from X-Forwarded-Proto, if loopback or one of RELEASE_TRUSTED_PROXIES sent it (gunicorn.conf.py).
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _env.is_served_over_https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if _env.is_served_over_https else 0
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: whether those speak TLS too is not ours to say.
     "security.W021",  # HSTS preload: the same.
-    "security.W008",  # SSL redirect: the proxy that ends TLS does it; one of ours would loop behind a plain one.
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

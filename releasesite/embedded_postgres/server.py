@@ -200,16 +200,30 @@ class EmbeddedServer:
 
     def _pg_ctl_start(self, account: Account, log: Path) -> None:
         """Relative paths, since pg_ctl splices them into shell text."""
-        argv = (str(PROGRAMS / "pg_ctl"), "start", "-w", "-s", "-t", str(START_SECONDS), "-D", ".", "-l", "../server.log")
+        argv = (
+            str(PROGRAMS / "pg_ctl"),
+            "start",
+            "-w",
+            "-s",
+            "-t",
+            str(START_SECONDS),
+            "-D",
+            ".",
+            "-l",
+            "../server.log",
+        )
         done = account.run(*argv, cwd=self.data)
         if done.returncode != 0:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise EmbeddedServerError(f"The embedded database in {self.folder} does not start:\n{last or done.stdout}")
 
     def _ensure_database(self) -> None:
-        with psycopg.connect(
-            host=str(self.socket_folder), port=PORT, user=SUPERUSER, dbname="postgres", autocommit=True
-        ) as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        with (
+            psycopg.connect(
+                host=str(self.socket_folder), port=PORT, user=SUPERUSER, dbname="postgres", autocommit=True
+            ) as connection,
+            contextlib.suppress(psycopg.errors.DuplicateDatabase),
+        ):
             connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def _leave_guardian(self, account: Account) -> None:
@@ -237,9 +251,7 @@ class EmbeddedServer:
     def _stop(self) -> None:
         if not self.data.exists() or not self._is_ready():
             return
-        account_for(self.data).run(
-            str(PROGRAMS / "pg_ctl"), "stop", "-w", "-s", "-m", "fast", "-D", ".", cwd=self.data
-        )
+        account_for(self.data).run(str(PROGRAMS / "pg_ctl"), "stop", "-w", "-s", "-m", "fast", "-D", ".", cwd=self.data)
 
     def _renew_mutex(self) -> None:
         self._mutex = threading.RLock()

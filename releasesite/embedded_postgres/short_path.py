@@ -9,7 +9,7 @@ from pathlib import Path
 from releasesite.embedded_postgres.errors import EmbeddedServerError
 
 LONGEST_SOCKET_PATH = 107  # sun_path's 108 without the closing zero, unix(7)
-LINKS = Path("/tmp")  # not TMPDIR: every process must find the same one, and it must be short
+LINKS = Path("/tmp")  # noqa: S108 - not TMPDIR: every process must find the same one, and it must be short
 
 
 def short_link(folder: Path) -> Path:

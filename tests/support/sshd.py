@@ -97,7 +97,9 @@ class SshServer:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                (_program("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")), stdin=subprocess.DEVNULL, stderr=log
+                (_program("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")),
+                stdin=subprocess.DEVNULL,
+                stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
         while not accepts(self.port):

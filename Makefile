@@ -1,0 +1,65 @@
+# Commands for people; README.md tells the story, CONTRIBUTING.md the details.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench setup setup-dev lock audit password doctor soak fuzz screenshots static messages
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHON
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name what; do \
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+run: setup ## start the demo: database, web, workers, three instances (PORT=8000)
+	@$(BIN)/python manage.py demo
+
+test: setup-dev ## install what the tests need, then run every test (ARGS="-k name")
+	@sh scripts/system_packages.sh
+	@$(BIN)/pytest $(ARGS)
+
+check: setup-dev ## lint, types, import layers, migrations, deployment checks
+	@sh scripts/check.sh
+
+setup: ## the .venv alone
+	@sh scripts/venv.sh requirements.txt
+
+setup-dev: ## the .venv with what development needs
+	@sh scripts/venv.sh requirements-dev.txt
+
+bench: setup-dev ## the benchmarks
+	@$(BIN)/python -m bench $(ARGS)
+
+soak: setup-dev ## random faults under load (SECONDS=300 SEED=…)
+	@sh scripts/system_packages.sh
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
+fuzz: setup-dev ## a long fuzzing of the API
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+screenshots: setup-dev ## the pictures in the documentation
+	@sh scripts/system_packages.sh
+	@$(BIN)/python -m tests.screenshots $(ARGS)
+
+password: setup ## a new password for the user admin
+	@$(BIN)/python manage.py password
+
+doctor: setup ## why does it not start?
+	@$(BIN)/python manage.py doctor
+
+static: setup ## collect static files, for production
+	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
+
+messages: setup-dev ## update the translations' source and compile them
+	@$(BIN)/python manage.py makemessages --locale zh_Hans --ignore .venv --ignore var --ignore staticfiles --no-obsolete
+	@$(BIN)/python manage.py compilemessages --ignore .venv
+
+audit: setup-dev ## known holes in what we depend on
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-dev.txt \
+		|| { echo 'audit: found something, or could not ask (see above): nothing is proven' >&2; exit 1; }
+
+lock: setup-dev ## new lock files from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command 'make lock' --output-file requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
+		--constraint requirements.txt --custom-compile-command 'make lock' \
+		--output-file requirements-dev.txt pyproject.toml

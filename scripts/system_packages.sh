@@ -1,0 +1,37 @@
+#!/bin/sh
+# Makes sure of the programs that the tests use, and installs what is missing where it may.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+has_program() { command -v "$1" >/dev/null 2>&1; }
+has_chinese_font() { has_program fc-list && [ -n "$(fc-list :lang=zh file | head -n 1)" ]; }
+
+missing() {
+	has_program sshd || echo openssh-server
+	has_program ssh-keygen || echo openssh-client
+	has_program chromium || has_program chromium-browser || has_program google-chrome || echo chromium
+	has_program msgfmt || echo gettext
+	has_program ip || echo iproute2
+	has_program git || echo git
+	has_program fc-list || echo fontconfig
+	has_chinese_font || echo fonts-noto-cjk
+}
+
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if has_program apt-get; then
+	as_root=
+	[ "$(id -u)" = 0 ] || as_root='sudo -n'
+	echo "test: installing $packages" >&2
+	# RUNLEVEL=1 keeps Debian from starting the SSH service: the tests start one of their own.
+	# shellcheck disable=SC2086
+	{
+		$as_root apt-get update -qq &&
+			$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+				apt-get install -y -qq --no-install-recommends $packages
+	} >/dev/null || echo "test: apt-get failed (see above)" >&2
+fi
+
+packages=$(missing | tr '\n' ' ')
+[ -z "$packages" ] || { echo "test: missing and not to be installed from here: $packages(Debian's names)" >&2; exit 1; }

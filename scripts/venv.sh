@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes .venv and installs one lock file into it; does nothing when that has been done.
+set -eu
+lock=$1
+python=${PYTHON:-python3}
+venv=.venv
+wanted="$venv/.installed-$lock"
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# The development lock holds the runtime's packages too.
+for stamp in "$wanted" "$venv/.installed-requirements-dev.txt"; do
+	if [ -f "$stamp" ] && cmp -s "$stamp" "${stamp#"$venv"/.installed-}" && "$venv/bin/python" -c '' 2>/dev/null; then
+		exit 0
+	fi
+done
+
+if ! is_recent "$venv/bin/python"; then
+	if ! is_recent "$python"; then
+		for other in python3.14 python3.13 python3.12 python3.11; do
+			if is_recent "$other"; then python=$other; break; fi
+		done
+	fi
+	command -v "$python" >/dev/null || fail "there is no $python: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3"
+	is_recent "$python" || fail "$($python --version 2>&1) is too old: Python 3.11 or newer is needed (make PYTHON=/path/to/python3)"
+	"$python" -c 'import venv, ensurepip' 2>/dev/null ||
+		fail "this Python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"
+	"$python" -m venv --clear "$venv"
+fi
+
+echo "setup: installing $lock into $venv (about a minute, once)" >&2
+rm -f "$wanted"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --requirement "$lock" ||
+	fail "installing $lock failed (see above): is the package index reachable?"
+cp "$lock" "$wanted"
