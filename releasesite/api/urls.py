@@ -13,5 +13,5 @@ urlpatterns = [
     path("readyz", Readiness.as_view(), name="readyz"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/docs", DocsView.as_view(), name="docs"),
-    re_path(r"^v1(/.*)?\Z", UnknownPath.as_view()),
+    re_path(r"^v1(/[\s\S]*)?\Z", UnknownPath.as_view()),
 ]

@@ -1,0 +1,143 @@
+"""The OpenAPI document tells the truth: what the API answers fits it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from deploys.models import LogLine, Operation, Package
+from deploys.services import DeployRequest, start_deploy
+from inventory.models import Instance, StatusChange
+from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
+from tests.support.api import caller, logged_in, person
+from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
+
+
+@pytest.fixture
+def document(db: None) -> dict[str, Any]:
+    return caller("read").get("/v1/schema").json()
+
+
+@pytest.fixture
+def world(db: None) -> list[Instance]:
+    service = make_service()
+    instances = make_instances(service, make_node())
+    Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
+    deploy = start_deploy(
+        access=SCHEDULER,
+        request=DeployRequest(
+            service="user-service", version="v2", instances=("instance-1",), package_url="http://p/x", deploy_id="d"
+        ),
+    )
+    start_instance_rollback(
+        access=SCHEDULER,
+        request=InstanceRollbackRequest(instance_id="instance-2", target_version="v1", rollback_id="r"),
+    )
+    deploy.targets.update(status="failed", finished_at=deploy.started_at, error_code="x", error_message="y")
+    Operation.objects.filter(pk=deploy.pk).update(status="failed", failed=1, finished_at=deploy.started_at)
+    LogLine.objects.create(operation=deploy, seq=1, at=deploy.started_at, text="a")
+    StatusChange.objects.create(instance=instances[0], field="version", new="b", actor_kind="node", actor_name="n")
+    return instances
+
+
+GETS = {
+    "/v1/deploy/status/{deploy_id}": "/v1/deploy/status/d",
+    "/v1/deploy/list": "/v1/deploy/list",
+    "/v1/deploy/logs/{deploy_id}": "/v1/deploy/logs/d",
+    "/v1/rollback/status/{rollback_id}": "/v1/rollback/status/r",
+    "/v1/rollback/list": "/v1/rollback/list",
+    "/v1/rollback/logs/{rollback_id}": "/v1/rollback/logs/r",
+    "/v1/service/{service_name}/instances": "/v1/service/user-service/instances",
+    "/v1/service/{service_name}/instances/versions": "/v1/service/user-service/instances/versions",
+    "/v1/instance/{instance_id}/history": "/v1/instance/instance-1/history",
+}
+
+
+def closed(node: Any) -> Any:
+    """Every object schema with no room for keys it does not name."""
+    if isinstance(node, list):
+        return [closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    inner = {key: closed(value) for key, value in node.items()}
+    return {"additionalProperties": False, **inner} if "properties" in inner else inner
+
+
+def validate(document: dict[str, Any], schema: dict[str, Any], answer: Any) -> None:
+    Draft202012Validator({**closed(schema), "components": closed(document["components"])}).validate(answer)
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_every_answer_has_the_keys_that_the_document_names(
+    world: list[Instance], document: dict[str, Any], path: str
+) -> None:
+    answer = caller("read").get(GETS[path])
+
+    schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    validate(document, schema, answer.json())
+
+
+def test_every_get_of_the_document_is_tried(document: dict[str, Any]) -> None:
+    assert {path for path, calls in document["paths"].items() if "get" in calls} == set(GETS)
+
+
+@pytest.mark.parametrize(
+    ("path", "call", "body"),
+    [
+        ("/v1/deploy/execute", "/v1/deploy/execute",
+         {"service": "user-service", "version": "v3", "instances": ["instance-3"], "package_url": "http://p/x"}),
+        ("/v1/rollback/instance", "/v1/rollback/instance", {"instance_id": "instance-3", "target_version": "v1"}),
+        ("/v1/rollback/batch", "/v1/rollback/batch",
+         {"service": "user-service", "target_version": "v1", "instances": ["instance-3"]}),
+        ("/v1/deploy/retry/{deploy_id}", "/v1/deploy/retry/d", {}),
+        ("/v1/rollback/cancel/{rollback_id}", "/v1/rollback/cancel/r", {}),
+    ],
+)  # fmt: skip
+def test_every_write_is_answered_as_documented(
+    world: list[Instance], document: dict[str, Any], path: str, call: str, body: dict[str, Any]
+) -> None:
+    answer = caller().post(call, body, format="json")
+
+    assert answer.status_code == 202
+    schema = document["paths"][path]["post"]["responses"]["202"]["content"]["application/json"]["schema"]
+    validate(document, schema, answer.json())
+
+
+def test_every_call_documents_its_failures(document: dict[str, Any]) -> None:
+    for calls in document["paths"].values():
+        for method, call in calls.items():
+            wanted = {"400", "401", "403", "404", "429", "503"} | ({"409", "413", "415"} if method == "post" else set())
+            assert wanted <= set(call["responses"])
+
+
+def test_requests_are_documented_as_strict(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    for name in ("Execute", "InstanceRollback", "BatchRollback"):
+        assert document["components"]["schemas"][name]["additionalProperties"] is False
+
+
+def test_the_page_has_nothing_inline_and_no_foreign_asset(db: None) -> None:
+    answer = logged_in(person("viewer")).get("/v1/docs")
+
+    page = answer.content.decode()
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "<style" not in page
+    assert "style=" not in page
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+    assert all(url.startswith("/") for url in re.findall(r'(?:src|href)="([^"]+)"', page))
+
+
+def test_the_page_brings_its_own_script(db: None) -> None:
+    answer = logged_in(person("viewer")).get("/v1/docs?script=")
+
+    assert answer.headers["Content-Type"].startswith("application/javascript")
+    assert b"/v1/schema" in answer.content
+
+
+def test_a_stranger_is_sent_to_the_login(db: None, client: Any) -> None:
+    answer = client.get("/v1/docs")
+
+    assert answer.headers["Location"] == "/login?next=%2Fv1%2Fdocs"

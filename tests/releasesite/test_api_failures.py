@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError
+from rest_framework.test import APIClient
+
+from releasesite.api.permissions import ScopePermission
+from tests.support.api import caller, logged_in, person
+
+
+def error(answer: Any) -> tuple[int, str, str]:
+    body = answer.json()
+    assert set(body) == {"type", "errors"}
+    assert all(set(problem) == {"code", "detail", "attr"} for problem in body["errors"])
+    return answer.status_code, body["type"], body["errors"][0]["code"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/deploy", "/v1/deploy/list/", "/v1/deploy/status/a%0Ab", "/v1/%00"]
+)
+def test_an_unknown_path_is_a_json_404(path: str) -> None:
+    assert error(APIClient().get(path)) == (404, "client_error", "not_found")
+    assert error(APIClient().post(path)) == (404, "client_error", "not_found")
+
+
+def test_a_wrong_method_is_a_json_405(db: None) -> None:
+    assert error(caller().get("/v1/deploy/execute")) == (405, "client_error", "method_not_allowed")
+    assert error(caller().options("/v1/deploy/list")) == (405, "client_error", "method_not_allowed")
+
+
+def test_any_accept_header_gets_json(db: None) -> None:
+    answer = caller().get("/v1/deploy/list", HTTP_ACCEPT="text/html")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
+
+
+def test_a_view_that_names_no_scope_is_closed(db: None) -> None:
+    class Forgetful:
+        pass
+
+    class Request:
+        method = "GET"
+
+    assert ScopePermission().has_permission(Request(), Forgetful()) is False  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=[OperationalError, InterfaceError])
+def no_database(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise request.param("connection refused: password=secret")
+
+    monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", refuse)
+    yield
+
+
+def test_without_a_database_calls_are_503_and_safe_to_repeat(no_database: None) -> None:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION="Bearer rxt_something")
+
+    for answer in (client.get("/v1/deploy/list"), client.post("/v1/deploy/execute", {}, format="json")):
+        assert error(answer) == (503, "server_error", "database_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert b"secret" not in answer.content
+
+
+def test_without_a_database_health_still_answers(no_database: None) -> None:
+    assert APIClient().get("/healthz").json() == {"status": "ok"}
+
+
+def test_without_a_database_the_system_is_not_ready(no_database: None) -> None:
+    assert error(APIClient().get("/readyz")) == (503, "server_error", "database_unavailable")
+
+
+def test_a_caller_over_the_limit_is_told_how_long_to_wait(db: None, settings: Any) -> None:
+    settings.API_CALLS_PER_MINUTE = {"read": 3, "write": 1}
+    client, other = caller("read"), caller("read")
+
+    answers = [client.get("/v1/deploy/list") for _ in range(5)]
+
+    # The minute may turn in between, which starts the count anew.
+    throttled = [answer for answer in answers if answer.status_code == 429]
+    assert throttled
+    assert error(throttled[0]) == (429, "client_error", "throttled")
+    assert 1 <= int(throttled[0].headers["Retry-After"]) <= 60
+    assert other.get("/v1/deploy/list").status_code == 200
+
+
+def test_a_poller_over_its_limit_can_still_write(db: None, settings: Any) -> None:
+    settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 10}
+    client = logged_in(person("operator"))
+
+    assert client.get("/v1/deploy/list").status_code == 429
+    assert client.post("/v1/deploy/cancel/deploy-1").status_code == 404
