@@ -32,7 +32,7 @@ _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 class Key:
     """One key that an entry may have."""
 
-    type: type[str] | type[int] | type[bool] = str
+    type: type[str | int | bool] = str
     is_required: bool = False
 
 
@@ -186,7 +186,7 @@ def _yaml_fault(error: yaml.YAMLError) -> tuple[int, str]:
 
 
 def _line(node: yaml.Node | yaml.Event) -> int:
-    return int(node.start_mark.line) + 1
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
 def _read_root(root: yaml.Node, document: Document) -> None:
@@ -197,7 +197,9 @@ def _read_root(root: yaml.Node, document: Document) -> None:
         if section not in SECTIONS:
             known = ", ".join(SECTIONS)
             document.complain(
-                key_line, _("unknown key %(key)r; known: %(known)s") % {"key": section, "known": known}, code="unknown_key"
+                key_line,
+                _("unknown key %(key)r; known: %(known)s") % {"key": section, "known": known},
+                code="unknown_key",
             )
         else:
             _read_section(section, node, document)
@@ -262,7 +264,7 @@ def _read_entry(section: str, index: int, node: yaml.MappingNode, document: Docu
     return entry
 
 
-def _scalar(node: yaml.Node, wanted: type[str] | type[int] | type[bool]) -> str | int | bool | None:
+def _scalar(node: yaml.Node, wanted: type[str | int | bool]) -> str | int | bool | None:
     """The node's value, or None when it is of another type. Whole numbers are decimal: 010 and 22:22 are refused."""
     if not isinstance(node, yaml.ScalarNode):
         return None
@@ -275,7 +277,7 @@ def _scalar(node: yaml.Node, wanted: type[str] | type[int] | type[bool]) -> str 
     return _TRUTH.get(text.lower()) if node.tag == f"{_TAG}bool" else None
 
 
-def _wrong_type(node: yaml.Node, wanted: type[str] | type[int] | type[bool]) -> str:
+def _wrong_type(node: yaml.Node, wanted: type[str | int | bool]) -> str:
     if _is_null(node):
         return _("has no value; leave the key out or give one")
     if wanted is int:

@@ -13,12 +13,12 @@ from inventory.actors import ActorKind
 from inventory.names import validate_name
 from inventory.validation import (
     missing_ssh_fields,
-    normal_host_key,
     validate_command,
     validate_deploy_root,
     validate_host,
     validate_host_key,
     validate_ssh_user,
+    without_comment,
 )
 
 
@@ -90,11 +90,10 @@ class Node(models.Model):
 
     def clean(self) -> None:
         """The rules that span fields; the host key takes its normal form."""
+        self.ssh_host_key = without_comment(self.ssh_host_key)
         missing = missing_ssh_fields(transport=self.transport, ssh_user=self.ssh_user, ssh_host_key=self.ssh_host_key)
         if missing:
             raise ValidationError(missing)
-        if self.ssh_host_key:
-            self.ssh_host_key = normal_host_key(self.ssh_host_key)
 
 
 class Instance(models.Model):

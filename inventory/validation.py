@@ -70,15 +70,10 @@ def validate_ssh_user(value: str) -> None:
         raise ValidationError(_("%(value)r is not a login name"), code="invalid_ssh_user", params={"value": value})
 
 
-def normal_host_key(text: str) -> str:
-    """`algorithm base64` of one public key in OpenSSH's one-line format, its comment dropped.
-
-    Raises ValidationError for anything else, a known_hosts line (which begins with the host) included.
-    """
-    parts = text.split(maxsplit=2)
-    line = " ".join(parts[:2])
-    if len(text.strip().splitlines()) == 1 and len(parts) >= 2 and _parses_as_public_key(line):
-        return line
+def validate_host_key(value: str) -> None:
+    """One public key in OpenSSH's one-line format; a known_hosts line, which begins with the host, is none."""
+    if len(value.strip().splitlines()) == 1 and _parses_as_public_key(without_comment(value)):
+        return
     raise ValidationError(
         _(
             "is not a public key: write one line as in the node's /etc/ssh/ssh_host_ed25519_key.pub, "
@@ -88,16 +83,17 @@ def normal_host_key(text: str) -> str:
     )
 
 
+def without_comment(host_key: str) -> str:
+    """`algorithm base64`, the normal form in which valid host keys are kept and compared."""
+    return " ".join(host_key.split(maxsplit=2)[:2])
+
+
 def _parses_as_public_key(line: str) -> bool:
     try:
         key = asyncssh.import_public_key(line)
     except (asyncssh.KeyImportError, ValueError):
         return False
     return key.export_public_key("openssh").decode().split()[:2] == line.split()
-
-
-def validate_host_key(value: str) -> None:
-    normal_host_key(value)
 
 
 def host_key_fingerprint(host_key: str) -> str:

@@ -26,7 +26,7 @@ def record(number: int = 1) -> None:
         object_kind="deploy",
         object_id=f"deploy-{number}",
         service="user-service",
-        detail={"instances": number, "why": "ünïcode \u2028 \x01 \"quoted\"", "nested": [True, None, 1.5]},
+        detail={"instances": number, "why": 'ünïcode \u2028 \x01 "quoted"', "nested": [True, None, 1.5]},
     )
 
 

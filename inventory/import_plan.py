@@ -1,0 +1,129 @@
+"""An inventory file's entries beside the rows that they make or change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext as _
+
+from inventory.import_report import Change, Outcome, Row, shown
+from inventory.inventory_file import SECTIONS, Document, Entry
+from inventory.models import Instance, Node, Service
+
+_KIND = {"services": "service", "nodes": "node", "instances": "instance"}
+
+
+@dataclass(kw_only=True)
+class Planned:
+    """One entry beside the row that it makes or changes. before: the row's values as they were, None for a new row."""
+
+    entry: Entry
+    row: Any
+    before: Mapping[str, Any] | None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        if self.before is None:
+            return ()
+        return tuple(key for key in self.entry.values if getattr(self.row, key) != self.before[key])
+
+    def report(self) -> Row:
+        before = self.before or {}
+        changes = tuple(
+            Change(field=key, old=shown(key, before[key]), new=shown(key, getattr(self.row, key)))
+            for key in self.changed
+        )
+        outcome = Outcome.CREATED if self.before is None else Outcome.UPDATED if changes else Outcome.UNCHANGED
+        return Row(kind=_KIND[self.entry.section], name=self.entry.name, outcome=outcome, changes=changes)
+
+
+@dataclass(kw_only=True)
+class Plan:
+    document: Document
+    services: dict[str, Planned] = field(default_factory=dict)
+    nodes: dict[str, Planned] = field(default_factory=dict)
+    instances: dict[str, Planned] = field(default_factory=dict)
+    moved: list[Planned] = field(default_factory=list)
+
+    def all(self) -> list[Planned]:
+        return [*self.services.values(), *self.nodes.values(), *self.instances.values()]
+
+
+def make_plan(document: Document) -> Plan:
+    """The file's entries beside the inventory's rows, unchecked; unknown and doubled names are complained of."""
+    plan = Plan(document=document)
+    plan.services = _merge(document, "services", Service.objects.all())
+    plan.nodes = _merge(document, "nodes", Node.objects.all())
+    plan.instances = _merge_instances(plan)
+    return plan
+
+
+def _merge(document: Document, section: str, existing: models.QuerySet[Any]) -> dict[str, Planned]:
+    """Every entry that has a name, by name, with the row it is about."""
+    key = "instance_id" if section == "instances" else "name"
+    entries = _by_name(document, section)
+    rows = {getattr(row, key): row for row in existing.filter(**{f"{key}__in": list(entries)})}
+    merged = {}
+    for name, entry in entries.items():
+        row = rows.get(name)
+        before = {each: getattr(row, each) for each in SECTIONS[section]} if row is not None else None
+        merged[name] = Planned(entry=entry, row=row or existing.model(), before=before)
+        if section != "instances":
+            _set_values(merged[name], entry.values)
+    return merged
+
+
+def _by_name(document: Document, section: str) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for entry in document.entries[section]:
+        if not entry.name:
+            continue
+        first = entries.setdefault(entry.name, entry)
+        if first is not entry:
+            detail = _("%(name)s is there already, on line %(line)d") % {"name": entry.name, "line": first.line}
+            document.complain_of(entry, detail, code="duplicate")
+    return entries
+
+
+def _merge_instances(plan: Plan) -> dict[str, Planned]:
+    merged = _merge(plan.document, "instances", Instance.objects.select_related("service", "node"))
+    references = {
+        "service": _referable(plan.services, Service.objects.all(), merged, "service"),
+        "node": _referable(plan.nodes, Node.objects.all(), merged, "node"),
+    }
+    for planned in merged.values():
+        values = dict(planned.entry.values)
+        for key, known in references.items():
+            name = values.pop(key, None)
+            if name is None:
+                continue
+            if name in known:
+                values[key] = known[str(name)]
+            elif name not in _declared(plan.document, f"{key}s"):
+                detail = _("there is no %(kind)s %(name)r, in this file or in the inventory")
+                plan.document.complain_of(
+                    planned.entry, detail % {"kind": key, "name": name}, key=key, code=f"unknown_{key}"
+                )
+        _set_values(planned, values)
+    return merged
+
+
+def _referable(
+    in_file: Mapping[str, Planned], rows: models.QuerySet[Any], instances: Mapping[str, Planned], key: str
+) -> dict[str, Any]:
+    names = {str(planned.entry.values.get(key, "")) for planned in instances.values()} - set(in_file)
+    return {row.name: row for row in rows.filter(name__in=names)} | {
+        name: planned.row for name, planned in in_file.items()
+    }
+
+
+def _declared(document: Document, section: str) -> set[str]:
+    return {entry.name for entry in document.entries[section]}
+
+
+def _set_values(planned: Planned, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        setattr(planned.row, key, value)

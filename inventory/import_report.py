@@ -1,0 +1,70 @@
+"""What an import did or would do, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from inventory.validation import host_key_fingerprint
+
+_SHOWN_CHARS = 60
+
+
+class Outcome(StrEnum):
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One field's values as a person reads them; keys appear as their fingerprints."""
+
+    field: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """kind: service, node or instance."""
+
+    kind: str
+    name: str
+    outcome: Outcome
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    rows: tuple[Row, ...]
+    is_dry_run: bool
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(row.outcome == outcome for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        counts = ", ".join(f"{self.count(outcome)} {outcome}" for outcome in Outcome)
+        return f"dry run, nothing changed: {counts}" if self.is_dry_run else counts
+
+    def lines(self) -> Iterator[str]:
+        """A table: kind, name, outcome, changed fields."""
+        cells = [(row.kind, row.name, row.outcome.value, _changes(row)) for row in self.rows]
+        widths = [max((len(cell[column]) for cell in cells), default=0) for column in range(3)]
+        for cell in cells:
+            fixed = [text.ljust(width) for text, width in zip(cell, widths, strict=False)]
+            yield "  ".join([*fixed, cell[3]]).rstrip()
+
+
+def _changes(row: Row) -> str:
+    return "; ".join(f"{change.field}: {change.old} → {change.new}" for change in row.changes)
+
+
+def shown(field: str, value: Any) -> str:
+    """A field's value in one short line."""
+    text = host_key_fingerprint(value) if field == "ssh_host_key" else str(value)
+    line = " ".join(text.split()) or "(empty)"
+    return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"

@@ -1,0 +1,73 @@
+"""Taking an instance elsewhere: never while an operation works on it, and never with what it ran before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import connection
+
+from inventory.actors import Actor
+from inventory.models import Instance, RunStatus, StatusChange
+
+# Changing one of these means another place on a node.
+PLACE_FIELDS = frozenset({"node", "deploy_root"})
+MOVE_FIELDS = PLACE_FIELDS | {"service", "instance_id"}
+# Changing one of these means another machine for every instance of the node.
+NODE_PLACE_FIELDS = frozenset({"host", "transport", "ssh_port"})
+FORGOTTEN_FIELDS = (
+    "running_version",
+    "running_release",
+    "running_sha256",
+    "expected_version",
+    "release_history",
+    "run_status",
+)
+
+
+def lock_inventory() -> None:
+    """Until the transaction ends nobody else edits the inventory: rules that span rows are checked under this."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(7262645001)")
+
+
+def lock_and_find_busy(instance_pks: Iterable[int]) -> dict[int, str]:
+    """The operation's id by instance, for those that are in an unfinished operation; no new one starts meanwhile.
+
+    The rows are locked in the order in which operations lock them.
+    """
+    pks = sorted(set(instance_pks))
+    list(Instance.objects.filter(pk__in=pks).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    # Without the second condition an instance that never had a target would match as well.
+    unfinished = Instance.objects.filter(
+        pk__in=pks, targets__finished_at__isnull=True, targets__isnull=False
+    ).order_by()
+    return dict(unfinished.values_list("pk", "targets__operation__public_id"))
+
+
+def forget(instance: Instance, *, changed: Iterable[str], actor: Actor) -> list[StatusChange]:
+    """Set what a moved instance no longer knows of itself; the caller saves FORGOTTEN_FIELDS and the returned rows.
+
+    At another place it may still run what it ran (its folder was moved along, say), so that only the next sync can
+    tell; as part of another service it does not.
+    """
+    before = (instance.running_version, instance.run_status)
+    instance.run_status = RunStatus.UNKNOWN
+    if "service" in changed:
+        instance.running_version = instance.running_release = instance.running_sha256 = ""
+        instance.expected_version = ""
+        instance.release_history = []
+    after = (instance.running_version, instance.run_status)
+    fields = (StatusChange.Field.VERSION, StatusChange.Field.RUN_STATUS)
+    return [
+        StatusChange(
+            instance=instance,
+            field=field,
+            old=old,
+            new=new,
+            actor_kind=actor.kind,
+            actor_name=actor.name,
+            note="moved in the inventory",
+        )
+        for field, old, new in zip(fields, before, after, strict=True)
+        if old != new
+    ]
