@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from dataclasses import asdict
-from typing import BinaryIO
 
 from deploys.archive.refusals import TOO_LARGE, Limits, Refused
 from deploys.archive.repack import repack
@@ -28,16 +27,14 @@ def main(artifact_descriptor: str, limits_json: str, parent_pid: str) -> None:
     limits = Limits(**json.loads(limits_json))
     _watch(int(parent_pid), time.monotonic() + limits.wall_seconds)
     _set_limits(limits)
-    with open(0, "rb", closefd=False) as package, open(int(artifact_descriptor), "wb") as artifact:
-        answer = _answer(package, artifact, limits)
-    print(json.dumps(answer))
+    print(json.dumps(_answer(int(artifact_descriptor), limits)))
 
 
-def _answer(package: BinaryIO, artifact: BinaryIO, limits: Limits) -> dict[str, object]:
+def _answer(artifact_descriptor: int, limits: Limits) -> dict[str, object]:
     try:
-        repacked = repack(package, artifact, limits)
-        artifact.flush()
-        return asdict(repacked)
+        # Closing the artifact writes what is left of it, and so may fail as any write.
+        with open(0, "rb", closefd=False) as package, open(artifact_descriptor, "wb") as artifact:
+            return asdict(repack(package, artifact, limits))
     except Refused as refused:
         return {"code": refused.code, "message": refused.message}
     except MemoryError:
