@@ -23,14 +23,14 @@ class Account:
     def is_this_process(self) -> bool:
         return self.uid == os.geteuid()
 
-    def run(self, *argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, cwd: Path, text_in: str = "") -> subprocess.CompletedProcess[str]:
         """Runs to the end as this account; stdout and stderr are captured together."""
         return subprocess.run(
             argv,
             cwd=cwd,
             text=True,
             errors="replace",
-            stdin=subprocess.DEVNULL,
+            input=text_in,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -14,7 +14,6 @@ A user takes its shared lock before it looks for the server, so a server is neve
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
 import shutil
@@ -24,8 +23,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-
-import psycopg
 
 from releasesite.embedded_postgres.account import Account, account_for
 from releasesite.embedded_postgres.errors import EmbeddedServerError
@@ -146,7 +143,6 @@ class EmbeddedServer:
             account = self._account()
             self._make_cluster(account, {}, durable=True)
             self._launch(account)
-            self._ensure_database()
             self._leave_guardian(account)
 
     def _account(self) -> Account:
@@ -167,6 +163,7 @@ class EmbeddedServer:
         lines = "".join(f"{name} = {value}\n" for name, value in {**CONFIGURATION, **settings}.items())
         with (unfinished / "postgresql.conf").open("a") as configuration:
             configuration.write(lines)
+        self._create_database(account, unfinished)
         unfinished.rename(self.data)
 
     def _initdb(self, account: Account, cluster: Path, *, durable: bool) -> None:
@@ -184,6 +181,13 @@ class EmbeddedServer:
         )
         if done.returncode != 0:
             raise EmbeddedServerError(f"Making the embedded database in {self.folder} failed:\n{done.stdout.strip()}")
+
+    def _create_database(self, account: Account, cluster: Path) -> None:
+        """Without a server, so that nobody can find one that lacks the database."""
+        single = (str(PROGRAMS / "postgres"), "--single", "-D", str(cluster), "postgres")
+        done = account.run(*single, cwd=cluster, text_in=f"CREATE DATABASE {DATABASE};\n")
+        if done.returncode != 0 or "ERROR" in done.stdout:
+            raise EmbeddedServerError(f"Making the database {DATABASE} in {self.folder} failed:\n{done.stdout.strip()}")
 
     def _launch(self, account: Account) -> None:
         log = self.folder / "server.log"
@@ -216,15 +220,6 @@ class EmbeddedServer:
         if done.returncode != 0:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
             raise EmbeddedServerError(f"The embedded database in {self.folder} does not start:\n{last or done.stdout}")
-
-    def _ensure_database(self) -> None:
-        with (
-            psycopg.connect(
-                host=str(self.socket_folder), port=PORT, user=SUPERUSER, dbname="postgres", autocommit=True
-            ) as connection,
-            contextlib.suppress(psycopg.errors.DuplicateDatabase),
-        ):
-            connection.execute(f"CREATE DATABASE {DATABASE}")
 
     def _leave_guardian(self, account: Account) -> None:
         """A process that waits until the last user is gone, killed ones too, and stops the server then.
