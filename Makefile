@@ -38,7 +38,7 @@ fuzz: setup-dev ## a long fuzzing of the API
 
 screenshots: setup-dev ## the pictures in the documentation
 	@sh scripts/system_packages.sh
-	@$(BIN)/python -m tests.screenshots $(ARGS)
+	@$(BIN)/python -m tests.support.screenshots $(ARGS)
 
 password: setup ## a new password for the user admin
 	@$(BIN)/python manage.py password

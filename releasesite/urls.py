@@ -11,4 +11,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("rollbacks.urls")),
     path("", include("inventory.urls")),
     path("", include("releasesite.api.urls")),
+    path("", include("deploys.page_urls")),
+    path("", include("rollbacks.page_urls")),
+    path("", include("inventory.page_urls")),
+    path("", include("releasesite.page_urls")),
 ]

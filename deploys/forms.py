@@ -1,0 +1,115 @@
+"""The forms of deploys: what to put where, and what to look for in the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from deploys.states import Kind, OperationStatus
+from inventory import words
+from inventory.access import Access
+from inventory.models import Service
+from inventory.names import is_name
+from inventory.package_urls import is_package_url
+
+MAX_INSTANCES = 10_000
+MAX_REASON_LENGTH = 1000
+INVALID_VERSION = _("A version has 1 to 100 letters, digits or . _ + -, and starts with a letter or digit.")
+
+
+def _check_version(value: str) -> None:
+    if not is_name(value):
+        raise ValidationError(INVALID_VERSION, code="invalid")
+
+
+def check_package_url(value: str) -> None:
+    if not is_package_url(value):
+        raise ValidationError(_("Enter a whole http or https URL, with no spaces."), code="invalid")
+
+
+def reason_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=MAX_REASON_LENGTH,
+        help_text=_("Kept with the operation and in the audit."),
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+
+class DeployForm(forms.Form):
+    """The rules are the API's; `services.start_deploy` says what else is in the way."""
+
+    service = forms.ModelChoiceField(label=_("Service"), queryset=Service.objects.none(), to_field_name="name")
+    version = forms.CharField(label=_("Version"), max_length=100, validators=[_check_version])
+    package_url = forms.CharField(label=_("Package URL"), max_length=2000, validators=[check_package_url])
+    sha256 = forms.RegexField(
+        label=_("SHA-256 of the package"),
+        regex=r"^[0-9a-fA-F]{64}\Z",
+        required=False,
+        help_text=_("Optional. The deploy fails before anything changes if the package is another one."),
+        error_messages={"invalid": _("64 hexadecimal digits.")},
+    )
+    scope = forms.ChoiceField(
+        label=_("Instances"),
+        choices=(("all", _("All instances of the service")), ("some", _("Only these"))),
+        widget=forms.RadioSelect,
+        initial="all",
+    )
+    instances = forms.CharField(
+        label=_("Instance ids"),
+        required=False,
+        help_text=_("Separated by spaces, commas or lines."),
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )
+    reason = reason_field()
+
+    def __init__(self, *args: Any, access: Access, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        services = self.fields["service"]
+        assert isinstance(services, forms.ModelChoiceField)
+        services.queryset = access.visible(Service.objects.all(), "pk")
+        for name in ("version", "package_url", "sha256", "instances"):
+            self.fields[name].widget.attrs.update({"autocomplete": "off", "spellcheck": "false", "class": "mono"})
+
+    def clean_sha256(self) -> str:
+        return str(self.cleaned_data["sha256"]).lower()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("scope") == "some" and not cleaned.get("instances", "").strip():
+            self.add_error("instances", _("Name at least one instance."))
+        return cleaned
+
+    def instance_ids(self) -> tuple[str, ...]:
+        """As named, or all of the service's."""
+        if self.cleaned_data["scope"] == "some":
+            named = self.cleaned_data["instances"].replace(",", " ").replace(";", " ").split()
+            return tuple(dict.fromkeys(named))
+        service: Service = self.cleaned_data["service"]
+        return tuple(service.instances.order_by("natural_key").values_list("instance_id", flat=True))
+
+
+class HistoryForm(forms.Form):
+    service = forms.CharField(label=_("Service"), required=False, max_length=100)
+    kind = forms.ChoiceField(
+        label=_("Kind"),
+        required=False,
+        choices=[("", _("All")), *((kind, words.KIND[kind].word) for kind in Kind.values)],
+    )
+    status = forms.ChoiceField(
+        label=_("Result"),
+        required=False,
+        choices=[("", _("All")), *((status, words.OPERATION[status].word) for status in OperationStatus.values)],
+    )
+    version = forms.CharField(label=_("Version"), required=False, max_length=100)
+    who = forms.CharField(label=_("Who"), required=False, max_length=200)
+    since = forms.DateTimeField(
+        label=_("From day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateTimeField(
+        label=_("To day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )

@@ -1,0 +1,77 @@
+"""All operations, newest first, by pages that cost the same however far back they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Prefetch, QuerySet
+
+from deploys.models import Operation
+from deploys.page_queries.progress import OperationRow, rows
+from deploys.queries import with_status
+from inventory.access import Access
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryFilter:
+    """'' and None leave a criterion out. before, after: cursors, primary keys of operations."""
+
+    service: str = ""
+    kind: str = ""
+    status: str = ""
+    version: str = ""
+    who: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+    after: int | None = None
+
+    def matching(self, access: Access) -> QuerySet[Operation]:
+        operations = access.visible(Operation.objects.all())
+        if self.service:
+            operations = operations.filter(service__name=self.service)
+        if self.kind:
+            operations = operations.filter(kind=self.kind)
+        if self.version:
+            operations = operations.filter(version=self.version)
+        if self.who:
+            operations = operations.filter(requested_by__icontains=self.who)
+        if self.since:
+            operations = operations.filter(started_at__gte=self.since)
+        if self.until:
+            operations = operations.filter(started_at__lt=self.until)
+        return with_status(operations, self.status) if self.status else operations
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryPage:
+    """newer, older: cursors of the pages beside this one, None at an end."""
+
+    rows: list[OperationRow]
+    newer: int | None
+    older: int | None
+
+
+def history(access: Access, wanted: HistoryFilter) -> HistoryPage:
+    undone_by = Operation.objects.order_by("pk").only("pk", "kind", "public_id", "undoes_id")
+    operations = (
+        wanted.matching(access)
+        .select_related("service", "undoes")
+        .prefetch_related(Prefetch("undone_by", queryset=undone_by))
+    )
+    if wanted.after is not None:
+        found = list(operations.filter(pk__gt=wanted.after).order_by("pk")[: PAGE_SIZE + 1])
+        listed, has_newer, has_older = found[:PAGE_SIZE][::-1], len(found) > PAGE_SIZE, True
+    else:
+        if wanted.before is not None:
+            operations = operations.filter(pk__lt=wanted.before)
+        found = list(operations.order_by("-pk")[: PAGE_SIZE + 1])
+        listed, has_newer, has_older = found[:PAGE_SIZE], wanted.before is not None, len(found) > PAGE_SIZE
+    return HistoryPage(
+        rows=rows(listed),
+        newer=listed[0].pk if listed and has_newer else None,
+        older=listed[-1].pk if listed and has_older else None,
+    )

@@ -1,0 +1,150 @@
+"""One operation: its targets by page, the failed first, and what went wrong first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models.functions import Now
+from django.http import QueryDict
+from django.utils import timezone
+
+from deploys.models import Operation, Target
+from deploys.page_queries.progress import OperationRow
+from deploys.states import Step, TargetStatus
+from inventory.pages import Pages
+
+PAGE_SIZE = 50
+FIRST_ERRORS = 3
+STEP_ORDER = (
+    Step.FETCH, Step.CONNECT, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP,
+)  # fmt: skip
+_RANK = Case(
+    *(
+        When(status=status, then=Value(rank))
+        for rank, status in enumerate(
+            (TargetStatus.FAILED, TargetStatus.IN_PROGRESS, TargetStatus.PENDING, TargetStatus.SUPERSEDED,
+             TargetStatus.CANCELLED, TargetStatus.COMPLETED)
+        )
+    ),
+    output_field=IntegerField(),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFilter:
+    """'' leaves a criterion out."""
+
+    status: str = ""
+    query: str = ""
+
+    @classmethod
+    def of(cls, params: QueryDict) -> TargetFilter:
+        status = params.get("status", "")
+        return cls(status=status if status in TargetStatus.values else "", query=params.get("q", "").strip()[:100])
+
+    def matching(self, operation: Operation) -> QuerySet[Target]:
+        targets = Target.objects.filter(operation=operation, is_latest=True)
+        if self.status:
+            targets = targets.filter(status=self.status)
+        if self.query:
+            targets = targets.filter(instance__instance_id__icontains=self.query)
+        return targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPart:
+    """One step of a target. x and width: percent of the widest target on the page, as SVG attributes."""
+
+    step: str
+    seconds: float
+    x: str
+    width: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRow:
+    target: Target
+    parts: Sequence[StepPart]
+    seconds: float | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.target.status == TargetStatus.FAILED or self.target.reverted is not None
+
+    @property
+    def state(self) -> str:
+        is_stopping = self.target.status == TargetStatus.IN_PROGRESS and self.target.stop_reason
+        return "stopping" if is_stopping else self.target.status
+
+
+def target_rows(targets: QuerySet[Target], pages: Pages) -> list[TargetRow]:
+    ordered = targets.select_related("instance__node").order_by(_RANK, "instance__natural_key")
+    listed = list(ordered[pages.start : pages.end])
+    widest = max((_total(target) for target in listed), default=0.0) or 1.0
+    return [_target_row(target, widest) for target in listed]
+
+
+def _total(target: Target) -> float:
+    return sum(_steps(target).values())
+
+
+def _steps(target: Target) -> Mapping[str, float]:
+    """In the order of work; a step that is not known here comes last."""
+    known = {step: float(target.step_seconds[step]) for step in STEP_ORDER if step in target.step_seconds}
+    others = {step: float(seconds) for step, seconds in target.step_seconds.items() if step not in known}
+    return {**known, **others}
+
+
+def _target_row(target: Target, widest: float) -> TargetRow:
+    parts, x = [], 0.0
+    for step, seconds in _steps(target).items():
+        width = 100 * seconds / widest
+        is_failed = target.status == TargetStatus.FAILED and step == target.step
+        state = "failed" if is_failed else "done"
+        parts.append(
+            StepPart(step=step, seconds=seconds, x=f"{x:.2f}%", width=f"{max(width, 0.8):.2f}%", state=state)
+        )
+        x += width
+    if target.step not in target.step_seconds and target.status in (TargetStatus.FAILED, TargetStatus.IN_PROGRESS):
+        state = "failed" if target.status == TargetStatus.FAILED else "now"
+        parts.append(StepPart(step=target.step, seconds=0.0, x=f"{min(x, 99):.2f}%", width="1.00%", state=state))
+    return TargetRow(target=target, parts=parts, seconds=_seconds(target))
+
+
+def _seconds(target: Target) -> float | None:
+    if target.started_at is None:
+        return None
+    return max(0.0, ((target.finished_at or timezone.now()) - target.started_at).total_seconds())
+
+
+def first_errors(operation: Operation) -> list[Target]:
+    """The targets that failed first, with their instance and node."""
+    failed = Target.objects.filter(operation=operation, is_latest=True, status=TargetStatus.FAILED)
+    return list(failed.select_related("instance__node").order_by("finished_at", "pk")[:FIRST_ERRORS])
+
+
+def dead_since(operation: Operation) -> datetime | None:
+    """When the oldest lease of a worker that has not been heard of since ran out; None while all are alive."""
+    held = Target.objects.filter(operation=operation, is_latest=True, status=TargetStatus.IN_PROGRESS)
+    expired = held.filter(lease__expires_at__lt=Now()).order_by("lease__expires_at")
+    return expired.values_list("lease__expires_at", flat=True).first()
+
+
+def attempts(operation: Operation) -> int:
+    """How many targets of earlier attempts are kept."""
+    return operation.targets.filter(is_latest=False).count() if operation.attempt > 1 else 0
+
+
+def operation_mark(row: OperationRow, *, dead: datetime | None) -> str:
+    """Changes whenever what the page shows of the operation may have."""
+    operation, progress = row.operation, row.progress
+    seen = (
+        operation.updated_at, operation.finished_at, operation.cancel_requested_at, operation.attempt,
+        operation.package_id, progress, dead,
+    )  # fmt: skip
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]

@@ -1,0 +1,186 @@
+"""One service: its instances by page and filter, what is in motion on them, and its latest operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.http import QueryDict
+
+from deploys.models import Operation, Target
+from deploys.page_queries.overview import DRIFTED, version_segments
+from deploys.page_queries.progress import OperationRow, rows
+from deploys.states import ACTIVE, Kind
+from inventory.models import Health, Instance, RunStatus, Service, StatusChange
+from inventory.pages import Pages
+from inventory.templatetags.console import Segment
+
+PAGE_SIZE = 50
+_TIMELINE = 10
+IN_MOTION = {RunStatus.DEPLOYING: Kind.DEPLOY, RunStatus.ROLLING_BACK: Kind.ROLLBACK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceFilter:
+    """'' leaves a criterion out. version '-' means: nothing runs. status: a run status, a health, or `drifted`."""
+
+    query: str = ""
+    version: str = ""
+    status: str = ""
+
+    @classmethod
+    def of(cls, params: QueryDict) -> InstanceFilter:
+        return cls(
+            query=params.get("q", "").strip()[:100],
+            version=params.get("version", "")[:100],
+            status=params.get("status", "")[:20],
+        )
+
+    def matching(self, service: Service) -> QuerySet[Instance]:
+        instances = Instance.objects.filter(service=service)
+        if self.query:
+            found = Q(instance_id__icontains=self.query) | Q(node__host__icontains=self.query)
+            instances = instances.filter(found | Q(node__name__icontains=self.query))
+        if self.version:
+            instances = instances.filter(running_version="" if self.version == "-" else self.version)
+        return self._with_status(instances)
+
+    def _with_status(self, instances: QuerySet[Instance]) -> QuerySet[Instance]:
+        active = Target.objects.filter(instance=OuterRef("pk"), status__in=ACTIVE)
+        match self.status:
+            case "":
+                return instances
+            case "drifted":
+                return instances.filter(DRIFTED)
+            case Health.HEALTHY | Health.UNHEALTHY:
+                return instances.filter(health=self.status)
+            case RunStatus.DEPLOYING | RunStatus.ROLLING_BACK:
+                return instances.filter(Exists(active.filter(kind=IN_MOTION[RunStatus(self.status)])))
+            case _:
+                return instances.filter(run_status=self.status).exclude(Exists(active))
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.query or self.version or self.status)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceRow:
+    """An instance as its service's table shows it. holders: its unfinished targets, a rollback first."""
+
+    instance: Instance
+    holders: Sequence[Target]
+    previous_version: str
+
+    @property
+    def run_status(self) -> str:
+        if not self.holders:
+            return self.instance.run_status
+        is_rollback = self.holders[0].kind == Kind.ROLLBACK
+        return RunStatus.ROLLING_BACK if is_rollback else RunStatus.DEPLOYING
+
+    @property
+    def rolling_back(self) -> Operation | None:
+        return next((target.operation for target in self.holders if target.kind == Kind.ROLLBACK), None)
+
+
+@dataclass(kw_only=True)
+class ServiceFigures:
+    """Counts over all of a service's instances, whatever the filter."""
+
+    total: int = 0
+    versions: dict[str, int] = field(default_factory=dict)
+    run: dict[str, int] = field(default_factory=dict)
+    health: dict[str, int] = field(default_factory=dict)
+    drifted: int = 0
+    deploying: int = 0
+    rolling_back: int = 0
+
+    @property
+    def segments(self) -> list[Segment]:
+        return version_segments(self.versions)
+
+    @property
+    def version_choices(self) -> list[tuple[str, int]]:
+        return sorted(((v, n) for v, n in self.versions.items() if v), key=lambda pair: (-pair[1], pair[0]))
+
+    @property
+    def status_choices(self) -> list[tuple[str, str, int]]:
+        """(family, value, count) of those states that some instance is in."""
+        listed = [("run", "deploying", self.deploying), ("run", "rolling_back", self.rolling_back)]
+        listed += [("run", value, self.run.get(value, 0)) for value in ("failed", "stopped", "unknown", "running")]
+        listed += [("health", value, self.health.get(value, 0)) for value in ("unhealthy", "healthy")]
+        return [choice for choice in listed if choice[2]]
+
+
+def figures(service: Service) -> ServiceFigures:
+    found = ServiceFigures()
+    grouped = (
+        Instance.objects.filter(service=service)
+        .order_by()
+        .values_list("running_version", "run_status", "health")
+        .annotate(count=Count("pk"), drifted=Count("pk", filter=DRIFTED))
+    )
+    for version, run_status, health, count, drifted in grouped:
+        found.total += count
+        found.drifted += drifted
+        for counts, key in ((found.versions, version), (found.run, run_status), (found.health, health)):
+            counts[key] = counts.get(key, 0) + count
+    moving = _active_targets(service).order_by().values_list("kind").annotate(count=Count("instance", distinct=True))
+    in_motion: Mapping[str, int] = dict(moving)
+    found.deploying, found.rolling_back = in_motion.get(Kind.DEPLOY, 0), in_motion.get(Kind.ROLLBACK, 0)
+    return found
+
+
+def _active_targets(service: Service) -> QuerySet[Target]:
+    return Target.objects.filter(operation__service=service, operation__finished_at__isnull=True, status__in=ACTIVE)
+
+
+def instance_rows(instances: QuerySet[Instance], pages: Pages) -> list[InstanceRow]:
+    listed = list(instances.select_related("node").order_by("natural_key")[pages.start : pages.end])
+    holders: dict[int, list[Target]] = {}
+    for target in (
+        Target.objects.filter(instance__in=[instance.pk for instance in listed], status__in=ACTIVE)
+        .select_related("operation")
+        .order_by("-kind")
+    ):
+        holders.setdefault(target.instance_id, []).append(target)
+    return [
+        InstanceRow(
+            instance=instance,
+            holders=holders.get(instance.pk, ()),
+            previous_version=previous_version(instance),
+        )
+        for instance in listed
+    ]
+
+
+def previous_version(instance: Instance) -> str:
+    """What the instance ran soundly before what it runs now; '' if nothing is known."""
+    earlier = [release for release in instance.release_history if release != instance.running_release]
+    return earlier[-1].partition("@")[0] if earlier else ""
+
+
+def timeline(service: Service) -> list[OperationRow]:
+    """The service's newest operations, the unfinished ones and what undid them among them."""
+    operations = Operation.objects.filter(service=service).select_related("undoes").order_by("-pk")
+    return rows(operations[:_TIMELINE])
+
+
+def service_mark(service: Service) -> str:
+    """Changes when what the service's page shows may have."""
+    unfinished = Operation.objects.filter(service=service, finished_at__isnull=True)
+    found = unfinished.aggregate(newest=Max("pk"), count=Count("pk"), stopping=Count("cancel_requested_at"))
+    newest = Operation.objects.filter(service=service).order_by("-pk").values_list("pk", "finished_at").first()
+    changed = Instance.objects.filter(service=service).aggregate(
+        changed=Max("changed_at"), health=Max("health_at"), count=Count("pk")
+    )
+    moved = StatusChange.objects.order_by("-pk").values_list("pk", flat=True).first() if found["count"] else 0
+    return ".".join(
+        str(part.timestamp() if hasattr(part, "timestamp") else part or 0)
+        for part in (
+            newest[0] if newest else 0, newest[1] if newest else 0, found["count"], found["stopping"],
+            changed["changed"], changed["health"], changed["count"], moved,
+        )
+    )  # fmt: skip

@@ -1,0 +1,28 @@
+"""Pages of the console. An operation's page is one view for both kinds."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from deploys.states import Kind
+from deploys.views import deploy_form, history, instance, log, operation, overview, service
+from inventory.converters import register_converters
+
+register_converters()
+
+urlpatterns = [
+    path("", overview.show, name="overview"),
+    path("history", history.show, name="history"),
+    path("deploy", deploy_form.start, name="deploy-start"),
+    path("services/<name:name>", service.show, name="service"),
+    path("instances/<name:instance_id>", instance.show, name="instance"),
+]
+for kind in Kind:
+    at = f"{kind}s/<operation_id:public_id>"
+    urlpatterns += [
+        path(at, operation.show, {"kind": kind}, name=str(kind)),
+        path(f"{at}/log", log.part, {"kind": kind}, name=f"{kind}-log-part"),
+        path(f"{at}/log.txt", log.download, {"kind": kind}, name=f"{kind}-log-file"),
+        path(f"{at}/cancel", operation.cancel, {"kind": kind}, name=f"{kind}-stop"),
+        path(f"{at}/retry", operation.retry, {"kind": kind}, name=f"{kind}-again"),
+    ]

@@ -1,0 +1,98 @@
+"""Start a deploy by hand: the form, its preview, and the one button that starts it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from deploys.forms import MAX_INSTANCES, DeployForm
+from deploys.models import Operation
+from deploys.operations import generated_id
+from deploys.page_queries.deploy_preview import DeployPreview, preview
+from deploys.services import DeployRequest, start_deploy
+from deploys.states import Kind
+from inventory.access import Access, Scope, access_of
+from inventory.errors import ReleaseError
+from inventory.names import is_operation_id
+from inventory.pages import Pages, page
+
+ROWS = 100
+
+
+@page(Scope.DEPLOY)
+def start(request: HttpRequest) -> HttpResponse:
+    """GET: the form. POST: its preview, or with `step=start` the deploy. The package URL never stands in our URL."""
+    access = access_of(request)
+    if request.method != "POST":
+        form = DeployForm(access=access, initial={"service": request.GET.get("service", "")} | {"scope": "all"})
+        return render(request, "deploys/deploy_form.html", {"form": form})
+    form = DeployForm(request.POST, access=access)
+    if not form.is_valid() or request.POST.get("step") == "edit":
+        return render(request, "deploys/deploy_form.html", {"form": form})
+    names = form.instance_ids()
+    if not names or len(names) > MAX_INSTANCES:
+        form.add_error("instances" if names else "service", _too_many() if names else _("This service has no instances."))
+        return render(request, "deploys/deploy_form.html", {"form": form})
+    plan = preview(
+        form.cleaned_data["service"],
+        version=form.cleaned_data["version"],
+        package_url=form.cleaned_data["package_url"],
+        instance_ids=names,
+    )
+    if request.POST.get("step") == "start":
+        return _start(request, access, form, plan)
+    return _preview(request, form, plan)
+
+
+def _too_many() -> str:
+    return _("At most %(count)s instances in one deploy.") % {"count": MAX_INSTANCES}
+
+
+def _start(request: HttpRequest, access: Access, form: DeployForm, plan: DeployPreview) -> HttpResponse:
+    deploy_id = request.POST.get("deploy_id", "")
+    if not is_operation_id(deploy_id):
+        return _preview(request, form, plan)
+    if access.visible(Operation.objects.filter(kind=Kind.DEPLOY, public_id=deploy_id)).exists():
+        return redirect("deploy", public_id=deploy_id)  # the second of two clicks
+    if request.POST.get("digest") != plan.digest:
+        return _preview(request, form, plan, has_moved=True)
+    try:
+        operation = start_deploy(
+            access=access,
+            request=DeployRequest(
+                service=plan.service.name,
+                version=plan.version,
+                instances=tuple(row.instance_id for row in plan.rows),
+                package_url=form.cleaned_data["package_url"],
+                deploy_id=deploy_id,
+                sha256=form.cleaned_data["sha256"],
+                reason=form.cleaned_data["reason"],
+            ),
+        )
+    except ReleaseError as error:
+        return _preview(request, form, plan, refusal=error)
+    messages.success(request, _("The deploy has started."))
+    return redirect("deploy", public_id=operation.public_id)
+
+
+def _preview(
+    request: HttpRequest,
+    form: DeployForm,
+    plan: DeployPreview,
+    *,
+    has_moved: bool = False,
+    refusal: ReleaseError | None = None,
+) -> HttpResponse:
+    pages = Pages(number=1, size=ROWS, total=len(plan.rows))
+    context = {
+        "form": form,
+        "plan": plan,
+        "rows": plan.rows[: pages.end],
+        "pages": pages,
+        "deploy_id": generated_id(Kind.DEPLOY),
+        "has_moved": has_moved,
+        "refusal": refusal,
+    }
+    return render(request, "deploys/deploy_preview.html", context, status=409 if has_moved or refusal else 200)

@@ -1,0 +1,29 @@
+"""An instance's page: what it runs, and every change of it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from deploys.models import Target
+from inventory.access import access_of
+from inventory.models import StatusChange
+from inventory.pages import page
+from inventory.selection import visible_instance
+
+CHANGES = 100
+TARGETS = 20
+
+
+@page()
+def show(request: HttpRequest, instance_id: str) -> HttpResponse:
+    instance = visible_instance(access_of(request), instance_id)
+    targets = Target.objects.filter(instance=instance).select_related("operation").order_by("-pk")
+    context = {
+        "instance": instance,
+        "node": instance.node,
+        "targets": targets[:TARGETS],
+        "changes": StatusChange.objects.filter(instance=instance).order_by("-pk")[:CHANGES],
+        "history": list(reversed(instance.release_history))[:12],
+    }
+    return render(request, "deploys/instance.html", context)

@@ -1,0 +1,103 @@
+"""An operation's page, for deploys and rollbacks alike, and the buttons on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from deploys.models import Operation
+from deploys.page_queries import log as logs
+from deploys.page_queries import operation as queries
+from deploys.page_queries.progress import OperationRow, rows
+from deploys.services import cancel_operation, retry_operation, visible_operation
+from deploys.states import Kind
+from deploys.views.log import chosen_instance, log_context
+from inventory.access import Scope, access_of
+from inventory.errors import Conflict
+from inventory.pages import Pages, is_fragment, page
+
+
+@page()
+def show(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
+    operation = visible_operation(access_of(request), Kind(kind), public_id)
+    row = rows([operation])[0]
+    dead = queries.dead_since(operation) if row.is_running else None
+    mark = queries.operation_mark(row, dead=dead)
+    if is_fragment(request):
+        if request.GET.get("mark") == mark:
+            return HttpResponse(status=204)
+        return render(request, "deploys/_operation_live.html", live_context(request, row, mark, dead))
+    context = live_context(request, row, mark, dead) | log_context(request, operation, _first_part(request, operation))
+    return render(request, "deploys/operation.html", context)
+
+
+def _first_part(request: HttpRequest, operation: Operation) -> logs.LogPart:
+    """What was, then the tail; a permanent link to a line brings the lines around it."""
+    instance = chosen_instance(request, operation)
+    line = request.GET.get("line", "")
+    if line.isascii() and line.isdigit() and len(line) < 15:
+        return logs.around(operation, instance, int(line))
+    if request.GET.get("log") == "start":
+        return logs.after(operation, instance, 0)
+    return logs.newest(operation, instance)
+
+
+def live_context(request: HttpRequest, row: OperationRow, mark: str, dead: Any) -> dict[str, Any]:
+    operation = row.operation
+    wanted = queries.TargetFilter.of(request.GET)
+    targets = wanted.matching(operation)
+    total = targets.count() if wanted.query else row.progress.count(wanted.status)
+    pages = Pages.of(request.GET, total=total, size=queries.PAGE_SIZE)
+    return {
+        "row": row,
+        "operation": operation,
+        "progress": row.progress,
+        "mark": mark,
+        "dead_since": dead,
+        "wanted": wanted,
+        "pages": pages,
+        "targets": queries.target_rows(targets, pages),
+        "first_errors": queries.first_errors(operation) if row.progress.failed else [],
+        "kept_attempts": queries.attempts(operation),
+        "undone_by": list(operation.undone_by.order_by("pk")[:5]),
+        "undoes": operation.undoes,
+    }
+
+
+@require_POST
+@page(Scope.DEPLOY)
+def cancel(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
+    """With `then=rollback` on to the preview of the way back."""
+    try:
+        operation = cancel_operation(access=access_of(request), kind=Kind(kind), public_id=public_id)
+    except Conflict:
+        messages.warning(request, _("It had ended already: there was nothing left to stop."))
+        return redirect(kind, public_id=public_id)
+    if request.POST.get("then") == "rollback":
+        return redirect_to_way_back(operation)
+    messages.success(request, _("Stopping: what is between switch and restart finishes first."))
+    return redirect(kind, public_id=public_id)
+
+
+def redirect_to_way_back(operation: Operation) -> HttpResponse:
+    return redirect(reverse("roll-back", kwargs={"name": operation.service.name}) + f"?deploy={operation.public_id}")
+
+
+@require_POST
+@page(Scope.DEPLOY)
+def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
+    try:
+        retry_operation(access=access_of(request), kind=Kind(kind), public_id=public_id)
+    except Conflict as conflict:
+        is_busy = conflict.code == "instance_busy"
+        words = _("Another operation holds some of its instances. Wait for it, then retry.") if is_busy else ""
+        messages.error(request, words or _("There is no failed or cancelled instance to try again."))
+        return redirect(kind, public_id=public_id)
+    messages.success(request, _("Trying the failed and cancelled instances again."))
+    return redirect(kind, public_id=public_id)

@@ -1,0 +1,35 @@
+"""The first page: what runs, what is wrong, what is under way."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from deploys.page_queries.overview import has_worker, overview, overview_mark
+from inventory.access import access_of
+from inventory.pages import Pages, is_fragment, page
+
+PAGE_SIZE = 50
+SHOWS = ("attention", "running", "failed", "unhealthy", "drifted")
+
+
+@page()
+def show(request: HttpRequest) -> HttpResponse:
+    access = access_of(request)
+    query, show_only = request.GET.get("q", "")[:100], request.GET.get("show", "")
+    mark = overview_mark(access)
+    if is_fragment(request) and request.GET.get("mark") == mark:
+        return HttpResponse(status=204)
+    whole = overview(access)
+    services = whole.shown(query=query, show=show_only if show_only in SHOWS else "")
+    pages = Pages.of(request.GET, total=len(services), size=PAGE_SIZE)
+    context = {
+        "overview": whole,
+        "services": services[pages.start : pages.end],
+        "pages": pages,
+        "query": query,
+        "show": show_only,
+        "mark": mark,
+        "has_worker": has_worker(),
+    }
+    return render(request, "deploys/_overview_live.html" if is_fragment(request) else "deploys/overview.html", context)

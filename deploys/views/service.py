@@ -1,0 +1,34 @@
+"""A service's page: its instances, and its latest operations beside them."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from deploys.page_queries import service as queries
+from inventory.access import access_of
+from inventory.pages import Pages, is_fragment, page
+from inventory.selection import visible_service
+
+
+@page()
+def show(request: HttpRequest, name: str) -> HttpResponse:
+    service = visible_service(access_of(request), name)
+    mark = queries.service_mark(service)
+    if is_fragment(request) and request.GET.get("mark") == mark:
+        return HttpResponse(status=204)
+    figures = queries.figures(service)
+    wanted = queries.InstanceFilter.of(request.GET)
+    matching = wanted.matching(service)
+    total = figures.total if wanted.is_empty else matching.count()
+    pages = Pages.of(request.GET, total=total, size=queries.PAGE_SIZE)
+    context = {
+        "service": service,
+        "figures": figures,
+        "wanted": wanted,
+        "pages": pages,
+        "rows": queries.instance_rows(matching, pages),
+        "timeline": queries.timeline(service),
+        "mark": mark,
+    }
+    return render(request, "deploys/_service_live.html" if is_fragment(request) else "deploys/service.html", context)

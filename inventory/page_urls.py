@@ -1,0 +1,12 @@
+"""Pages and buttons about what exists."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from inventory import views
+from inventory.converters import register_converters
+
+register_converters()
+
+urlpatterns = [path("services/<name:name>/sync", views.sync_now, name="service-sync-now")]

@@ -1,0 +1,22 @@
+"""Buttons on a service's page that change no release."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from inventory.access import Scope, access_of
+from inventory.pages import page
+from inventory.selection import visible_service
+
+
+@require_POST
+@page(Scope.DEPLOY)
+def sync_now(request: HttpRequest, name: str) -> HttpResponse:
+    """Read the running version off every instance's node, soon and in the background."""
+    service = visible_service(access_of(request), name)
+    messages.success(request, _("The versions are being read off the nodes; this page shows what they say."))
+    return redirect("service", name=service.name)

@@ -1,0 +1,53 @@
+"""Logging in and out, the password, and how the pages look: what belongs to the person, not to releases."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import views as auth_views
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse_lazy
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from releasesite.context_processors import THEMES
+
+_YEAR_SECONDS = 365 * 86_400
+
+
+class Login(auth_views.LoginView):
+    template_name = "registration/login.html"
+    redirect_authenticated_user = True
+
+
+class PasswordChange(auth_views.PasswordChangeView):
+    template_name = "registration/password.html"
+    success_url = reverse_lazy("overview")
+
+    def form_valid(self, form: Form) -> HttpResponse:
+        response = super().form_valid(form)  # type: ignore[arg-type]
+        messages.success(self.request, _("Your password has been changed."))
+        return response
+
+
+@require_POST
+def preferences(request: HttpRequest) -> HttpResponse:
+    """Theme and language, each kept in a cookie of its own; then back to where the person was."""
+    back = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    response = redirect(back if is_ours else "overview")
+    theme, language = request.POST.get("theme"), request.POST.get("language")
+    if theme in THEMES:
+        response.set_cookie("theme", str(theme), max_age=_YEAR_SECONDS, samesite="Lax", secure=request.is_secure())
+    if language in dict(settings.LANGUAGES):
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            str(language),
+            max_age=_YEAR_SECONDS,
+            samesite="Lax",
+            secure=request.is_secure(),
+        )
+    return response

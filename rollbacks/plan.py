@@ -1,0 +1,259 @@
+"""What a rollback would do, before anything happens: from → to per instance, from where, and what is in the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from django.db.models import Max, QuerySet
+
+from deploys.models import Operation, Package, Target
+from deploys.packages import stored
+from deploys.states import ACTIVE, Kind, OperationStatus
+from inventory.models import Instance, Service
+
+_OFFERS = 8
+_HISTORY_LOOKED_AT = 12
+
+
+class Source(StrEnum):
+    """Where the release will come from: the words of CONTRACT.md, and NOWHERE."""
+
+    NODE = "node"
+    STORE = "store"
+    DOWNLOAD = "download"
+    NOWHERE = "nowhere"
+
+
+class Skip(StrEnum):
+    """Why an instance is left out of a rollback."""
+
+    RUNS_IT = "runs_it"
+    ROLLING_BACK = "rolling_back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One instance. supersedes: the running deploy that would give way; held_by: the rollback that it is in."""
+
+    pk: int
+    instance_id: str
+    from_version: str
+    from_release: str
+    source: Source
+    supersedes: str = ""
+    held_by: str = ""
+    skip: Skip | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A version to go back to: it succeeded here, can be had, and is not what all of the instances run.
+
+    ran_on: how many of the instances have run it soundly. last_good: what most of them ran just before.
+    """
+
+    version: str
+    ran_on: int
+    is_last_good: bool
+    succeeded_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """rows: every instance meant, in natural order, the skipped ones too."""
+
+    service: Service
+    version: str
+    package_url: str
+    rows: Sequence[PlanRow]
+    offers: Sequence[Offer]
+
+    @property
+    def moving(self) -> list[PlanRow]:
+        return [row for row in self.rows if row.skip is None]
+
+    @property
+    def skipped(self) -> list[PlanRow]:
+        return [row for row in self.rows if row.skip is not None]
+
+    @property
+    def sources(self) -> list[tuple[str, int]]:
+        counts = Counter(row.source for row in self.moving)
+        return [(source, counts[source]) for source in Source if counts[source]]
+
+    @property
+    def moves(self) -> list[tuple[str, int]]:
+        """(version that runs, how many instances leave it), the most frequent first."""
+        return Counter(row.from_version for row in self.moving).most_common()
+
+    @property
+    def superseded(self) -> list[tuple[str, int]]:
+        """(deploy id, how many of its instances) of the running deploys in the way."""
+        return Counter(row.supersedes for row in self.moving if row.supersedes).most_common()
+
+    @property
+    def nowhere(self) -> int:
+        return sum(row.source == Source.NOWHERE for row in self.moving)
+
+    @property
+    def is_possible(self) -> bool:
+        return bool(self.version) and bool(self.moving) and not self.nowhere
+
+    @property
+    def from_version(self) -> str | None:
+        """The one version that all of the moving instances run, or None."""
+        return self.moves[0][0] or None if len(self.moves) == 1 else None
+
+    @property
+    def digest(self) -> str:
+        """Of everything that the reader is shown: it differs as soon as the world has moved."""
+        seen = (
+            self.service.pk,
+            self.version,
+            self.package_url,
+            [(row.pk, row.from_release, row.source, row.supersedes, row.skip) for row in self.rows],
+        )
+        return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """An instance as far as a plan needs it."""
+
+    pk: int
+    instance_id: str
+    running_version: str
+    running_release: str
+    history: Sequence[str]
+
+    @property
+    def earlier(self) -> list[str]:
+        """Releases other than the running one, the latest first, each once."""
+        return list(dict.fromkeys(release for release in reversed(self.history) if release != self.running_release))
+
+
+@dataclass(kw_only=True)
+class _Holders:
+    """Unfinished operations by instance."""
+
+    deploys: dict[int, tuple[str, str]] = field(default_factory=dict)
+    rollbacks: dict[int, str] = field(default_factory=dict)
+
+
+def build_plan(
+    service: Service, instances: QuerySet[Instance], *, version: str = "", package_url: str = ""
+) -> Plan:
+    """The plan for these instances of the service; version '': the last good one. A fixed number of queries."""
+    seen = _look(instances)
+    offers = _offers(service, seen)
+    chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
+    holders = _holders(service)
+    elsewhere = _source_elsewhere(service, chosen, package_url)
+    return Plan(
+        service=service,
+        version=chosen,
+        package_url=package_url,
+        rows=[_row(one, chosen, service.keep_releases, holders, elsewhere) for one in seen] if chosen else [],
+        offers=offers,
+    )
+
+
+def _look(instances: QuerySet[Instance]) -> list[_Seen]:
+    rows = instances.order_by("natural_key").values_list(
+        "pk", "instance_id", "running_version", "running_release", "release_history"
+    )
+    return [
+        _Seen(pk=pk, instance_id=name, running_version=version, running_release=release, history=history)
+        for pk, name, version, release, history in rows
+    ]
+
+
+def version_of(release: str) -> str:
+    return release.partition("@")[0]
+
+
+def _offers(service: Service, seen: Sequence[_Seen]) -> list[Offer]:
+    ran: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    for one in seen:
+        earlier = one.earlier[:_HISTORY_LOOKED_AT]
+        ran.update({version_of(release) for release in (*earlier, one.running_release) if release})
+        if earlier:
+            before[version_of(earlier[0])] += 1
+    running = {one.running_version for one in seen}
+    if len(running) == 1:
+        ran.pop(running.pop(), None)
+    succeeded_at = _succeeded(service, list(ran))
+    last_good = before.most_common(1)[0][0] if before else ""
+    offers = [
+        Offer(
+            version=version, ran_on=count, is_last_good=version == last_good, succeeded_at=succeeded_at.get(version)
+        )
+        for version, count in ran.items()
+    ]
+    return sorted(offers, key=_offer_order)[:_OFFERS]
+
+
+def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
+    """The last good one, then those that succeeded most lately."""
+    at = offer.succeeded_at.timestamp() if offer.succeeded_at else 0.0
+    return not offer.is_last_good, -at, -offer.ran_on, offer.version
+
+
+def _succeeded(service: Service, versions: Sequence[str]) -> Mapping[str, datetime]:
+    completed = Operation.objects.filter(service=service, version__in=versions, status=OperationStatus.COMPLETED)
+    return dict(completed.order_by().values_list("version").annotate(at=Max("finished_at")))
+
+
+def _holders(service: Service) -> _Holders:
+    holders = _Holders()
+    targets = Target.objects.filter(
+        operation__service=service, operation__finished_at__isnull=True, status__in=ACTIVE
+    ).values_list("instance_id", "kind", "operation__public_id", "operation__version")
+    for instance, kind, public_id, version in targets:
+        if kind == Kind.ROLLBACK:
+            holders.rollbacks[instance] = public_id
+        else:
+            holders.deploys[instance] = (public_id, version)
+    return holders
+
+
+def _source_elsewhere(service: Service, version: str, package_url: str) -> Source:
+    """For an instance that no longer has the release: our store, then a download."""
+    package = Package.objects.filter(service=service, version=version).first()
+    if package is not None and stored(package.sha256) is not None:
+        return Source.STORE
+    return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
+
+
+def _row(seen: _Seen, version: str, keep: int, holders: _Holders, elsewhere: Source) -> PlanRow:
+    deploy_id, deploying = holders.deploys.get(seen.pk, ("", ""))
+    held_by = holders.rollbacks.get(seen.pk, "")
+    return PlanRow(
+        pk=seen.pk,
+        instance_id=seen.instance_id,
+        from_version=seen.running_version,
+        from_release=seen.running_release,
+        source=_source(seen, version, keep, elsewhere),
+        supersedes=deploy_id,
+        held_by=held_by,
+        skip=_skip(seen, version, deploying, held_by),
+    )
+
+
+def _source(seen: _Seen, version: str, keep: int, elsewhere: Source) -> Source:
+    """A node keeps the running release and the newest sound ones, keep_releases in all and the previous one always."""
+    kept = {seen.running_release, *seen.earlier[: max(1, keep - 1)]}
+    return Source.NODE if any(version_of(release) == version for release in kept if release) else elsewhere
+
+
+def _skip(seen: _Seen, version: str, deploying: str, held_by: str) -> Skip | None:
+    if held_by:
+        return Skip.ROLLING_BACK
+    is_leaving = deploying not in ("", version)
+    return Skip.RUNS_IT if seen.running_version == version and not is_leaving else None

@@ -1,0 +1,114 @@
+"""The way back: a preview with a URL of its own, and the one button that sets it going."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from deploys.models import Operation, Target
+from deploys.operations import generated_id
+from deploys.page_queries.service import InstanceFilter
+from deploys.services import visible_operation
+from deploys.states import ACTIVE, Kind
+from inventory.access import Access, Scope, access_of
+from inventory.errors import ReleaseError
+from inventory.models import Instance, Service
+from inventory.names import is_name
+from inventory.pages import Pages, page
+from inventory.selection import visible_service
+from rollbacks.forms import ConfirmForm
+from rollbacks.plan import Plan, build_plan
+from rollbacks.services import BatchRollbackRequest, start_batch_rollback
+
+ROWS = 100
+
+
+@page(Scope.DEPLOY)
+def roll_back(request: HttpRequest, name: str) -> HttpResponse:
+    """`?i=` picks instances by key, `?deploy=` those of a deploy, `?all=1` those of a filter; `?to=` the version."""
+    access = access_of(request)
+    service = visible_service(access, name)
+    instances = _meant(request, access, service)
+    version = request.GET.get("to", "")
+    version = version if is_name(version) else ""
+    if request.method != "POST":
+        return _preview(request, build_plan(service, instances, version=version), _new_form())
+    form = ConfirmForm(request.POST)
+    if not form.is_valid():
+        return _preview(request, build_plan(service, instances, version=version), form)
+    plan = build_plan(service, instances, version=version, package_url=form.cleaned_data["package_url"])
+    return _confirm(request, access, plan, form)
+
+
+def _meant(request: HttpRequest, access: Access, service: Service) -> QuerySet[Instance]:
+    everything = Instance.objects.filter(service=service)
+    if request.GET.get("deploy"):
+        return _of_deploy(everything, visible_operation(access, Kind.DEPLOY, request.GET["deploy"]))
+    if request.GET.get("all") or "i" not in request.GET:
+        return InstanceFilter.of(request.GET).matching(service)
+    keys = [key for key in request.GET.getlist("i") if key.isascii() and key.isdigit() and len(key) < 18]
+    return everything.filter(pk__in=keys)
+
+
+def _of_deploy(instances: QuerySet[Instance], deploy: Operation) -> QuerySet[Instance]:
+    """Those that run what the deploy brought, or are about to."""
+    targets = Target.objects.filter(operation=deploy, is_latest=True, instance=OuterRef("pk"))
+    taken = Q(Exists(targets)) & Q(running_version=deploy.version)
+    return instances.filter(taken | Q(Exists(targets.filter(status__in=ACTIVE))))
+
+
+def _new_form(**initial: str) -> ConfirmForm:
+    return ConfirmForm(initial={"rollback_id": generated_id(Kind.ROLLBACK), **initial})
+
+
+def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm) -> HttpResponse:
+    rollback_id = form.cleaned_data["rollback_id"]
+    if access.visible(Operation.objects.filter(kind=Kind.ROLLBACK, public_id=rollback_id)).exists():
+        return redirect("rollback", public_id=rollback_id)  # the second of two clicks
+    kept = {"reason": form.cleaned_data["reason"], "package_url": form.cleaned_data["package_url"]}
+    if form.cleaned_data["digest"] != plan.digest or not plan.is_possible:
+        # A package URL given just now changes the plan by itself: that is no surprise to the reader.
+        return _preview(request, plan, _new_form(**kept), has_moved=not plan.package_url)
+    try:
+        operation = start_batch_rollback(access=access, request=_request(plan, form))
+    except ReleaseError as error:
+        return _preview(request, plan, _new_form(**kept), refusal=error)
+    messages.success(request, _("The rollback has started."))
+    return redirect("rollback", public_id=operation.public_id)
+
+
+def _request(plan: Plan, form: ConfirmForm) -> BatchRollbackRequest:
+    return BatchRollbackRequest(
+        service=plan.service.name,
+        target_version=plan.version,
+        package_url=plan.package_url,
+        instances=tuple(row.instance_id for row in plan.moving),
+        from_version=plan.from_version,
+        rollback_id=form.cleaned_data["rollback_id"],
+        reason=form.cleaned_data["reason"],
+    )
+
+
+def _preview(
+    request: HttpRequest,
+    plan: Plan,
+    form: ConfirmForm,
+    *,
+    has_moved: bool = False,
+    refusal: ReleaseError | None = None,
+) -> HttpResponse:
+    pages = Pages.of(request.GET, total=len(plan.rows), size=ROWS)
+    context = {
+        "plan": plan,
+        "service": plan.service,
+        "form": form,
+        "rows": plan.rows[pages.start : pages.end],
+        "pages": pages,
+        "selection": [(key, value) for key, values in request.GET.lists() if key != "to" for value in values],
+        "has_moved": has_moved,
+        "refusal": refusal,
+    }
+    return render(request, "rollbacks/roll_back.html", context, status=409 if has_moved or refusal else 200)

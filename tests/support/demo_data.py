@@ -1,0 +1,395 @@
+"""A fleet in every state that the console has to show, written straight through the models.
+
+Deterministic: the same names, versions and failures every time; only the times are counted back from now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from deploys.freezing import freeze_finished
+from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
+from deploys.states import TERMINAL, Kind, OperationStatus, Step, TargetStatus
+from inventory.actors import ActorKind
+from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange
+
+PASSWORD = "demo-password-1"
+_STEPS = {Step.FETCH: 1.4, Step.CONNECT: 0.05, Step.STAGE: 0.6, Step.SWITCH: 0.02, Step.RESTART: 2.2, Step.CLEAN_UP: 0.1}
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """What was made, by the names that tests and screenshots ask for."""
+
+    services: dict[str, Service]
+    operations: dict[str, Operation]
+
+
+def people() -> dict[str, User]:
+    """One person of each role; all have the same password."""
+    made = {}
+    for role in ("viewer", "operator", "admin"):
+        user, _ = User.objects.get_or_create(username=role, defaults={"is_staff": role == "admin"})
+        user.set_password(PASSWORD)
+        user.is_superuser = role == "admin"
+        user.save()
+        user.groups.add(Group.objects.get_or_create(name=role)[0])
+        made[role] = user
+    return made
+
+
+def add_service(name: str, count: int, *, version: str = "v1.4.1", history: Sequence[str] = ("v1.4.0",)) -> Service:
+    """A sound service: every instance healthy on `version`, having run `history` before, oldest first."""
+    service = Service.objects.create(name=name, restart_command=f"systemctl restart {name}@$RELEASE_PORT")
+    hosts = max(1, count // 4)
+    nodes = Node.objects.bulk_create(
+        Node(name=f"{name}-node-{n + 1}", host=f"10.{service.pk % 250}.{n // 250}.{n % 250 + 1}", transport="local")
+        for n in range(hosts)
+    )
+    for release in (*history, version):
+        Package.objects.create(
+            service=service,
+            version=release,
+            release=release,
+            sha256=f"{Random(name + release).getrandbits(256):064x}",
+            size_bytes=18_400_000,
+            url=f"https://packages.example.com/{name}/{release}.tar.gz",
+        )
+    Instance.objects.bulk_create(
+        Instance(
+            instance_id=f"{name}-{n + 1}",
+            service=service,
+            node=nodes[n % hosts],
+            port=8000 + n % 1000,
+            deploy_root=f"/srv/{name}/{n + 1}",
+            running_version=version,
+            running_release=version,
+            expected_version=version,
+            release_history=[*history, version],
+            run_status=RunStatus.RUNNING,
+            health=Health.HEALTHY,
+            changed_at=timezone.now() - timedelta(hours=5),
+        )
+        for n in range(count)
+    )
+    return service
+
+
+def add_operation(
+    service: Service,
+    public_id: str,
+    statuses: Sequence[TargetStatus],
+    *,
+    kind: Kind = Kind.DEPLOY,
+    version: str = "v1.4.2",
+    from_version: str = "",
+    minutes_ago: float = 10,
+    by: str = "scheduler",
+    by_kind: ActorKind = ActorKind.TOKEN,
+    **fields: object,
+) -> Operation:
+    """An operation on the service's first instances, one for each status."""
+    started = timezone.now() - timedelta(minutes=minutes_ago)
+    ended = all(status in TERMINAL for status in statuses)
+    count = {status: statuses.count(status) for status in TargetStatus}
+    lasted = timedelta(seconds=8 + len(statuses) * 0.8)
+    operation = Operation.objects.create(
+        kind=kind,
+        public_id=public_id,
+        service=service,
+        version=version,
+        from_version=from_version,
+        package_url=f"https://packages.example.com/{service.name}/{version}.tar.gz",
+        package=service.packages.filter(version=version).first(),
+        fingerprint="demo",
+        status=_status(count) if ended else OperationStatus.PENDING,
+        total=len(statuses),
+        completed=count[TargetStatus.COMPLETED] if ended else 0,
+        failed=count[TargetStatus.FAILED] if ended else 0,
+        cancelled=count[TargetStatus.CANCELLED] + count[TargetStatus.SUPERSEDED] if ended else 0,
+        superseded=count[TargetStatus.SUPERSEDED] if ended else 0,
+        requested_by=by,
+        requested_by_kind=by_kind,
+        started_at=started,
+        updated_at=started + lasted if ended else timezone.now(),
+        finished_at=started + lasted if ended else None,
+        **fields,
+    )
+    instances = list(service.instances.order_by("natural_key")[: len(statuses)])
+    lease = Lease.objects.create(worker="worker-1:drive", queue="deploys", expires_at=timezone.now() + timedelta(days=1))
+    Target.objects.bulk_create(
+        [
+            _target(operation, instance, status, lease=lease, place=place)
+            for place, (instance, status) in enumerate(zip(instances, statuses, strict=True))
+        ],
+        batch_size=2000,
+    )
+    return operation
+
+
+def _status(count: dict[TargetStatus, int]) -> OperationStatus:
+    if count[TargetStatus.FAILED]:
+        return OperationStatus.FAILED
+    if count[TargetStatus.CANCELLED] or count[TargetStatus.SUPERSEDED]:
+        return OperationStatus.CANCELLED
+    return OperationStatus.COMPLETED
+
+
+def _target(operation: Operation, instance: Instance, status: TargetStatus, *, lease: Lease, place: int) -> Target:
+    begun = operation.started_at + timedelta(seconds=place * 0.7)
+    target = Target(
+        operation=operation,
+        instance=instance,
+        kind=operation.kind,
+        status=status,
+        previous_version=instance.running_version,
+        created_at=operation.started_at,
+        updated_at=begun,
+    )
+    if status == TargetStatus.PENDING:
+        return target
+    jitter = Random(place)
+    seconds = {step.value: round(base * jitter.uniform(0.5, 1.6), 3) for step, base in _STEPS.items()}
+    target.started_at, target.claims = begun, 1
+    match status:
+        case TargetStatus.IN_PROGRESS:
+            target.lease, target.step = lease, (Step.STAGE, Step.RESTART, Step.SWITCH)[place % 3]
+            target.step_seconds = {"fetch": seconds["fetch"], "connect": seconds["connect"]}
+            return target
+        case TargetStatus.FAILED:
+            target.step, target.reverted = Step.RESTART, True
+            target.error_code = "command_failed"
+            target.error_message = (
+                f"restart_command ended with exit status 1 on {instance.node.host}: "
+                "ImportError: cannot import name 'settings' from 'app.config'. The previous release was put back. "
+                "See the log, then retry or deploy another version."
+            )
+            target.version_after = instance.running_version
+            seconds.pop("clean_up")
+            seconds["revert"] = 1.9
+        case TargetStatus.COMPLETED:
+            target.step, target.version_after, target.source = Step.DONE, operation.version, "download"
+        case _:
+            target.step, seconds = Step.CONNECT, {}
+    target.step_seconds = seconds
+    target.finished_at = begun + timedelta(seconds=sum(seconds.values()))
+    return target
+
+
+def add_log(operation: Operation, *, lines: int = 0) -> None:
+    """What an executor would have written for the first targets; lines: pad with so many of a service's own."""
+    written: list[LogLine] = []
+
+    def write(at: datetime, text: str, *, instance: Instance | None = None, step: str = "", stream: str = "system") -> None:
+        written.append(
+            LogLine(
+                operation=operation, seq=len(written) + 1, at=at, instance=instance, step=step, stream=stream, text=text
+            )
+        )
+
+    at = operation.started_at
+    write(at, f"Fetching https://packages.example.com/{operation.service.name}/{operation.version}.tar.gz", step="fetch")
+    write(at + timedelta(seconds=1), "Package is whole: 17.5 MiB, 412 files, sha256 as pinned.", step="fetch")
+    for target in operation.targets.select_related("instance").order_by("pk")[:60]:
+        at = target.started_at or at
+        if target.status == TargetStatus.PENDING:
+            continue
+        one = target.instance
+        write(at, f"Staging releases/{operation.version}", instance=one, step="stage")
+        write(at, f"current: {target.previous_version} -> {operation.version}", instance=one, step="switch")
+        write(at, f"Restarting with: {operation.service.restart_command}", instance=one, step="restart")
+        if target.status == TargetStatus.FAILED:
+            for text in (
+                "Traceback (most recent call last):",
+                '  File "/srv/app/main.py", line 3, in <module>',
+                "    from app.config import settings",
+                "ImportError: cannot import name 'settings' from 'app.config'",
+            ):
+                write(at, text, instance=one, step="restart", stream="stderr")
+            write(at, f"Failed; putting {target.previous_version} back.", instance=one, step="revert")
+        elif target.status == TargetStatus.COMPLETED:
+            write(at, f"listening on 0.0.0.0:{one.port}", instance=one, step="restart", stream="stdout")
+            write(at, f"Runs {operation.version}.", instance=one, step="done")
+    first = operation.targets.select_related("instance").order_by("pk")[0].instance
+    for n in range(lines):
+        write(at, f"warm-up request {n + 1}: 200 OK in {n % 17 + 3} ms", instance=first, step="restart", stream="stdout")
+    LogLine.objects.bulk_create(written, batch_size=2000)
+    Operation.objects.filter(pk=operation.pk).update(log_seq=len(written))
+
+
+def add_log_line(operation: Operation, text: str) -> None:
+    operation.refresh_from_db()
+    seq = operation.log_seq + 1
+    LogLine.objects.create(operation=operation, seq=seq, at=timezone.now(), text=text)
+    Operation.objects.filter(pk=operation.pk).update(log_seq=seq)
+
+
+def finish_target(target: Target, status: TargetStatus = TargetStatus.COMPLETED) -> None:
+    """As the executor would end it, the operation's frozen outcome included when it was the last one."""
+    now = timezone.now()
+    Target.objects.filter(pk=target.pk).update(
+        status=status,
+        step=Step.DONE if status == TargetStatus.COMPLETED else target.step,
+        started_at=target.started_at or now,
+        finished_at=now,
+        updated_at=now,
+        version_after=target.operation.version if status == TargetStatus.COMPLETED else "",
+    )
+    StatusChange.objects.create(
+        instance=target.instance,
+        field=StatusChange.Field.TARGET,
+        old=target.status,
+        new=status,
+        operation_id=target.operation_id,
+        operation_name=str(target.operation),
+        actor_kind=ActorKind.SYSTEM,
+        actor_name="system",
+    )
+    if status == TargetStatus.COMPLETED:
+        Instance.objects.filter(pk=target.instance_id).update(
+            running_version=target.operation.version, expected_version=target.operation.version, changed_at=now
+        )
+    freeze_finished([target.operation_id])
+
+
+def worker_is_alive() -> None:
+    now = timezone.now() + timedelta(hours=6)
+    Worker.objects.update_or_create(name="worker-1", defaults={"host": "worker-1", "pid": 1, "seen_at": now})
+
+
+def small_fleet() -> Fleet:
+    """Five services: one deploying, one that failed, one drifted, one sound, one new."""
+    done, failed = TargetStatus.COMPLETED, TargetStatus.FAILED
+    running, pending = TargetStatus.IN_PROGRESS, TargetStatus.PENDING
+    worker_is_alive()
+    users = add_service("user-service", 24, history=("v1.3.9", "v1.4.0"))
+    checkout = add_service("checkout", 18, version="v2.8.0", history=("v2.7.3",))
+    search = add_service("search-api", 12, version="v0.31.4", history=("v0.31.2", "v0.31.3"))
+    billing = add_service("billing", 8, version="v5.2.0", history=("v5.1.9",))
+    Service.objects.create(name="recommendations")
+    operations = _past(users, checkout, search, billing)
+    _packages(users, "v1.4.2")
+    _packages(checkout, "v2.9.0")
+    operations["failed"] = add_operation(
+        checkout, "deploy-2026-11-23-checkout", [done] * 15 + [failed] * 3, version="v2.9.0", minutes_ago=26
+    )
+    _apply(operations["failed"])
+    add_log(operations["failed"])
+    operations["running"] = add_operation(
+        users, "deploy-2026-11-23-0142", [done] * 9 + [running] * 3 + [failed] + [pending] * 11, minutes_ago=0.35
+    )
+    _apply(operations["running"])
+    add_log(operations["running"], lines=12)
+    search.instances.filter(instance_id__in=["search-api-3", "search-api-7"]).update(running_version="v0.31.3")
+    search.instances.filter(instance_id="search-api-5").update(health=Health.UNHEALTHY, health_at=timezone.now())
+    services = {service.name: service for service in Service.objects.all()}
+    return Fleet(services=services, operations=operations)
+
+
+def _packages(service: Service, version: str) -> None:
+    Package.objects.create(
+        service=service,
+        version=version,
+        release=version,
+        sha256=f"{Random(service.name + version).getrandbits(256):064x}",
+        size_bytes=18_900_000,
+        url=f"https://packages.example.com/{service.name}/{version}.tar.gz?signature=not-to-be-shown",
+    )
+
+
+def _past(users: Service, checkout: Service, search: Service, billing: Service) -> dict[str, Operation]:
+    done, cancelled, superseded = TargetStatus.COMPLETED, TargetStatus.CANCELLED, TargetStatus.SUPERSEDED
+    person = {"by": "lin.wei", "by_kind": ActorKind.PERSON}
+    day = 24 * 60
+    made = {
+        "first": add_operation(users, "deploy-2026-11-12-0007", [done] * 24, version="v1.4.0", minutes_ago=11 * day),
+        "billing": add_operation(billing, "deploy-2026-11-18-billing", [done] * 8, version="v5.2.0", minutes_ago=5 * day),
+        "search": add_operation(search, "deploy-2026-11-20-search", [done] * 12, version="v0.31.4", minutes_ago=3 * day),
+        "sound": add_operation(users, "deploy-2026-11-21-0088", [done] * 24, version="v1.4.1", minutes_ago=2 * day),
+        "superseded": add_operation(
+            checkout, "deploy-2026-11-22-checkout", [done] * 7 + [superseded] * 11, version="v2.8.1", minutes_ago=day
+        ),
+        "cancelled": add_operation(
+            billing, "deploy-2026-11-22-billing", [cancelled] * 8, version="v5.3.0", minutes_ago=day - 90, **person
+        ),
+    }
+    made["rollback"] = add_operation(
+        checkout,
+        "rollback-5f2c9a7714d0be31",
+        [done] * 18,
+        kind=Kind.ROLLBACK,
+        version="v2.8.0",
+        from_version="v2.8.1",
+        minutes_ago=day - 4,
+        undoes=made["superseded"],
+        reason="Payments time out since 02:10; p99 at 9 s. Back to the last good one while we look.",
+        **person,
+    )
+    for name in ("sound", "rollback", "superseded"):
+        add_log(made[name])
+    return made
+
+
+def _apply(operation: Operation) -> None:
+    """Let the instances run what the operation's targets say."""
+    for target in operation.targets.select_related("instance"):
+        instance = target.instance
+        if target.status == TargetStatus.COMPLETED:
+            instance.running_version = instance.running_release = operation.version
+            instance.expected_version = operation.version
+            instance.release_history = [*instance.release_history, operation.version]
+            instance.changed_at = target.finished_at or timezone.now()
+        if target.status == TargetStatus.FAILED:
+            instance.changed_at = target.finished_at or timezone.now()
+            instance.run_status = RunStatus.FAILED if target.pk % 2 else RunStatus.RUNNING
+        instance.save()
+        if target.status in TERMINAL:
+            _changes(operation, target, instance)
+
+
+def _changes(operation: Operation, target: Target, instance: Instance) -> None:
+    fields = [(StatusChange.Field.TARGET, "in_progress", target.status)]
+    if target.status == TargetStatus.COMPLETED:
+        fields.append((StatusChange.Field.VERSION, target.previous_version, operation.version))
+    for field, old, new in fields:
+        StatusChange.objects.create(
+            instance=instance,
+            field=field,
+            old=old,
+            new=new,
+            at=target.finished_at or timezone.now(),
+            operation_id=operation.pk,
+            operation_name=str(operation),
+            actor_kind=operation.requested_by_kind,
+            actor_name=operation.requested_by,
+        )
+
+
+def large_operation(count: int = 10_000) -> Operation:
+    """One deploy of so many instances, a few of them failed."""
+    service = add_service("edge-cache", count, version="v7.0.3", history=("v7.0.2",))
+    statuses = [TargetStatus.COMPLETED] * (count * 62 // 100) + [TargetStatus.FAILED] * 7
+    statuses += [TargetStatus.IN_PROGRESS] * 100
+    statuses += [TargetStatus.PENDING] * (count - len(statuses))
+    operation = add_operation(service, "deploy-edge-cache-all", statuses, version="v7.1.0", minutes_ago=6)
+    add_log(operation, lines=1500)
+    return operation
+
+
+def many_services(count: int = 500, *, instances: int = 20) -> None:
+    for n in range(count):
+        add_service(f"service-{n + 1:03}", instances, version=f"v1.{n % 7}.0", history=(f"v1.{n % 7 - 1 if n % 7 else 0}.9",))
+
+
+def past_targets(service: Service, *, operations: int, each: int) -> None:
+    """So many finished deploys of the service's first `each` instances."""
+    for n in range(operations):
+        add_operation(
+            service, f"past-{service.pk}-{n}", [TargetStatus.COMPLETED] * each, version=f"v0.{n}.0", minutes_ago=60 + n
+        )

@@ -1,0 +1,121 @@
+"""`make screenshots`: a picture of every page, light and dark, wide and phone, in both languages.
+
+    python -m tests.support.screenshots [part of a name …]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.db import connections
+from django.test.testcases import LiveServerThread
+from django.test.utils import setup_databases, setup_test_environment, teardown_databases
+from playwright.sync_api import Page
+
+from tests.support import demo_data
+from tests.support.browser import Complaints, chromium, log_in, new_context
+
+FOLDER = Path(settings.BASE_DIR) / "docs" / "screenshots"
+VARIANTS = (("wide", False), ("phone", True))
+PAGES: dict[str, str] = {
+    "overview": "/",
+    "service": "/services/user-service",
+    "service-drifted": "/services/search-api",
+    "operation-running": "/deploys/deploy-2026-11-23-0142",
+    "operation-failed": "/deploys/deploy-2026-11-23-checkout",
+    "operation-rollback": "/rollbacks/rollback-5f2c9a7714d0be31",
+    "operation-superseded": "/deploys/deploy-2026-11-22-checkout",
+    "roll-back": "/services/user-service/roll-back?deploy=deploy-2026-11-23-0142",
+    "roll-back-none": "/services/recommendations/roll-back",
+    "deploy": "/deploy?service=user-service",
+    "deploy-preview": "/deploy?service=billing",
+    "history": "/history",
+    "instance": "/instances/checkout-2",
+    "password": "/password",
+    "not-found": "/nowhere",
+    "admin": "/admin/",
+    "admin-instances": "/admin/inventory/instance/",
+    "admin-instance": "/admin/inventory/instance/1/change/",
+}
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """A server over a database of its own, filled with the small fleet."""
+    setup_test_environment()
+    old = setup_databases(verbosity=0, interactive=False)
+    demo_data.people()
+    demo_data.small_fleet()
+    thread = LiveServerThread("127.0.0.1", StaticFilesHandler)
+    thread.daemon = True
+    thread.start()
+    thread.is_ready.wait()
+    try:
+        yield f"http://127.0.0.1:{thread.port}"
+    finally:
+        thread.terminate()
+        connections.close_all()
+        teardown_databases(old, verbosity=0)
+
+
+def main(wanted: list[str]) -> int:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    complaints = Complaints(expected=("404 (Not Found)",))
+    with server() as url, chromium() as browser:
+        for language in ("en", "zh"):
+            for dark in (False, True):
+                for size, phone in VARIANTS:
+                    suffix = f"{language}-{'dark' if dark else 'light'}-{size}"
+                    context = new_context(browser, base_url=url, dark=dark, phone=phone, language=language)
+                    page = context.new_page()
+                    complaints.watch(page)
+                    if _is_wanted("login", suffix, wanted):
+                        page.goto("/login")
+                        _shoot(page, "login", suffix)
+                    log_in(page, "admin", demo_data.PASSWORD)
+                    for name, path in PAGES.items():
+                        if _is_wanted(name, suffix, wanted):
+                            page.goto(path)
+                            _prepare(page, name)
+                            _shoot(page, name, suffix)
+                    context.close()
+    for text in complaints.unexpected:
+        print(text, file=sys.stderr)
+    return 1 if complaints.unexpected else 0
+
+
+def _is_wanted(name: str, suffix: str, wanted: list[str]) -> bool:
+    return not wanted or all(part in f"{name}-{suffix}" for part in wanted)
+
+
+def _prepare(page: Page, name: str) -> None:
+    if name == "deploy-preview":
+        page.fill("#id_version", "v5.3.0")
+        page.fill("#id_package_url", "https://packages.example.com/billing/v5.3.0.tar.gz")
+        page.click("main form button.btn-primary")
+        page.wait_for_selector("text=v5.3.0")
+
+
+def _shoot(page: Page, name: str, suffix: str) -> None:
+    page.wait_for_load_state("load")
+    page.evaluate("document.fonts.ready")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    width = page.viewport_size["width"] if page.viewport_size else 1440
+    clip = {"x": 0, "y": 0, "width": width, "height": min(height, 2200)}
+    page.screenshot(path=FOLDER / f"{name}-{suffix}.png", full_page=True, clip=clip)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
