@@ -4,8 +4,9 @@ A message is a wake-up hint: the truth is in our own rows, and the reaper sends 
 message may be lost or come twice.
 
 Taking a message moves it from its queue (`key` = "deploys") to the taker's inbox ("deploys@worker-name"), where it
-stays until it is acknowledged. The supervisor empties the inbox when it starts a cluster anew. A message put into an
-inbox by `enqueue` is taken by that worker's cluster alone: so goes the canary.
+stays until it is acknowledged. What is still there when a cluster is started anew goes back to the queue; what a worker
+process that died alone had taken does not, so a task that kills its worker does not kill the next one. A message put
+into an inbox by `enqueue` is taken by that worker's cluster alone: so goes the canary.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 
-from django.db import connections
+from django.db import connection, connections
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
@@ -35,6 +36,17 @@ WHERE id = ANY (ARRAY(
 ))
 RETURNING id, payload
 """
+HAND_BACK = """
+WITH handed_back AS (
+    UPDATE django_q_ormq SET key = split_part(key, '@', 1), lock = now() WHERE {condition} RETURNING key
+)
+SELECT pg_notify('release_queue_' || key, '') FROM handed_back
+"""
+NOBODYS = """
+key LIKE '%%@%%' AND split_part(key, '@', 2) NOT IN (
+    SELECT name FROM deploys_worker WHERE seen_at > now() - make_interval(secs => %s)
+)
+"""
 
 
 def channel(queue: str) -> str:
@@ -43,6 +55,18 @@ def channel(queue: str) -> str:
 
 def inbox(queue: str, worker_name: str) -> str:
     return f"{queue}@{worker_name}"[:100]
+
+
+def hand_back(queue: str, worker_name: str) -> None:
+    """Returns what that worker's cluster had taken to its queue, for whoever is free."""
+    with connection.cursor() as cursor:
+        cursor.execute(HAND_BACK.format(condition="key = %s"), [inbox(queue, worker_name)])
+
+
+def hand_back_from_the_vanished(*, unseen_seconds: float) -> None:
+    """The same for all workers that are gone or were not seen for so long. One that lives on does no harm."""
+    with connection.cursor() as cursor:
+        cursor.execute(HAND_BACK.format(condition=NOBODYS), [unseen_seconds])
 
 
 class NotifyBroker(ORM):  # type: ignore[misc]
@@ -78,6 +102,9 @@ class NotifyBroker(ORM):  # type: ignore[misc]
             logger.info("queue %s: the database is back", self.list_key)
             self._retry_seconds = 0.0
         return messages
+
+    def close(self) -> None:
+        self._listener.close()
 
     def lock_size(self) -> int:
         """How many messages have been taken and not yet acknowledged."""

@@ -8,7 +8,7 @@ from django.conf import settings
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from deploys.broker import NotifyBroker, inbox
+from deploys.broker import NotifyBroker, hand_back, inbox
 from deploys.leases import live_leases
 
 EVERY_SECONDS = 5.0
@@ -53,7 +53,7 @@ class CanaryWatch:
     def look(self, worker_id: int) -> None:
         """Called every second or so. Raises when the database is away, and has then judged nothing."""
         if self._is_new:
-            OrmQ.objects.filter(key=self._inbox).delete()  # What the incarnation before it took with it.
+            hand_back(self._queue, self._worker_name)  # What the incarnation before it had taken.
             self._is_new = False
         if self._message_id is None:
             self._send_when_due(worker_id)

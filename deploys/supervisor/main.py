@@ -45,7 +45,7 @@ class Supervisor:
                 [
                     Chore(name="reaper", every_seconds=4.0, run=reap),
                     Chore(name="sync", every_seconds=15.0, run=_enqueue_due_syncs),
-                    Chore(name="clean-up", every_seconds=60.0, run=presence.forget_the_vanished),
+                    Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
                 ],
             ),
         ]
@@ -100,7 +100,7 @@ class Supervisor:
 
 
 def _enqueue_due_syncs() -> None:
-    from inventory.sync import enqueue_due_syncs
+    from inventory.sync_queue import enqueue_due_syncs
 
     enqueue_due_syncs()
 

@@ -6,16 +6,14 @@ import os
 import socket
 from datetime import timedelta
 
-from django.db import connection
 from django.db.models.functions import Now
 
+from deploys.broker import hand_back, hand_back_from_the_vanished
 from deploys.models import Worker
+from deploys.queueing import QUEUES
 
 FORGOTTEN_AFTER = timedelta(hours=1)
-FORGET_MESSAGES = """
-DELETE FROM django_q_ormq
-WHERE key LIKE '%@%' AND split_part(key, '@', 2) NOT IN (SELECT name FROM deploys_worker)
-"""
+GONE_AFTER_SECONDS = 120.0
 
 
 def beat(name: str) -> int:
@@ -27,10 +25,11 @@ def beat(name: str) -> int:
 
 def leave(name: str) -> None:
     Worker.objects.filter(name=name).delete()
+    for queue in QUEUES:
+        hand_back(queue, name)
 
 
-def forget_the_vanished() -> None:
-    """Drops the rows of worker hosts that died long ago, and the messages that vanished ones took with them."""
+def clear_after_the_vanished() -> None:
+    """Hands back the messages that dead hosts had taken; drops their rows when there is nothing more to see in them."""
+    hand_back_from_the_vanished(unseen_seconds=GONE_AFTER_SECONDS)
     Worker.objects.filter(seen_at__lt=Now() - FORGOTTEN_AFTER).delete()
-    with connection.cursor() as cursor:
-        cursor.execute(FORGET_MESSAGES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -11,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import psutil
+import psycopg
 from django.conf import settings
-from django.db import connection
 
 from deploys.queueing import QUEUES
 from tests.support.database import process_environment
@@ -44,6 +44,7 @@ class ClusterProcesses:
 class WorkerHost:
     process: subprocess.Popen[bytes]
     log: Path
+    database: str
     _seen: set[psutil.Process] = field(default_factory=set)
 
     @property
@@ -100,33 +101,40 @@ class WorkerHost:
         except (LookupError, ValueError, psutil.NoSuchProcess):
             return False
 
+    def canary_at(self) -> datetime | None:
+        """When one of its clusters last executed a task."""
+        with psycopg.connect(self.database) as connection:
+            row = connection.execute("SELECT canary_at FROM deploys_worker WHERE name = %s", [self.name]).fetchone()
+        return row[0] if row else None
+
     def _has_settled(self) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT (SELECT canary_at FROM deploys_worker WHERE name = %s) IS NOT NULL "
-                "AND NOT EXISTS (SELECT FROM django_q_ormq WHERE key LIKE %s)",
-                [self.name, f"%@{self.name}"],
-            )
-            (settled,) = cursor.fetchone() or (False,)
-        return bool(settled)
+        with psycopg.connect(self.database) as connection:
+            inboxes = [f"{queue}@{self.name}" for queue in QUEUES]
+            query = "SELECT count(*) FROM django_q_ormq WHERE key = ANY (%s)"
+            (waiting,) = connection.execute(query, [inboxes]).fetchone() or (0,)
+        return waiting == 0 and self.canary_at() is not None
 
 
 @contextmanager
 def running_worker(variables: Mapping[str, str] | None = None, *, wait: bool = True) -> Iterator[WorkerHost]:
     """One worker host over the test's database, gone with all its processes afterwards."""
+    environment = process_environment(**(variables or {}))
     with tempfile.NamedTemporaryFile(prefix="worker-", suffix=".log") as log:
         process = subprocess.Popen(
             [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker"],
-            env=process_environment(**(variables or {})),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        worker = WorkerHost(process=process, log=Path(log.name))
+        worker = WorkerHost(process=process, log=Path(log.name), database=environment["DATABASE_URL"])
         try:
             if wait:
                 worker.wait_until_ready()
             yield worker
+        except BaseException:
+            print(worker.log.read_text())  # pytest shows it below the failure.
+            raise
         finally:
             worker.kill_all()
 
@@ -144,8 +152,3 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def send_signal_to_all(processes: tuple[psutil.Process, ...], number: signal.Signals) -> None:
-    for process in processes:
-        process.send_signal(number)

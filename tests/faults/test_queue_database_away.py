@@ -1,0 +1,69 @@
+"""FAULTS.md 8: PostgreSQL restarted, or away for a while. Workers wait and go on; nobody takes them for hung."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deploys.queueing import QUEUES
+from tests.support.private_postgres import PrivatePostgres, private_postgres
+from tests.support.worker import WorkerHost, running_worker, wait_for
+
+pytestmark = [pytest.mark.timeout(180)]
+
+LONGER_THAN_A_HANG_SECONDS = 25
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PrivatePostgres]:
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.mark.parametrize("away_seconds", [0, LONGER_THAN_A_HANG_SECONDS])
+def test_a_worker_host_outlives_an_outage_with_all_its_processes(
+    away_seconds: float, postgres: PrivatePostgres
+) -> None:
+    with running_worker({"DATABASE_URL": postgres.url}) as host:
+        before = processes(host)
+
+        postgres.stop()
+        time.sleep(away_seconds)
+        postgres.start()
+
+        await_next_canary(host)
+        assert processes(host) == before
+        assert host.log.read_text().count("hung") == 0
+
+
+def test_a_worker_host_may_be_started_before_the_database(postgres: PrivatePostgres) -> None:
+    postgres.stop()
+    with running_worker({"DATABASE_URL": postgres.url}, wait=False) as host:
+        time.sleep(3)
+        postgres.start()
+
+        host.wait_until_ready()
+
+
+def test_a_worker_host_stops_in_time_while_the_database_is_away(postgres: PrivatePostgres) -> None:
+    with running_worker({"DATABASE_URL": postgres.url}) as host:
+        postgres.stop()
+        time.sleep(3)
+        started = time.monotonic()
+
+        assert host.stop() == 0
+
+        postgres.start()
+        assert time.monotonic() - started < 30
+        assert host.family() == set()
+
+
+def processes(host: WorkerHost) -> set[int]:
+    return {process.pid for queue in QUEUES for process in host.cluster(queue).all}
+
+
+def await_next_canary(host: WorkerHost) -> None:
+    last = host.canary_at()
+    wait_for(lambda: host.canary_at() != last, what="canary after the outage", within_seconds=20, log=host.log)
