@@ -148,10 +148,9 @@ def _ssh_key() -> Finding:
 def _key_file(path: str) -> Finding:
     try:
         asyncssh.read_private_key(path)
-    except asyncssh.KeyEncryptionError:
-        return bad(f"SSH key {path} has a passphrase.", "Use a key without one, or an ssh agent.")
-    except (OSError, asyncssh.KeyImportError) as error:
-        return bad(f"SSH key {path} cannot be used: {error}", "Set RELEASE_SSH_KEY_FILE to a private key.")
+    except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        advice = "Set RELEASE_SSH_KEY_FILE to a private key without a passphrase, or use an ssh agent."
+        return bad(f"SSH key {path} cannot be used: {error}.", advice)
     return good(f"SSH key {path} can be read")
 
 
