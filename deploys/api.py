@@ -74,10 +74,7 @@ class OperationLogView(OperationView):
         """The log's lines after a cursor."""
         wanted = LogQuerySerializer(data=request.query_params.dict())
         wanted.is_valid(raise_exception=True)
-        after, limit = wanted.validated_data["after"], wanted.validated_data["limit"]
-        instance_id = wanted.validated_data.get("instance", "")
-        access = access_of(request)
-        log = queries.operation_log(access, self.kind, self.public_id, after=after, limit=limit, instance_id=instance_id)
+        log = queries.operation_log(access_of(request), self.kind, self.public_id, **wanted.validated_data)
         return Response(log)
 
 

@@ -187,19 +187,24 @@ def _target_counts(operation_ids: Sequence[int]) -> tuple[dict[int, dict[str, in
     return counts, updated
 
 
-def operation_log(
-    access: Access, kind: Kind, public_id: str, *, after: int, limit: int, instance_id: str = ""
-) -> Payload:
+def operation_log(access: Access, kind: Kind, public_id: str, *, after: int, limit: int, instance: str = "") -> Payload:
     """Lines after a cursor, in order. `finished`: nothing will follow what has been read. Raises NotFound."""
     operation = visible_operation(access, kind, public_id)
     lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("seq")
-    if instance_id:
-        lines = lines.filter(instance=_instance_of(operation, instance_id))
+    if instance:
+        lines = lines.filter(instance=_instance_of(operation, instance))
     rows = list(lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text")[:limit])
     return {
         "lines": [
-            {"cursor": str(seq), "at": at, "instance_id": instance, "step": step or None, "stream": stream, "text": text}
-            for seq, at, instance, step, stream, text in rows
+            {
+                "cursor": str(seq),
+                "at": at,
+                "instance_id": instance_id,
+                "step": step or None,
+                "stream": stream,
+                "text": text,
+            }
+            for seq, at, instance_id, step, stream, text in rows
         ],
         "next": str(rows[-1][0] if rows else after),
         "finished": operation.finished_at is not None and len(rows) < limit,

@@ -84,7 +84,9 @@ class TargetSerializer(serializers.Serializer[Any]):
     step = serializers.ChoiceField(choices=Step.choices)
     error = TargetErrorSerializer(allow_null=True)
     reverted = serializers.BooleanField(allow_null=True)
-    source = serializers.CharField(allow_null=True, help_text="node, store or download.")
+    source = serializers.CharField(  # type: ignore[assignment]  # the answer's key, not a field's source
+        allow_null=True, help_text="node, store or download."
+    )
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

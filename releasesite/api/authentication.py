@@ -63,10 +63,9 @@ def _find(secret: bytes) -> ApiToken | None:
         digest = hash_token(secret.decode("ascii"))
     except UnicodeDecodeError:
         return None
-    tokens = ApiToken.objects.annotate(
-        service_ids=ArrayAgg("services", filter=Q(services__isnull=False), default=[])
-    )
-    return tokens.filter(digest=digest).first()
+    tokens = ApiToken.objects.annotate(service_ids=ArrayAgg("services", filter=Q(services__isnull=False), default=[]))
+    found: ApiToken | None = tokens.filter(digest=digest).first()
+    return found
 
 
 def _access_of_token(token: ApiToken, *, address: str) -> Access:

@@ -38,7 +38,7 @@ class ApiSchema(AutoSchema):
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for status, description in FAILURES.items():
             if self.method == "POST" or status not in ONLY_WITH_BODY:
-                body = self._get_response_for_code(ErrorAnswerSerializer, status)
+                body = self._get_response_for_code(ErrorAnswerSerializer, status)  # type: ignore[no-untyped-call]
                 bodies.setdefault(status, {**body, "description": description})
         return bodies
 

@@ -91,7 +91,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "step": "stage",
         "reverted": None,
         "source": None,
-    }  # noqa: E501
+    }
     assert (third["status"], third["version"]) == ("pending", None)
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from deploys.models import LogLine, Operation, Package
 from deploys.services import DeployRequest, start_deploy
@@ -18,7 +18,8 @@ from tests.support.fleet import SCHEDULER, make_instances, make_node, make_servi
 
 @pytest.fixture
 def document(db: None) -> dict[str, Any]:
-    return caller("read").get("/v1/schema").json()
+    document: dict[str, Any] = caller("read").get("/v1/schema").json()
+    return document
 
 
 @pytest.fixture
