@@ -48,7 +48,7 @@ class Api:
                 break
             time.sleep(POLL_SECONDS)
         if status.get("status") != "completed":
-            raise DemoError(f"The deploy {deploy_id} did not complete: {status}")
+            raise DemoError(f"The deploy {deploy_id} is {status.get('status')}:\n{_instances_of(status)}")
         return status
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
@@ -56,3 +56,11 @@ class Api:
             session.trust_env = False  # no proxy between us and the loopback
             headers = {"Authorization": f"Bearer {self.token}"}
             return session.request(method, self.url + path, json=body, headers=headers, timeout=TIMEOUT_SECONDS)
+
+
+def _instances_of(status: dict[str, Any]) -> str:
+    return "\n".join(
+        f"  {each['instance_id']}: {each['status']} at {each['step']}"
+        + (f", {each['error']['message']}" if each["error"] else "")
+        for each in status.get("instances", ())
+    )
