@@ -9,8 +9,9 @@ from rest_framework.views import APIView
 
 from inventory.access import Scope, access_of
 from inventory.queries import instance_state
+from inventory.reports import record_report
 from inventory.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
-from inventory.sync import record_report, request_sync
+from inventory.sync_queue import request_sync
 
 
 class ServiceSync(APIView):
