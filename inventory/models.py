@@ -64,6 +64,8 @@ class Service(models.Model):
     mutable_versions = models.BooleanField(default=False)
     sync_enabled = models.BooleanField(default=True)
     synced_at = models.DateTimeField(null=True, blank=True, editable=False)
+    sync_queued_at = models.DateTimeField(null=True, blank=True, editable=False)
+    sync_started_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -103,6 +105,7 @@ class Instance(models.Model):
     `<version>@<digest>` for further bytes of a mutable version. '' means that nothing is known to run.
     release_history is the stack of releases that were switched to successfully, oldest first: a deploy pushes, a
     rollback pops back to its target.
+    reported_*: the last word of the node itself, kept also when an operation at work has the say on what runs.
     """
 
     instance_id = models.CharField(max_length=100, unique=True, validators=[validate_name])
@@ -124,6 +127,9 @@ class Instance(models.Model):
     run_status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False)
     health = models.CharField(max_length=12, choices=Health, default=Health.UNKNOWN, editable=False)
     health_at = models.DateTimeField(null=True, blank=True, editable=False)
+    reported_version = models.CharField(max_length=100, blank=True, default="", editable=False)
+    reported_status = models.CharField(max_length=12, blank=True, default="", editable=False)
+    reported_at = models.DateTimeField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.db import connection
 
 from inventory.actors import Actor
+from inventory.changes import change
 from inventory.models import Instance, RunStatus, StatusChange
 
 # Changing one of these means another place on a node.
@@ -21,6 +22,7 @@ FORGOTTEN_FIELDS = (
     "expected_version",
     "release_history",
     "run_status",
+    "changed_at",
 )
 
 
@@ -50,24 +52,9 @@ def forget(instance: Instance, *, changed: Iterable[str], actor: Actor) -> list[
     At another place it may still run what it ran (its folder was moved along, say), so that only the next sync can
     tell; as part of another service it does not.
     """
-    before = (instance.running_version, instance.run_status)
-    instance.run_status = RunStatus.UNKNOWN
+    values: dict[str, str] = {"run_status": RunStatus.UNKNOWN}
     if "service" in changed:
-        instance.running_version = instance.running_release = instance.running_sha256 = ""
-        instance.expected_version = ""
+        values["running_version"] = ""
+        instance.running_release = instance.running_sha256 = instance.expected_version = ""
         instance.release_history = []
-    after = (instance.running_version, instance.run_status)
-    fields = (StatusChange.Field.VERSION, StatusChange.Field.RUN_STATUS)
-    return [
-        StatusChange(
-            instance=instance,
-            field=field,
-            old=old,
-            new=new,
-            actor_kind=actor.kind,
-            actor_name=actor.name,
-            note="moved in the inventory",
-        )
-        for field, old, new in zip(fields, before, after, strict=True)
-        if old != new
-    ]
+    return change(instance, actor=actor, note="moved in the inventory", **values)

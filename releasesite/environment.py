@@ -40,6 +40,7 @@ class Environment:
     ssh_key_file: str
     workers: int
     concurrency: int
+    sync_seconds: int
     trusted_proxies: list[str]
 
     @property
@@ -62,6 +63,7 @@ def read() -> Environment:
         ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
         workers=_parsed(env, "RELEASE_WORKERS", partial(_number, least=1, most=256)) or 2,
         concurrency=_parsed(env, "RELEASE_CONCURRENCY", partial(_number, least=1, most=10_000)) or 100,
+        sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
         trusted_proxies=_parsed(env, "RELEASE_TRUSTED_PROXIES", partial(_each, _network)) or [],
     )
     try:

@@ -18,6 +18,7 @@ from deploys.reaper import reap
 from deploys.supervisor import presence
 from deploys.supervisor.chores import Chore, ChoreThread
 from deploys.supervisor.cluster import Cluster
+from inventory.sync_queue import enqueue_due_syncs
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Supervisor:
                 "hand-on",
                 [
                     Chore(name="reaper", every_seconds=4.0, run=reap),
-                    Chore(name="sync", every_seconds=15.0, run=_enqueue_due_syncs),
+                    Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
                 ],
             ),
@@ -97,12 +98,6 @@ class Supervisor:
 
     def _leave(self) -> None:
         presence.leave(self.name)
-
-
-def _enqueue_due_syncs() -> None:
-    from inventory.sync_queue import enqueue_due_syncs
-
-    enqueue_due_syncs()
 
 
 def _limit_statements(connection: BaseDatabaseWrapper, **_: object) -> None:

@@ -1,0 +1,149 @@
+"""Reads the running versions of a service off its nodes. What a node says wins over what the database believed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from inventory.actors import Actor, ActorKind
+from inventory.changes import change, lock_settled
+from inventory.models import Instance, RunStatus, StatusChange
+from inventory.node_readings import Answer, read_nodes
+from inventory.node_truth import Reading
+from inventory.redaction import scrub
+from inventory.sync_queue import begin, end
+from inventory.transports.base import NodeAddress
+
+UNREACHABLE = "unreachable: "
+_FIELDS = ("running_version", "running_release", "running_sha256", "run_status", "changed_at")
+# Statements with a parameter for each instance must not grow without bounds.
+_BATCH = 1000
+
+
+@dataclass(kw_only=True)
+class SyncResult:
+    """How many instances were read, of those how many were corrected, and how many could not be read."""
+
+    read: int = 0
+    corrected: int = 0
+    unreachable: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a node says of one instance. reading None: it could not be asked; why is in `error`."""
+
+    instance_pk: int
+    node_name: str
+    reading: Reading | None
+    error: str = ""
+
+
+def sync_service(service_id: int) -> SyncResult | None:
+    """None when another one is at it; that one goes over the service once more if it was asked to meanwhile."""
+    if not begin(service_id):
+        return None
+    result = SyncResult()
+    began_at = _database_time()
+    asked = _instances_by_node(service_id)
+    roots = {address: [root for _pk, root in instances] for address, instances in asked.items()}
+    for answers in read_nodes(roots):
+        told = [each for answer in answers for each in _told(answer, asked[answer.address])]
+        for start in range(0, len(told), _BATCH):
+            _apply(told[start : start + _BATCH], began_at=began_at, result=result)
+    end(service_id)
+    return result
+
+
+def _database_time() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row: tuple[datetime] = cursor.fetchone()
+    return row[0]
+
+
+def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, str]]]:
+    """Key and deploy root of those that no operation works on; what it says of them counts, not the node's link."""
+    instances = Instance.objects.filter(service=service_id).exclude(targets__status="in_progress")
+    by_node: dict[NodeAddress, list[tuple[int, str]]] = defaultdict(list)
+    for instance in instances.select_related("node"):
+        by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
+    return by_node
+
+
+def _told(answer: Answer, instances: list[tuple[int, str]]) -> Iterable[Told]:
+    readings = answer.readings or (None,) * len(instances)
+    for (pk, _root), reading in zip(instances, readings, strict=True):
+        yield Told(instance_pk=pk, node_name=answer.address.name, reading=reading, error=scrub(answer.error))
+
+
+def _apply(told: list[Told], *, began_at: datetime, result: SyncResult) -> None:
+    """Only where nothing has been switched since the reading began: it may be older than that switch."""
+    with transaction.atomic():
+        settled = lock_settled(each.instance_pk for each in told)
+        switched = Instance.objects.filter(pk__in=settled, targets__finished_at__gte=began_at)
+        for pk in switched.values_list("pk", flat=True):
+            settled.pop(pk, None)
+        before = _statuses_before_unreachable(settled.values())
+        changes: list[StatusChange] = []
+        touched: list[Instance] = []
+        for each in told:
+            instance = settled.get(each.instance_pk)
+            if instance is None:
+                continue
+            _count(each, result)
+            rows, is_touched = _correct(instance, each, status_before=before.get(instance.pk))
+            changes += rows
+            touched += [instance] if is_touched else []
+        Instance.objects.bulk_update(touched, _FIELDS)
+        StatusChange.objects.bulk_create(changes)
+        result.corrected += len({row.instance_id for row in changes if row.field == StatusChange.Field.VERSION})
+
+
+def _count(told: Told, result: SyncResult) -> None:
+    if told.reading is None:
+        result.unreachable += 1
+    else:
+        result.read += 1
+
+
+def _correct(instance: Instance, told: Told, *, status_before: str | None) -> tuple[list[StatusChange], bool]:
+    """The rows to write, and whether the instance is to be saved."""
+    actor = Actor(kind=ActorKind.NODE, name=told.node_name)
+    reading = told.reading
+    if reading is None:
+        rows = change(instance, actor=actor, note=UNREACHABLE + told.error, run_status=RunStatus.UNKNOWN)
+        return rows, bool(rows)
+    truth = (reading.release, reading.sha256)
+    is_touched = truth != (instance.running_release, instance.running_sha256)
+    instance.running_release, instance.running_sha256 = truth
+    values = {"running_version": reading.version}
+    if not reading.release:
+        values["run_status"] = RunStatus.UNKNOWN
+    elif status_before is not None:
+        values["run_status"] = status_before
+    rows = change(instance, actor=actor, note=_note(instance, reading), **values)
+    return rows, is_touched or bool(rows)
+
+
+def _note(instance: Instance, reading: Reading) -> str:
+    if reading.problem:
+        return reading.problem
+    if instance.expected_version and reading.version != instance.expected_version:
+        return f"drift: {instance.expected_version} was expected"
+    return "read off the node"
+
+
+def _statuses_before_unreachable(instances: Iterable[Instance]) -> dict[int, str]:
+    """For those that are unknown only because their node could not be reached: what they were before."""
+    unknown = [instance.pk for instance in instances if instance.run_status == RunStatus.UNKNOWN]
+    latest = (
+        StatusChange.objects.filter(instance__in=unknown, field=StatusChange.Field.RUN_STATUS)
+        .order_by("instance_id", "-pk")
+        .distinct("instance_id")
+    )
+    return {row.instance_id: row.old for row in latest if row.note.startswith(UNREACHABLE)}
