@@ -26,6 +26,10 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
+NEXT_STEP = {
+    "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
+    "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
+}
 ANSWER_TIMEOUT_SECONDS = 60
 CANCEL_GRACE_SECONDS = 15
 CANCEL_BOUND_SECONDS = 45
@@ -127,9 +131,10 @@ class TargetRun:
         except NodeError as error:
             return failure(error.code, error.message)
         except TransportError as error:
+            where = f"Node '{self.assignment.node.name}': {error.message}."
             if self._may_not_be_interrupted:
-                return unresolved(error.code, f"{error.message} The switch had been sent: sync the service to see.")
-            return failure(error.code, error.message)
+                return unresolved(error.code, f"{where} The switch had been sent: sync the service to see.")
+            return failure(error.code, f"{where} {NEXT_STEP[error.code]}")
         except (HandedBack, ClaimLost, StaleFence):
             raise
         except Exception as error:
@@ -256,7 +261,7 @@ class TargetRun:
         try:
             return await self._try_again(lambda session: self._switch_on(session, package), is_safe_to_repeat=False)
         except (ConnectionLost, RunTimeout) as error:
-            self._say(f"{error.message} Asking the node what became of the switch.")
+            self._say(f"{error.message}. Asking the node what became of the switch.")
             switched = await switched_from(self._open_session, self.assignment, package)
             return switched or await self._switch_on(await self._open_session(), package)
 
@@ -268,7 +273,6 @@ class TargetRun:
             restart_command=self.assignment.service.restart_command,
             timeout_seconds=self.assignment.service.command_timeout_seconds,
             keep=self._keep(package),
-            claim=True,
         )
 
     def _keep(self, package: PinnedPackage) -> list[str]:
@@ -311,11 +315,11 @@ class TargetRun:
             except NodeUnreachable as error:
                 if pause_seconds is None:
                     raise
-                self._say(f"{error.message} Trying again.")
+                self._say(f"{error.message}. Trying again.")
             except ConnectionLost as error:
                 if pause_seconds is None or not is_safe_to_repeat:
                     raise
-                self._say(f"{error.message} Trying again.")
+                self._say(f"{error.message}. Trying again.")
             await asyncio.sleep(pause_seconds)
         raise AssertionError("unreachable")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -115,7 +117,7 @@ class DeployManager(models.Manager["Deploy"]):
 
 
 class Deploy(Operation):
-    objects = DeployManager()
+    objects: ClassVar[DeployManager] = DeployManager()
 
     class Meta:
         proxy = True

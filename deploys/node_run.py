@@ -30,6 +30,8 @@ class PackageFetch:
         """Raises PackageError. One caller's end does not end the others' wait."""
         if self._task is None:
             self._task = asyncio.create_task(asyncio.to_thread(self._fetch))
+            # Those who waited may all have been stopped: then nobody is left to hear of its failure.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._task)
 
     def stop(self) -> None:

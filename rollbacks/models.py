@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 from deploys.models import Operation
@@ -14,7 +16,7 @@ class RollbackManager(models.Manager["Rollback"]):
 
 
 class Rollback(Operation):
-    objects = RollbackManager()
+    objects: ClassVar[RollbackManager] = RollbackManager()
 
     class Meta:
         proxy = True

@@ -9,7 +9,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.settings import OWNER
 
-pytest_plugins = ("tests.support.package_host", "tests.support.sshd")
+pytest_plugins = ("tests.support.package_host", "tests.support.sshd", "tests.support.drives")
 
 
 @pytest.fixture(scope="session")

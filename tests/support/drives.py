@@ -1,0 +1,23 @@
+"""Run drives in the test's own process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+
+from deploys import drive, recorder
+
+
+@pytest.fixture
+def run_drive() -> Iterator[Callable[[str], None]]:
+    """run_drive("deploys") returns when nothing of that queue is left to do."""
+    yield drive.run
+    # Their connections outlive a drive by design; the test database can't be dropped while they are open.
+    for thread in threading.enumerate():
+        if thread.name.startswith("wakeups-"):
+            thread.join()
+    for pool in (drive._thread, recorder._thread):
+        pool.submit(lambda: connection.close()).result()
