@@ -75,7 +75,10 @@ class NodeAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """exit_status is None when a signal ended the program. stdout and stderr hold what no `on_output` took."""
+    """exit_status is None when a signal ended the program, or nobody waited for its end.
+
+    stdout and stderr hold what no `on_output` took.
+    """
 
     exit_status: int | None
     stdout: bytes = b""
@@ -96,8 +99,9 @@ class Transport(Protocol):
         """Run `argv` on the node to its exit and return its result; any exit status is a result, not an error.
 
         stdin: a file's content, bytes, or nothing. on_output(stream, data) gets each chunk as it comes. After the
-        exit it waits for both streams' ends, but no longer than `is_done()` is false or QUIET_SECONDS of silence.
-        Cancelling leaves the program running. is_urgent: don't queue behind the node's other programs.
+        exit it waits for both streams' ends, but no longer than QUIET_SECONDS of silence. Once `is_done()` is true
+        after some output it returns at once, exit or not. Cancelling leaves the program running; so does being done.
+        is_urgent: don't queue behind the node's other programs.
         Raises NodeUnreachable, HostKeyMismatch, ConnectionLost, RunTimeout.
         """
 
@@ -147,11 +151,9 @@ class Output:
 
     async def result(self) -> CommandResult:
         """Wait for the end as `Transport.run` words it; raises what `fail` was given, or what on_output raised."""
-        while not self.has_exited and self._error is None:
-            await self._change()
-        while self._open and self._error is None and not (self._is_done and self._is_done()):
+        while self._error is None and not self._is_over():
             try:
-                async with asyncio.timeout(QUIET_SECONDS):
+                async with asyncio.timeout(QUIET_SECONDS if self.has_exited else None):
                     await self._change()
             except TimeoutError:
                 break
@@ -160,6 +162,11 @@ class Output:
         return CommandResult(
             exit_status=self.exit_status, stdout=bytes(self._kept[STDOUT]), stderr=bytes(self._kept[STDERR])
         )
+
+    def _is_over(self) -> bool:
+        if self._is_done is not None and self._is_done():
+            return True
+        return self.has_exited and not self._open
 
     async def _change(self) -> None:
         await self._changed.wait()

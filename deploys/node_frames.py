@@ -1,0 +1,157 @@
+"""Takes apart what the node program prints: its frames, and the output of the commands that it runs.
+
+A frame is `MARK WORD…` up to a newline, MARK being a control character and a nonce that the commands don't know. It may
+stand anywhere in the stream, even inside another one that was written in two pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from inventory.redaction import clean_output
+from inventory.transports.base import STDERR, STDOUT
+
+CAP_BYTES = 1024 * 1024
+CUT = "[output cut after 1 MiB]"
+LONGEST_LINE_BYTES = 16 * 1024
+LONGEST_FRAME_BYTES = 16 * 1024
+START = b"\x1e"
+
+OnFrame = Callable[[str, str], None]
+OnLine = Callable[[str, str], None]
+OnCut = Callable[[str], None]
+
+
+class Stream:
+    """One of the program's two streams.
+
+    on_frame(stream, words) and on_line(stream, text) come in the order of the bytes; on_cut(stream) once for each
+    command that prints more than CAP_BYTES, whose rest is dropped here.
+    """
+
+    def __init__(self, name: str, *, mark: str, on_frame: OnFrame, on_line: OnLine, on_cut: OnCut) -> None:
+        self.name = name
+        self.is_muted = False
+        self._mark = mark.encode()
+        self._frame = re.compile(re.escape(self._mark) + rb" ([^\x1e\n]*)\n")
+        self._on_frame = on_frame
+        self._on_line = on_line
+        self._on_cut = on_cut
+        self._pending = b""
+        self._line = bytearray()
+        self._taken_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        rest = self._pending + data
+        while START in rest and (found := self._frame.search(rest)):
+            before = rest[: found.start()]
+            cut = self._partial_frame(before)
+            self._output(before[:cut])
+            rest = before[cut:] + rest[found.end() :]
+            self._on_frame(self.name, found[1].decode(errors="replace"))
+        cut = self._partial_frame(rest)
+        self._pending = rest[cut:]
+        self._output(rest[:cut])
+
+    def command_ended(self) -> None:
+        """What comes next is another command's: it has a line and a cap of its own."""
+        self._end_line()
+        self._taken_bytes = 0
+        self.is_muted = False
+
+    def _partial_frame(self, data: bytes) -> int:
+        """Where in `data` a frame begins whose end is still to come; len(data) when there is none."""
+        at = data.find(START)
+        while at >= 0:
+            begun = data[at : at + len(self._mark)]
+            if self._mark.startswith(begun) and len(data) - at < LONGEST_FRAME_BYTES and b"\n" not in data[at:]:
+                return at
+            at = data.find(START, at + 1)
+        return len(data)
+
+    def _output(self, data: bytes) -> None:
+        if not data or self.is_muted:
+            return
+        room = CAP_BYTES - self._taken_bytes
+        self._taken_bytes += len(data)
+        self._lines(data[:room])
+        if len(data) > room:
+            self._end_line()
+            self.is_muted = True
+            self._on_line(self.name, CUT)
+            self._on_cut(self.name)
+
+    def _lines(self, data: bytes) -> None:
+        *whole, last = data.split(b"\n")
+        for piece in whole:
+            self._line += piece
+            self._end_line(is_whole=True)
+        self._line += last
+        while len(self._line) >= LONGEST_LINE_BYTES:
+            self._say(bytes(self._line[:LONGEST_LINE_BYTES]))
+            del self._line[:LONGEST_LINE_BYTES]
+
+    def _end_line(self, *, is_whole: bool = False) -> None:
+        if self._line or is_whole:
+            self._say(bytes(self._line))
+            self._line.clear()
+
+    def _say(self, line: bytes) -> None:
+        """Of a line that was drawn over and over (a progress bar) its last state counts."""
+        for at in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
+            piece = line[at : at + LONGEST_LINE_BYTES].rstrip(b"\r")
+            self._on_line(self.name, clean_output(piece.rpartition(b"\r")[2]))
+
+
+class Streams:
+    """Both streams of one call, and when all has come that will come."""
+
+    def __init__(self, *, mark: str, on_frame: Callable[[str], None], on_line: OnLine, on_cut: OnCut) -> None:
+        self._on_frame = on_frame
+        self._on_cut = on_cut
+        self._commands = 0
+        self._ended = {STDOUT: 0, STDERR: 0}
+        self._is_over = False
+        self._streams = {
+            name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=self._cut)
+            for name in (STDOUT, STDERR)
+        }
+
+    def feed(self, stream: str, data: bytes) -> None:
+        self._streams[stream].feed(data)
+
+    def finish(self) -> None:
+        for stream in self._streams.values():
+            stream.command_ended()
+
+    def is_over(self) -> bool:
+        """The program has said its last word."""
+        return self._is_over
+
+    def is_done(self) -> bool:
+        """It has, and all output of its commands is here."""
+        return self._is_over and all(count >= self._commands for count in self._ended.values())
+
+    def _take(self, stream: str, words: str) -> None:
+        if words == "end":
+            self._end(stream)
+            return
+        if words == "over":
+            self._is_over = True
+        if words.startswith("command "):
+            self._commands += 1
+            for name, each in self._streams.items():
+                if each.is_muted and self._ended[name] == self._commands - 1:
+                    each.command_ended()
+        self._on_frame(words)
+
+    def _end(self, stream: str) -> None:
+        if not self._streams[stream].is_muted:
+            self._ended[stream] += 1
+        self._streams[stream].command_ended()
+
+    def _cut(self, stream: str) -> None:
+        """Its `end` may never come: the reader that would pass it on is told to throw everything away."""
+        self._ended[stream] += 1
+        self._on_cut(stream)

@@ -1,0 +1,472 @@
+# Everything that is done on a node. POSIX sh with tar, gzip, coreutils and Linux's /proc; every fork costs, so what a
+# builtin can do, a builtin does.
+#
+#   sh -c PROGRAM release-node MARK TASK ROOT FENCE ARGUMENTS…      (deploys/node_steps.py builds it)
+#
+# It speaks in frames, lines that start with MARK (a control character and a nonce); deploys/node_frames.py reads
+# them. It ignores a lost connection and finishes by itself; what it did stands in its claim's `state`.
+#
+#   ROOT/.release/claim.N/       the work of the claim with fence N; the highest one stays, as a record of the fence
+#                 claim.N/state  one fact a line, the last of a kind counts:
+#                                  owner PID START BOOT GROUP BUDGET     the program that works, or worked, here
+#                                  command PID START                     what it runs now; `command - -`: nothing
+#                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
+#                 claim.N/abort  there: a restart for the way back gets 20 seconds
+#                 dead.N/        a claim that a newer one has taken over
+#                 seals/RELEASE/ files: the package's own files; seal: a digest over their sizes and ctimes
+#                 kept.N         an upload that the node's other instances take their release from
+#
+# Phases of a switch: switching (the link may have moved), switched (it has), reverting, done; refused (it never moved).
+# Nothing becomes visible but by renaming it out of claim.N by its full path, which fails once a newer claim has
+# renamed claim.N away. The working directory is claim.N itself: relative names go on working after that.
+
+set -u
+umask 022
+trap '' HUP PIPE
+mark=$1 task=$2 root=$3 fence=$4
+shift 4
+export LC_ALL=C TZ=UTC0
+unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
+base=$root/.release
+claim=$base/claim.$fence
+boot=- newest=0 rubbish= message= budget=60
+read -r boot </proc/sys/kernel/random/boot_id
+l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
+
+say() { printf '%s %s\n' "$mark" "$*" 2>/dev/null; }
+
+# Frees what is no longer needed: $rubbish names it relative to $base. The worker has its answer by then.
+finish() {
+	[ ! -f "$claim/state" ] || printf 'owner - - - - 0\n' >>"$claim/state"
+	say over
+	[ -z "$rubbish" ] || { cd -- "$base" && exec rm -rf -- $rubbish 2>/dev/null; }
+	exit 0
+}
+
+stale() {
+	say "error stale $newest"
+	finish
+}
+
+# fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk is recognised in it.
+fail() {
+	code=$1
+	case $2 in *'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;; esac
+	flatten "$2"
+	say "error $code $flat"
+	finish
+}
+
+flatten() {
+	set -f
+	IFS='
+'
+	set -- $1
+	IFS=' '
+	flat=$*
+	unset IFS
+	set +f
+}
+
+# A file that a builtin could not write: a tool says why.
+no_room() { fail internal_error "cannot write $PWD/state: $(date 2>&1 >>state)"; }
+
+note() { printf '%s\n' "$*" >>state; } 2>/dev/null
+
+record() { note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted"; }
+
+# identify PID: sets id_pid id_state id_group id_start; fails when there is none.
+identify() {
+	id_line=
+	{ read -r id_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+	id_pid=${id_line%% *}
+	set -- ${id_line##*) }
+	id_state=$1 id_group=$3
+	shift 19
+	id_start=$1
+}
+
+# is_alive PID START BOOT: the very process, not one that got its number later.
+is_alive() { [ "$3" = "$boot" ] && identify "$1" && [ "$id_start" = "$2" ] && [ "$id_state" != Z ]; }
+
+read_state() {
+	s_pid=- s_start=- s_boot=- s_group=- s_budget=0 s_command=- s_command_start=-
+	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0
+	[ -r "$1" ] || return 0
+	while read -r word a b c d e f g; do
+		case $word in
+		owner) s_pid=$a s_start=$b s_boot=$c s_group=$d s_budget=$e ;;
+		command) s_command=$a s_command_start=$b ;;
+		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g ;;
+		esac
+	done <"$1"
+}
+
+# recall FOLDER: keeps its record of a switch when that is the newest seen so far.
+recall() {
+	read_state "$1/state"
+	[ "$s_fence" -gt 0 ] && [ "$s_fence" -ge "$l_fence" ] || return 0
+	l_fence=$s_fence l_release=$s_release l_previous=$s_previous l_phase=$s_phase
+	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted
+	[ "${1##*.}" != "$s_fence" ] || l_pid=$s_pid l_start=$s_start l_boot=$s_boot
+}
+
+is_unfinished() { case $1 in switching | switched | reverting) ;; *) return 1 ;; esac; }
+
+# settle FOLDER: nothing of that claim runs any more when this returns. In mid-switch it may finish.
+settle() {
+	read_state "$1/state"
+	waited=0
+	while is_alive "$s_pid" "$s_start" "$s_boot"; do
+		if ! is_unfinished "$s_phase" || [ "$s_fence" != "${1##*.}" ] || [ "$waited" -gt "${s_budget}0" ]; then
+			kill -KILL -- "-$s_group" "$s_pid" 2>/dev/null
+		elif [ "$waited" = 0 ]; then
+			say "waiting ${1##*.}"
+		fi
+		waited=$((waited + 1))
+		sleep 0.1
+		read_state "$1/state"
+	done
+	waited=0
+	while is_alive "$s_command" "$s_command_start" "$s_boot"; do
+		[ "$waited" != 0 ] || kill -TERM "$s_command" 2>/dev/null
+		[ "$waited" -lt 60 ] || kill -KILL -- "-$s_command" 2>/dev/null
+		waited=$((waited + 1))
+		sleep 0.1
+	done
+}
+
+# Makes this claim the one that counts, or ends as stale. Leaves the working directory in it.
+take_claim() {
+	if [ ! -d "$claim" ]; then
+		message=$(mkdir -- "$claim" 2>&1) || [ -d "$claim" ] ||
+			message=$(mkdir -p -- "$root/releases" "$base/seals" "$claim" 2>&1) || fail internal_error "$message"
+	fi
+	cd -P -- "$root" || fail internal_error "cannot enter $root"
+	root=$PWD base=$PWD/.release claim=$PWD/.release/claim.$fence
+	for other in "$base"/claim.*; do
+		[ "${other##*.}" -le "$fence" ] || newest=${other##*.}
+	done
+	if [ "$newest" != 0 ]; then
+		rmdir -- "$claim" 2>/dev/null
+		stale
+	fi
+	for other in "$base"/claim.*; do
+		[ "${other##*.}" = "$fence" ] || mv -T -- "$other" "$base/dead.${other##*.}" 2>/dev/null
+	done
+	for other in "$base"/dead.* "$claim"; do
+		[ -d "$other" ] || continue
+		[ "${other##*.}" -le "$fence" ] || continue
+		settle "$other"
+		recall "$other"
+		[ "$other" = "$claim" ] || rubbish="$rubbish ${other##*/}"
+	done
+	for other in "$base"/kept.*; do
+		[ ! -f "$other" ] || [ "${other##*.}" -ge "$fence" ] || rubbish="$rubbish ${other##*/}"
+	done
+	cd -- "$claim" 2>/dev/null || stale
+	identify self
+	note "owner $$ $id_start $boot $id_group $budget" && { [ "$l_fence" = 0 ] || record; } || no_room
+}
+
+# now: the release that \`current\` leads to, or -. Leaves the working directory there; go_home follows.
+where() {
+	now=-
+	[ -L "$root/current" ] && cd -P -- "$root/current" 2>/dev/null || return 0
+	case ${PWD#"$root"/releases/} in */*) ;; *) now=${PWD##*/} ;; esac
+}
+
+go_home() { cd -- "$claim" 2>/dev/null || stale; }
+
+# describe RELEASE: d_version and d_sha256 as its .release.json has them, or -.
+describe() {
+	json=
+	{ read -r json <"$root/releases/$1/.release.json"; } 2>/dev/null
+	d_version=${json#*'"version":"'} d_sha256=${json#*'"sha256":"'}
+	d_version=${d_version%%'"'*} d_sha256=${d_sha256%%'"'*}
+	case $d_version in '' | *[!A-Za-z0-9._+-]*) d_version=- ;; esac
+	case $d_sha256 in '' | *[!0-9a-f]*) d_sha256=- ;; esac
+}
+
+# In a release's folder: what changes whenever one of the files that MANIFEST lists does.
+fingerprint() { du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
+
+# is_whole RELEASE SHA256
+is_whole() {
+	describe "$1"
+	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && cd -- "$root/releases/$1" 2>/dev/null || return 1
+	fingerprint "$base/seals/$1/files" | sha256sum -c --status "$base/seals/$1/seal" 2>/dev/null
+	is_sealed=$?
+	go_home
+	return "$is_sealed"
+}
+
+say_truth() {
+	where
+	describe "$now"
+	say "truth $now $d_version $d_sha256"
+	[ "$l_fence" = 0 ] && return
+	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
+	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living"
+}
+
+# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP; SOURCE is -, stdin, or a file on the node.
+stage() {
+	release=$1 want=$5 source=$6
+	take_claim
+	say_truth
+	go_home
+	if is_whole "$release" "$3"; then
+		say "outcome present"
+		finish
+	fi
+	case $source in
+	stdin) ;;
+	*) [ -f "$source" ] || { say "outcome needs_artifact" && finish; } ;;
+	esac
+	say "step stage"
+	[ ! -e release ] || rm -rf -- release
+	if [ "$source" = stdin ]; then
+		source=upload
+		message=$(cat 2>&1 >upload) || give_up "$message"
+	fi
+	sum=$(sha256sum <"$source") || give_up "cannot read $source"
+	[ "${sum%% *}" = "$want" ] || give_up_as damaged "the artifact came with other bytes than were sent"
+	message=$(tar -x -z -o -f - <"$source" 2>&1) || give_up "$message"
+	inscribe "$@"
+	publish
+	if [ "$7" = 1 ] && [ "$source" = upload ]; then
+		mv -fT -- upload "$base/kept.$fence" && say "kept $base/kept.$fence"
+	fi
+	rubbish="$rubbish claim.$fence/upload claim.$fence/old"
+	say "outcome installed"
+	finish
+}
+
+give_up() { give_up_as internal_error "$1"; }
+
+give_up_as() {
+	rm -rf -- release files seal upload
+	fail "$1" "$2"
+}
+
+# .release.json and the seal, while the release is still ours alone.
+inscribe() {
+	json="{\"version\":\"$2\",\"sha256\":\"$3\",\"operation\":\"$4\",\"installed_at\":\"%Y-%m-%dT%H:%M:%SZ\"}"
+	message=$(date -u "+$json" 2>&1 >release/.release.json) || give_up "$message"
+	cd -- release || give_up "the artifact has no release"
+	fingerprint ../files | sha256sum >../seal || no_room
+	cd ..
+	message=$(mkdir -p -- "$base/seals/$release" 2>&1) || give_up "$message"
+	message=$(sync -f release 2>&1) || give_up "$message"
+	message=$(mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" 2>&1) || lost_or "$message"
+}
+
+# One rename makes the release visible. What stood there and was not whole goes away; when \`current\` leads to it, in
+# one exchange where mv can do that (coreutils 9.5).
+publish() {
+	target=$root/releases/$release
+	if [ -e "$target" ] || [ -L "$target" ]; then
+		[ ! -e old ] || rm -rf -- old
+		if [ "$now" = "$release" ] && mv --exchange -T -- "$claim/release" "$target" 2>/dev/null; then
+			mv -fT -- release old
+			return
+		fi
+		message=$(mv -fT -- "$target" "$claim/old" 2>&1) || lost_or "$message"
+	fi
+	message=$(mv -fT -- "$claim/release" "$target" 2>&1) || lost_or "$message"
+}
+
+lost_or() {
+	[ -d "$claim" ] || stale
+	give_up "$1"
+}
+
+# before_switch RELEASE SECONDS COMMAND ENVIRONMENT…
+before_switch() {
+	release=$1 seconds=$2 command=$3
+	shift 3
+	budget=$((seconds + 30))
+	take_claim
+	where
+	go_home
+	introduce "$release" "$now" "$@"
+	message=$(mkfifo -- "out.$$" "err.$$" 2>&1) || fail internal_error "$message"
+	run_command "$$" "$release" "$seconds" "$command"
+	say "ended $status $late"
+	finish
+}
+
+# introduce RELEASE PREVIOUS NAME=VALUE…: the environment of a command.
+introduce() {
+	describe "$2"
+	previous_version=${d_version#-}
+	describe "$1"
+	version=${d_version#-}
+	shift 2
+	for pair; do export "$pair"; done
+	export RELEASE_VERSION="$version" RELEASE_PREVIOUS_VERSION="$previous_version"
+}
+
+# run_command FIFOS RELEASE SECONDS COMMAND: sets status, and late to 1 when it was out of time. Of a failed command's
+# process group nothing is left; a good one's daemons live on, and the two readers with them, so that a daemon that
+# inherited our streams neither blocks nor dies when nobody listens any more.
+run_command() {
+	{ cat || cat >/dev/null; } <"out.$1" 2>/dev/null &
+	out_reader=$!
+	{ cat || cat >/dev/null; } <"err.$1" >&2 2>/dev/null &
+	err_reader=$!
+	identify "$out_reader" && out_start=$id_start
+	identify "$err_reader" && err_start=$id_start
+	say "command $out_reader $out_start $err_reader $err_start"
+	exec 7>"out.$1" 8>"err.$1"
+	read -r begun word </proc/uptime
+	# In the foreground: a background job would have SIGINT and SIGQUIT ignored for good.
+	{
+		(
+			trap - HUP PIPE
+			identify self
+			note "command $id_pid $id_start"
+			cd -- "$root/releases/$2" || exit 126
+			unset LC_ALL TZ
+			exec timeout -k 5 "$3" sh -c "$4" </dev/null >&7 2>&8 7>&- 8>&-
+		)
+	} 2>/dev/null
+	status=$?
+	read -r ended word </proc/uptime
+	late=0
+	if [ "$status" != 0 ]; then
+		[ "$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))" -lt "${3}00" ] || late=1
+		read_state state
+		kill -KILL -- "-$s_command" 2>/dev/null
+	fi
+	note 'command - -'
+	say end >&7
+	say end >&8
+	exec 7>&- 8>&-
+}
+
+# switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP ENVIRONMENT…; KEEP is a list of words.
+switch() {
+	release=$1 operation=$3 seconds=$4 command=$5 keep=$6
+	budget=$((2 * seconds + 60))
+	say "step switch"
+	take_claim
+	if ! is_whole "$release" "$2"; then
+		say "outcome not_whole"
+		finish
+	fi
+	shift 6
+	where
+	go_home
+	previous=$now
+	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
+	introduce "$release" "$previous" "$@"
+	[ -z "$command" ] || message=$(mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" 2>&1) || fail switch_failed "$message"
+	message=$(ln -sfT -- "releases/$release" "$claim/link" 2>&1) || switch_lost_or "$message"
+	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0
+	record || no_room
+	if ! message=$(mv -fT -- "$claim/link" "$root/current" 2>&1); then
+		l_phase=refused
+		record
+		switch_lost_or "$message"
+	fi
+	l_phase=switched
+	record
+	log "$now" "$release"
+	status=0 late=0
+	if [ -n "$command" ]; then
+		say "step restart"
+		run_command "$$" "$release" "$seconds" "$command"
+		l_exit=$status l_late=$late
+	fi
+	[ "$status" = 0 ] || go_back
+	l_phase=done
+	record
+	[ "$status" != 0 ] || clean_up
+	say "switched $previous $l_exit $l_late $l_reverted"
+	finish
+}
+
+switch_lost_or() {
+	[ -d "$claim" ] || stale
+	fail switch_failed "$1"
+}
+
+log() { date -u "+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation" >>"$root/releases.log" || warn "releases.log was not written"; } 2>/dev/null
+
+warn() {
+	flatten "$1"
+	say "warning $flat"
+}
+
+# The restart failed: back to the release before, and restart that. Not fenced: a newer claim waits for this one's end.
+go_back() {
+	first_status=$status
+	[ "$previous" != - ] && [ "$previous" != "$release" ] && [ -d "$root/releases/$previous" ] || return 0
+	say "step revert"
+	l_phase=reverting
+	record
+	message=$(ln -sfT -- "releases/$previous" link 2>&1 && mv -fT -- link "$root/current" 2>&1) || {
+		warn "the link did not go back: $message"
+		return 0
+	}
+	l_reverted=1
+	log "$release" "$previous"
+	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
+	introduce "$previous" "$release"
+	run_command "back.$$" "$previous" "$seconds" "$command"
+	[ "$status" = 0 ] || warn "the restart of $previous failed too: exit status $status"
+	status=$first_status
+}
+
+# Old releases that nothing needs. Only what we installed: its .release.json tells.
+clean_up() {
+	set --
+	for path in "$root"/releases/*; do
+		name=${path##*/}
+		case " $keep $release $previous " in *" $name "*) continue ;; esac
+		[ -f "$path/.release.json" ] && [ ! -L "$path" ] || continue
+		[ $# -gt 0 ] || say "step clean_up"
+		message=$(mv -fT -- "$path" "$claim/gone.$name" 2>&1) && set -- "$@" "gone.$name" "$base/seals/$name" ||
+			warn "an old release could not be removed: $message"
+	done
+	[ $# = 0 ] || message=$(rm -rf -- "$@" 2>&1) || warn "an old release could not be removed: $message"
+}
+
+# truth: the newest switch on record, and what \`current\` leads to. Claims nothing, writes nothing.
+truth() {
+	cd -P -- "$root" 2>/dev/null && root=$PWD base=$PWD/.release
+	for other in "$base"/claim.* "$base"/dead.*; do
+		[ ! -d "$other" ] || recall "$other"
+	done
+	say_truth
+	say over
+}
+
+# abort: ends the command that this claim runs; its program then goes the way back. \`timeout\` passes the signal on to
+# the whole group, and kills it 5 seconds later.
+abort() {
+	for other in "$claim" "$base/dead.$fence"; do
+		[ -d "$other" ] || continue
+		printf '' >"$other/abort"
+		read_state "$other/state"
+		is_alive "$s_command" "$s_command_start" "$s_boot" && kill -TERM "$s_command"
+	done
+	say over
+}
+
+# mute PID START: this reader of a command's output shall throw away what comes from now on.
+mute() {
+	identify "$1" && [ "$id_start" = "$2" ] && read -r readers <"/proc/$1/task/$1/children" && kill -KILL $readers
+	say over
+}
+
+case $task in
+stage) stage "$@" ;;
+before_switch) before_switch "$@" ;;
+switch) switch "$@" ;;
+truth) truth ;;
+abort) abort ;;
+mute) mute "$@" ;;
+esac

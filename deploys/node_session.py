@@ -1,0 +1,235 @@
+"""Speaks with deploys/node_program.sh about one instance's deploy root: stage, switch, ask, abort."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deploys import node_steps
+from deploys.node_answers import (
+    NOTHING,
+    Answer,
+    CommandOutcome,
+    Event,
+    LastSwitch,
+    NodeError,
+    NodeTruth,
+    OutputLine,
+    Staged,
+    StaleFence,
+    StepStarted,
+    Switched,
+)
+from deploys.node_frames import START, Streams
+from deploys.node_steps import NodeCall
+from deploys.packages import Artifact
+from inventory.transports.base import STDOUT, ConnectionLost, Transport, TransportError
+
+__all__ = (
+    "CommandOutcome",
+    "Event",
+    "LastSwitch",
+    "NodeError",
+    "NodeSession",
+    "NodeTruth",
+    "OutputLine",
+    "Staged",
+    "StaleFence",
+    "StepStarted",
+    "Switched",
+)
+
+TRUTH_SECONDS = 30.0
+ABORT_SECONDS = 15.0
+# For the node's own work around a command, and for an older claim's switch to end.
+SPARE_SECONDS = 240.0
+
+
+class NodeSession:
+    """One claim's way to speak with one deploy root.
+
+    env: the RELEASE_* variables of commands; RELEASE_VERSION and RELEASE_PREVIOUS_VERSION are the node's to say.
+    Every method raises TransportError and NodeError, and all but truth and abort StaleFence. A lost connection or a
+    cancelled call does not stop what the node is doing.
+    """
+
+    def __init__(
+        self, transport: Transport, *, root: str, fence: int, env: Mapping[str, str], on_event: Callable[[Event], None]
+    ) -> None:
+        self._transport = transport
+        self._root = root
+        self._fence = fence
+        self._env = env
+        self._on_event = on_event
+
+    async def stage(
+        self,
+        *,
+        release: str,
+        version: str,
+        sha256: str,
+        operation: str,
+        artifact: Artifact | None,
+        remote_artifact: str | None = None,
+        keep_artifact: bool = False,
+        timeout_seconds: float,
+    ) -> Staged:
+        """Claim the root and have the release whole under releases/. Nothing visible changes for who runs `current`.
+
+        Made from remote_artifact, a path on the node, if that is there and intact, else from artifact. Older claims
+        end first; one in the middle of a switch is waited for.
+        """
+
+        async def attempt(source: str, stdin: Path | None) -> Answer:
+            call = self._call()
+            argv = node_steps.stage(
+                call,
+                release=release,
+                version=version,
+                sha256=sha256,
+                operation=operation,
+                artifact_sha256=artifact.artifact_sha256 if artifact else NOTHING,
+                source=source,
+                keeps_upload=keep_artifact,
+            )
+            return await self._ask(call, argv, timeout_seconds=timeout_seconds, stdin=stdin)
+
+        if artifact is None or remote_artifact is not None:
+            answer = await attempt(remote_artifact or node_steps.NO_SOURCE, None)
+            if artifact is None or answer.words.get("outcome") in ("present", "installed"):
+                return answer.staged()
+        answer = await attempt(node_steps.STDIN, artifact.path)
+        if "outcome" not in answer.words:
+            raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
+        return answer.staged()
+
+    async def before_switch(self, *, release: str, command: str, timeout_seconds: int) -> CommandOutcome:
+        """Run a command in the staged release's folder; its output comes as events."""
+        call = self._call()
+        argv = node_steps.before_switch(
+            call, release=release, timeout_seconds=timeout_seconds, command=command, env=self._env
+        )
+        answer = await self._ask(call, argv, timeout_seconds=timeout_seconds + SPARE_SECONDS)
+        return answer.ended()
+
+    async def switch(
+        self,
+        *,
+        release: str,
+        sha256: str,
+        operation: str,
+        restart_command: str,
+        timeout_seconds: int,
+        keep: Sequence[str],
+    ) -> Switched:
+        """Claim the root if it is not ours yet; link, restart; on failure back and restart again; clean up.
+
+        Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
+        """
+        call = self._call()
+        argv = node_steps.switch(
+            call,
+            release=release,
+            sha256=sha256,
+            operation=operation,
+            timeout_seconds=timeout_seconds,
+            restart_command=restart_command,
+            keep=keep,
+            env=self._env,
+        )
+        answer = await self._ask(call, argv, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
+        return answer.switched()
+
+    async def truth(self) -> NodeTruth:
+        """What is so on the node now. Claims nothing, waits for nothing."""
+        call = self._call()
+        answer = await self._ask(call, node_steps.truth(call), timeout_seconds=TRUTH_SECONDS, is_urgent=True)
+        return answer.truth()
+
+    async def abort(self) -> None:
+        """End the command that this claim runs on the node. A switch then goes back; that restart gets 20 s at most."""
+        call = self._call()
+        await self._ask(call, node_steps.abort(call), timeout_seconds=ABORT_SECONDS, is_urgent=True)
+
+    def _call(self) -> NodeCall:
+        mark = f"{START.decode()}{secrets.token_hex(8)}"
+        return NodeCall(mark=mark, root=self._root, fence=self._fence)
+
+    async def _ask(
+        self,
+        call: NodeCall,
+        argv: Sequence[str],
+        *,
+        timeout_seconds: float,
+        stdin: Path | None = None,
+        is_urgent: bool = False,
+    ) -> Answer:
+        conversation = _Conversation(self._transport, call, self._on_event)
+        result = await self._transport.run(
+            argv,
+            stdin=stdin,
+            on_output=conversation.streams.feed,
+            is_done=conversation.streams.is_done,
+            timeout_seconds=timeout_seconds,
+            is_urgent=is_urgent,
+        )
+        conversation.streams.finish()
+        if not conversation.streams.is_over():
+            raise ConnectionLost(f"{self._root}: the program on the node ended early ({result.exit_status})")
+        return self._checked(conversation.answer)
+
+    def _checked(self, answer: Answer) -> Answer:
+        if "error" not in answer.words:
+            return answer
+        code, _, text = answer.words["error"].partition(" ")
+        match code:
+            case "stale":
+                raise StaleFence(int(text))
+            case "damaged":
+                answer.words["damaged"] = text
+                return answer
+            case "node_disk_full":
+                raise NodeError(
+                    code, f"No room left on the node's disk under {self._root}: {text}. Free some and retry."
+                )
+            case _:
+                raise NodeError(code, f"{self._root}: {text}")
+
+
+class _Conversation:
+    """One call's frames turned into events and an answer."""
+
+    def __init__(self, transport: Transport, call: NodeCall, on_event: Callable[[Event], None]) -> None:
+        self.answer = Answer()
+        self.streams = Streams(mark=call.mark, on_frame=self._frame, on_line=self._line, on_cut=self._cut)
+        self._transport = transport
+        self._call = call
+        self._on_event = on_event
+        self._muting: set[asyncio.Task[None]] = set()
+
+    def _frame(self, words: str) -> None:
+        word, _, rest = words.partition(" ")
+        self.answer.take(word, rest)
+        if word == "step":
+            self._on_event(StepStarted(step=rest))
+
+    def _line(self, stream: str, text: str) -> None:
+        self._on_event(OutputLine(stream=stream, text=text))
+
+    def _cut(self, stream: str) -> None:
+        """Spare the wire: what nobody will read shall end on the node."""
+        readers = self.answer.words.get("command", "").split()
+        if len(readers) != 4:
+            return
+        reader, start = readers[:2] if stream == STDOUT else readers[2:]
+        task = asyncio.create_task(self._mute(reader, start))
+        self._muting.add(task)
+        task.add_done_callback(self._muting.discard)
+
+    async def _mute(self, reader: str, start: str) -> None:
+        argv = node_steps.mute(self._call, reader=reader, start=start)
+        with contextlib.suppress(TransportError):
+            await self._transport.run(argv, on_output=lambda *_: None, timeout_seconds=ABORT_SECONDS, is_urgent=True)

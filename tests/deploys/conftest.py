@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inventory.transports.base import NodeAddress
+from tests.deploys.node_lab import NodeLab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> NodeLab:
+    """A deploy root on this machine, under an awkward name."""
+    (tmp_path / "artifacts").mkdir()
+    return NodeLab(root=tmp_path / 'it\'s a "root" $x' / "instance-1", artifacts=tmp_path / "artifacts")
+
+
+@pytest.fixture(params=["local", "ssh"])
+def node(request: pytest.FixtureRequest, lab: NodeLab, tmp_path: Path) -> NodeLab:
+    """A deploy root over either transport; over ssh the login is not root."""
+    if request.param == "local":
+        return lab
+    sshd = request.getfixturevalue("sshd")
+    return NodeLab(
+        root=Path(sshd.node_root()) / 'it\'s a "root" $x' / "instance-1",
+        artifacts=tmp_path / "artifacts",
+        address=NodeAddress(name="node-1", **sshd.node_fields),
+        key_file=str(sshd.private_key),
+    )

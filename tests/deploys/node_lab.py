@@ -1,0 +1,180 @@
+"""One deploy root on a real node, made artifacts, and sessions that speak about it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from deploys.archive.writer import ArtifactWriter
+from deploys.node_session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
+from deploys.packages import Artifact
+from inventory.transports.base import NodeAddress, Transport
+from inventory.transports.local import LocalTransport
+from inventory.transports.ssh import SshTransport
+
+T = TypeVar("T")
+
+OPERATION = "op-1"
+
+
+@dataclass
+class Seen:
+    """The events of one or more calls."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def lines(self, stream: str = "stdout") -> list[str]:
+        return [event.text for event in self.events if isinstance(event, OutputLine) and event.stream == stream]
+
+    def steps(self) -> list[str]:
+        return [event.step for event in self.events if isinstance(event, StepStarted)]
+
+
+class NodeLab:
+    """Calls are synchronous: each opens a transport and closes it, as `within` does for several at once."""
+
+    def __init__(self, *, root: Path, artifacts: Path, address: NodeAddress | None = None, key_file: str = "") -> None:
+        self.root = root
+        self.seen = Seen()
+        self._artifacts = artifacts
+        self._address = address
+        self._key_file = key_file
+
+    # Asking the node.
+
+    def transport(self) -> Transport:
+        if self._address is None:
+            return LocalTransport()
+        return SshTransport(self._address, key_file=self._key_file)
+
+    def session(self, transport: Transport, fence: int, *, env: Mapping[str, str] | None = None) -> NodeSession:
+        return NodeSession(
+            transport,
+            root=str(self.root),
+            fence=fence,
+            env=env or {"RELEASE_SERVICE": "shop", "RELEASE_PORT": "8080"},
+            on_event=self.seen.events.append,
+        )
+
+    def within(self, call: Callable[[Transport], Awaitable[T]]) -> T:
+        async def main() -> T:
+            transport = self.transport()
+            try:
+                return await call(transport)
+            finally:
+                await transport.close()
+
+        return asyncio.run(main())
+
+    def stage(self, version: str, *, fence: int, **changed: object) -> Staged:
+        return self.within(lambda transport: self.stage_on(transport, version, fence=fence, **changed))
+
+    async def stage_on(self, transport: Transport, version: str, *, fence: int, **changed: object) -> Staged:
+        options: dict[str, object] = {
+            "release": version,
+            "version": version,
+            "sha256": sha256_of(version),
+            "operation": OPERATION,
+            "timeout_seconds": 60,
+        }
+        if "artifact" not in changed:
+            options["artifact"] = self.artifact(version)
+        return await self.session(transport, fence).stage(**{**options, **changed})  # type: ignore[arg-type]
+
+    def switch(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switched:
+        return self.within(
+            lambda transport: self.switch_on(transport, version, fence=fence, restart=restart, **changed)
+        )
+
+    async def switch_on(
+        self, transport: Transport, version: str, *, fence: int, restart: str = "", **changed: object
+    ) -> Switched:
+        options: dict[str, object] = {
+            "release": version,
+            "sha256": sha256_of(version),
+            "operation": OPERATION,
+            "restart_command": restart,
+            "timeout_seconds": 20,
+            "keep": [],
+        }
+        return await self.session(transport, fence).switch(**{**options, **changed})  # type: ignore[arg-type]
+
+    def deploy(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switched:
+        self.stage(version, fence=fence)
+        return self.switch(version, fence=fence, restart=restart, **changed)
+
+    def truth(self) -> NodeTruth:
+        return self.within(lambda transport: self.session(transport, 0).truth())
+
+    # Looking at the node.
+
+    @property
+    def current(self) -> str:
+        return os.readlink(self.root / "current") if (self.root / "current").is_symlink() else ""
+
+    def releases(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "releases").iterdir())
+
+    def release(self, version: str) -> Path:
+        return self.root / "releases" / version
+
+    def log_lines(self) -> list[list[str]]:
+        return [line.split() for line in (self.root / "releases.log").read_text().splitlines()]
+
+    def leftovers(self) -> list[str]:
+        """What stays in our own folder besides the highest claim's record and the seals. Tidying follows the answer."""
+        deadline = time.monotonic() + 2
+        while (found := self._left_over()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found
+
+    def _left_over(self) -> list[str]:
+        kept = {"seals", max((path.name for path in self._claims()), key=lambda name: int(name[6:]), default="")}
+        inside = [
+            path for claim in self._claims() for path in claim.iterdir() if path.is_dir() or path.name == "upload"
+        ]
+        own = [path for path in (self.root / ".release").iterdir() if path.name not in kept]
+        return sorted(str(path.relative_to(self.root)) for path in [*own, *inside])
+
+    def _claims(self) -> list[Path]:
+        return list((self.root / ".release").glob("claim.*"))
+
+    # Artifacts.
+
+    def artifact(self, version: str, files: Mapping[str, bytes] | None = None) -> Artifact:
+        path = self._artifacts / f"{version}.tar.gz"
+        with path.open("wb") as file:
+            writer = ArtifactWriter(file)
+            writer.add_folder("bin")
+            for name, content in (files or files_of(version)).items():
+                executable = name.startswith("bin/")
+                writer.add_file(name, [content], size=len(content), is_executable=executable, mtime=1_700_000_000)
+            writer.add_symlink("latest", "VERSION")
+            sha256, size, count = writer.finish()
+        return Artifact(
+            sha256=sha256_of(version),
+            size_bytes=size,
+            path=path,
+            artifact_sha256=sha256,
+            artifact_bytes=size,
+            file_count=count,
+        )
+
+
+def sha256_of(version: str) -> str:
+    return hashlib.sha256(version.encode()).hexdigest()
+
+
+def files_of(version: str) -> dict[str, bytes]:
+    return {
+        "VERSION": version.encode(),
+        "bin/run": b"#!/bin/sh\necho " + version.encode() + b"\n",
+        'it\'s a "file" with\nlines': b"x",
+        "empty": b"",
+    }
