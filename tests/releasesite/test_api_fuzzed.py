@@ -24,7 +24,7 @@ LEFT_OUT = {"positive_data_acceptance"}
 WANTED = [check for check in CHECKS.get_all() if check.__name__ not in LEFT_OUT]
 
 
-CASES_PER_CALL = 15
+CASES_PER_CALL = 10
 
 
 @pytest.fixture
