@@ -177,9 +177,9 @@ def test_both_readmes_have_the_same_commands() -> None:
 
 
 def test_a_process_that_is_killed_is_started_again(demo: RunningDemo) -> None:
-    for command in ("gunicorn", "worker"):
-        main = next(child for child in psutil.Process(demo.process.pid).children() if command in child.cmdline())
-        main.kill()
+    children = {name: child for child in psutil.Process(demo.process.pid).children() for name in child.cmdline()}
+    for name in ("gunicorn", "worker"):
+        children[name].kill()
     wait_for(lambda: demo.output.count("starting it again") == 2)
     wait_for(lambda: is_up(demo.url + "/healthz"))
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Collection
 
 import psutil
+
+# Held until the process ends.
+RESERVED: list[socket.socket] = []
 
 
 def is_free(port: int) -> bool:
@@ -19,15 +23,29 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int = 0, *, avoid: Collection[int] = ()) -> int:
-    """`preferred` if it is free, else any other."""
-    if preferred and preferred not in avoid and is_free(preferred):
+    """`preferred` if it is free, else any other. It is this process's own from here on, among demos."""
+    if preferred and preferred not in avoid and is_free(preferred) and reserve(preferred):
         return preferred
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        if port not in avoid:
+        if port not in avoid and reserve(port):
             return port
+
+
+def reserve(port: int) -> bool:
+    """False when another demo that is just starting means to use it. Linux only: a name in no file system."""
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0release-demo-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    RESERVED.append(claim)
+    return True
 
 
 def holder(port: int) -> str:

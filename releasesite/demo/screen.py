@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 from releasesite.demo.packages import SERVICE
 
 Say = Callable[[str], None]
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
+def say(text: str, *, end: str = "\n") -> None:
+    """A terminal that has been closed keeps nobody from stopping what was started."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, flush=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def stage(name: str) -> Iterator[Say]:
     """Shows the name at once, and what the body said of the result when it is through."""
     started = time.monotonic()
     result: list[str] = []
-    print(f"  {name:<10} ", end="", flush=True)
+    say(f"  {name:<10} ", end="")
     try:
         yield result.append
     except BaseException:

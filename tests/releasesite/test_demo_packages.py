@@ -20,7 +20,9 @@ def test_the_versions_differ_and_say_their_own_name() -> None:
     assert len(set(packed.values())) == len(VERSIONS)
     for name, content in packed.items():
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            assert archive.extractfile("VERSION").read() == f"{name}\n".encode()
+            said = archive.extractfile("VERSION")
+            assert said is not None
+            assert said.read() == f"{name}\n".encode()
             assert {"server.py", "bin/restart.py", "manifest.json"} <= set(archive.getnames())
 
 

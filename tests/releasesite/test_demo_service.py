@@ -55,10 +55,11 @@ class Place:
 
     def ask(self, accept: str = "application/json") -> str:
         with urlopen(Request(f"http://127.0.0.1:{self.port}/", headers={"Accept": accept}), timeout=5) as answer:
-            return answer.read().decode()
+            return str(answer.read().decode())
 
     def about(self) -> dict[str, Any]:
-        return json.loads(self.ask())
+        about: dict[str, Any] = json.loads(self.ask())
+        return about
 
 
 @pytest.fixture
