@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
-from inventory.transports.pool import ConnectionPool
+from django.db import connection
 
 from deploys import packages, pinning
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.node_session import NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.transports.base import Transport, TransportError
+from inventory.transports.pool import ConnectionPool
 
 STAGE_TIMEOUT_SECONDS = 1_800
 
@@ -39,9 +40,12 @@ class PackageFetch:
         self._is_unwanted = True
 
     def _fetch(self) -> tuple[PinnedPackage, Artifact]:
-        package, artifact = pinning.package_for(
-            self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say
-        )
+        try:
+            package, artifact = pinning.package_for(
+                self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say
+            )
+        finally:
+            connection.close()  # this thread goes back to a pool, where it would stay open
         pin = pinned(package)
         assert pin is not None
         return pin, artifact
