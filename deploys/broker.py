@@ -28,7 +28,10 @@ POLL_SECONDS = 1.0  # How late a message is seen whose notification was lost.
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 1.0  # Short: between two tries the pusher looks whether it is to stop.
 
-INSERT = "INSERT INTO django_q_ormq (key, payload, lock) VALUES (%s, %s, now()) RETURNING id"
+INSERT = """
+WITH message AS (INSERT INTO django_q_ormq (key, payload, lock) VALUES (%s, %s, now()) RETURNING id)
+SELECT id, pg_notify(%s, '') FROM message
+"""
 TAKE = """
 UPDATE django_q_ormq SET key = %s, lock = now() + make_interval(secs => %s)
 WHERE id = ANY (ARRAY(
@@ -83,9 +86,8 @@ class NotifyBroker(ORM):  # type: ignore[misc]
     def enqueue(self, task: str) -> int:
         """Stores the message and its notification in the caller's transaction, if there is one."""
         with connections[Conf.ORM].cursor() as cursor:
-            cursor.execute(INSERT, [self.list_key, task])
+            cursor.execute(INSERT, [self.list_key, task, self._channel])
             message_id: int = cursor.fetchone()[0]
-            cursor.execute("SELECT pg_notify(%s, '')", [self._channel])
         return message_id
 
     def dequeue(self) -> list[tuple[int, str]]:
@@ -108,12 +110,14 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def lock_size(self) -> int:
         """How many messages have been taken and not yet acknowledged."""
-        return OrmQ.objects.using(Conf.ORM).filter(key__startswith=f"{self.list_key}@").count()
+        taken: int = OrmQ.objects.using(Conf.ORM).filter(key__startswith=f"{self.list_key}@").count()
+        return taken
 
     def _take(self) -> list[tuple[int, str]]:
         with connections[Conf.ORM].cursor() as cursor:
             cursor.execute(TAKE, [self._inbox, Conf.RETRY, self.list_key, self._inbox, Conf.BULK])
-            return cursor.fetchall()
+            messages: list[tuple[int, str]] = cursor.fetchall()
+        return messages
 
     def _back_off(self, error: Exception) -> None:
         self._listener.close()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from django.db.models.functions import Now
 from django_q.conf import Conf
 
+from deploys.drive import run as run_drive
 from deploys.models import Worker
 
 
 def drive(operation_id: int) -> None:
     """operation_id is why we were woken; a drive works on whatever its queue has to claim."""
-    from deploys.drive import run
-
-    run(Conf.CLUSTER_NAME)
+    run_drive(Conf.CLUSTER_NAME)
 
 
 def canary(worker_id: int, n: int) -> None:

@@ -9,7 +9,8 @@ from django.db import connection
 from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
-import deploys.tasks  # noqa: F401  (loaded once here, not by each worker at its first task)
+import deploys.tasks  # noqa: F401  (loaded here, before the fork, and not by each worker at its first task)
+import inventory.tasks  # noqa: F401
 from deploys.listener import CONNECTION_ERRORS
 from deploys.supervisor.parent_death import bind_every_fork, die_with_parent
 
