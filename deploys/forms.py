@@ -110,6 +110,4 @@ class HistoryForm(forms.Form):
     since = forms.DateTimeField(
         label=_("From day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
-    until = forms.DateTimeField(
-        label=_("To day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
+    until = forms.DateTimeField(label=_("To day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"}))

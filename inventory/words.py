@@ -90,7 +90,9 @@ class Advice:
 ERRORS: dict[str, Advice] = {
     "package_host_not_allowed": Advice(
         title=_("Packages may not come from this host"),
-        next_action=_("Ask an admin to add the host to RELEASE_PACKAGE_HOSTS, or use a package URL on an allowed host."),
+        next_action=_(
+            "Ask an admin to add the host to RELEASE_PACKAGE_HOSTS, or use a package URL on an allowed host."
+        ),
     ),
     "package_unreachable": Advice(
         title=_("The package could not be downloaded"),

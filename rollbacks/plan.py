@@ -146,13 +146,16 @@ class _Holders:
 
 
 def build_plan(
-    service: Service, instances: QuerySet[Instance], *, version: str = "", package_url: str = ""
+    service: Service, instances: QuerySet[Instance], *, version: str = "", package_url: str = "", undone: str = ""
 ) -> Plan:
-    """The plan for these instances of the service; version '': the last good one. A fixed number of queries."""
+    """The plan for these instances of the service, by a fixed number of queries.
+
+    version '': the last good one. undone: the version of the deploy that is to be undone; it is not offered.
+    """
     seen = _look(instances)
-    offers = _offers(service, seen)
-    chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
     holders = _holders(service)
+    offers = _offers(service, seen, holders, undone)
+    chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
     elsewhere = _source_elsewhere(service, chosen, package_url)
     return Plan(
         service=service,
@@ -177,23 +180,25 @@ def version_of(release: str) -> str:
     return release.partition("@")[0]
 
 
-def _offers(service: Service, seen: Sequence[_Seen]) -> list[Offer]:
+def _offers(service: Service, seen: Sequence[_Seen], holders: _Holders, undone: str) -> list[Offer]:
     ran: Counter[str] = Counter()
     before: Counter[str] = Counter()
+    destined: set[str] = set()
     for one in seen:
         earlier = one.earlier[:_HISTORY_LOOKED_AT]
         ran.update({version_of(release) for release in (*earlier, one.running_release) if release})
-        if earlier:
+        destined.add(_destined(one, holders))
+        if _is_leaving(one, holders) and one.running_release:
+            before[version_of(one.running_release)] += 1  # what it runs still is what it goes back to
+        elif earlier:
             before[version_of(earlier[0])] += 1
-    running = {one.running_version for one in seen}
-    if len(running) == 1:
-        ran.pop(running.pop(), None)
+    for version in {undone, *(destined if len(destined) == 1 else ())}:
+        ran.pop(version, None)
+        before.pop(version, None)
     succeeded_at = _succeeded(service, list(ran))
     last_good = before.most_common(1)[0][0] if before else ""
     offers = [
-        Offer(
-            version=version, ran_on=count, is_last_good=version == last_good, succeeded_at=succeeded_at.get(version)
-        )
+        Offer(version=version, ran_on=count, is_last_good=version == last_good, succeeded_at=succeeded_at.get(version))
         for version, count in ran.items()
     ]
     return sorted(offers, key=_offer_order)[:_OFFERS]
@@ -231,8 +236,18 @@ def _source_elsewhere(service: Service, version: str, package_url: str) -> Sourc
     return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
 
 
+def _destined(seen: _Seen, holders: _Holders) -> str:
+    """What the instance will run if nobody does anything."""
+    return holders.deploys.get(seen.pk, ("", seen.running_version))[1]
+
+
+def _is_leaving(seen: _Seen, holders: _Holders) -> bool:
+    """An unfinished deploy is about to take the instance away from what it runs."""
+    return _destined(seen, holders) != seen.running_version
+
+
 def _row(seen: _Seen, version: str, keep: int, holders: _Holders, elsewhere: Source) -> PlanRow:
-    deploy_id, deploying = holders.deploys.get(seen.pk, ("", ""))
+    deploy_id, _version = holders.deploys.get(seen.pk, ("", ""))
     held_by = holders.rollbacks.get(seen.pk, "")
     return PlanRow(
         pk=seen.pk,
@@ -242,7 +257,7 @@ def _row(seen: _Seen, version: str, keep: int, holders: _Holders, elsewhere: Sou
         source=_source(seen, version, keep, elsewhere),
         supersedes=deploy_id,
         held_by=held_by,
-        skip=_skip(seen, version, deploying, held_by),
+        skip=_skip(seen, version, held_by, is_leaving=_is_leaving(seen, holders)),
     )
 
 
@@ -252,8 +267,7 @@ def _source(seen: _Seen, version: str, keep: int, elsewhere: Source) -> Source:
     return Source.NODE if any(version_of(release) == version for release in kept if release) else elsewhere
 
 
-def _skip(seen: _Seen, version: str, deploying: str, held_by: str) -> Skip | None:
+def _skip(seen: _Seen, version: str, held_by: str, *, is_leaving: bool) -> Skip | None:
     if held_by:
         return Skip.ROLLING_BACK
-    is_leaving = deploying not in ("", version)
     return Skip.RUNS_IT if seen.running_version == version and not is_leaving else None

@@ -71,7 +71,9 @@ def preview(service: Service, *, version: str, package_url: str, instance_ids: S
         service=service,
         version=version,
         rows=[
-            DeployRow(pk=found[name][0], instance_id=name, from_version=found[name][1], holder=holders.get(found[name][0]))
+            DeployRow(
+                pk=found[name][0], instance_id=name, from_version=found[name][1], holder=holders.get(found[name][0])
+            )
             for name in instance_ids
             if name in found
         ],

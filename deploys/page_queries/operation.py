@@ -17,7 +17,7 @@ from deploys.page_queries.progress import OperationRow
 from deploys.states import Step, TargetStatus
 from inventory.pages import Pages
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 FIRST_ERRORS = 3
 STEP_ORDER = (
     Step.FETCH, Step.CONNECT, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP,
@@ -106,9 +106,7 @@ def _target_row(target: Target, widest: float) -> TargetRow:
         width = 100 * seconds / widest
         is_failed = target.status == TargetStatus.FAILED and step == target.step
         state = "failed" if is_failed else "done"
-        parts.append(
-            StepPart(step=step, seconds=seconds, x=f"{x:.2f}%", width=f"{max(width, 0.8):.2f}%", state=state)
-        )
+        parts.append(StepPart(step=step, seconds=seconds, x=f"{x:.2f}%", width=f"{max(width, 0.8):.2f}%", state=state))
         x += width
     if target.step not in target.step_seconds and target.status in (TargetStatus.FAILED, TargetStatus.IN_PROGRESS):
         state = "failed" if target.status == TargetStatus.FAILED else "now"

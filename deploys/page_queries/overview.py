@@ -42,7 +42,9 @@ class ServiceRow:
 
     @property
     def target_version(self) -> str:
-        """The version that most instances should run."""
+        """What is being deployed, or else the version that most instances should run."""
+        if self.last is not None and self.last.is_running:
+            return self.last.operation.version
         return max(self.expected, key=lambda version: (self.expected[version], version), default="")
 
     @property
@@ -129,7 +131,9 @@ class Overview:
 def overview(access: Access) -> Overview:
     newest = Operation.objects.filter(service=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     services = list(
-        access.visible(Service.objects.all(), "pk").annotate(last_id=Subquery(newest)).values_list("pk", "name", "last_id")
+        access.visible(Service.objects.all(), "pk")
+        .annotate(last_id=Subquery(newest))
+        .values_list("pk", "name", "last_id")
     )
     by_pk = {pk: ServiceRow(pk=pk, name=name) for pk, name, _last in services}
     _add_instances(by_pk, access)

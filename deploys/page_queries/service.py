@@ -71,7 +71,14 @@ class InstanceRow:
 
     instance: Instance
     holders: Sequence[Target]
-    previous_version: str
+
+    @property
+    def previous_version(self) -> str:
+        """What a rollback would go back to: of an instance that a deploy is about to change, what it runs still."""
+        running = self.instance.running_version
+        if running and any(t.kind == Kind.DEPLOY and t.operation.version != running for t in self.holders):
+            return running
+        return previous_version(self.instance)
 
     @property
     def run_status(self) -> str:
@@ -146,14 +153,7 @@ def instance_rows(instances: QuerySet[Instance], pages: Pages) -> list[InstanceR
         .order_by("-kind")
     ):
         holders.setdefault(target.instance_id, []).append(target)
-    return [
-        InstanceRow(
-            instance=instance,
-            holders=holders.get(instance.pk, ()),
-            previous_version=previous_version(instance),
-        )
-        for instance in listed
-    ]
+    return [InstanceRow(instance=instance, holders=holders.get(instance.pk, ())) for instance in listed]
 
 
 def previous_version(instance: Instance) -> str:

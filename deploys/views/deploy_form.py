@@ -33,7 +33,9 @@ def start(request: HttpRequest) -> HttpResponse:
         return render(request, "deploys/deploy_form.html", {"form": form})
     names = form.instance_ids()
     if not names or len(names) > MAX_INSTANCES:
-        form.add_error("instances" if names else "service", _too_many() if names else _("This service has no instances."))
+        form.add_error(
+            "instances" if names else "service", _too_many() if names else _("This service has no instances.")
+        )
         return render(request, "deploys/deploy_form.html", {"form": form})
     plan = preview(
         form.cleaned_data["service"],

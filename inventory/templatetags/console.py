@@ -36,9 +36,7 @@ def icon(name: str, extra_class: str = "") -> SafeString:
 def chip(family: str, value: str) -> SafeString:
     """A state as shape, word and colour together."""
     look = words.look(family, value)
-    return format_html(
-        '<span class="chip tone-{}">{}{}</span>', look.tone, icon(look.icon, _spin(look)), look.word
-    )
+    return format_html('<span class="chip tone-{}">{}{}</span>', look.tone, icon(look.icon, _spin(look)), look.word)
 
 
 def _spin(look: words.Look) -> str:

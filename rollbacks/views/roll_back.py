@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.contrib import messages
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -31,23 +33,29 @@ def roll_back(request: HttpRequest, name: str) -> HttpResponse:
     """`?i=` picks instances by key, `?deploy=` those of a deploy, `?all=1` those of a filter; `?to=` the version."""
     access = access_of(request)
     service = visible_service(access, name)
-    instances = _meant(request, access, service)
+    deploy = _deploy(request, access)
+    instances = _meant(request, service, deploy)
     version = request.GET.get("to", "")
     version = version if is_name(version) else ""
+    plan_for = partial(build_plan, service, instances, version=version, undone=deploy.version if deploy else "")
     if request.method != "POST":
-        return _preview(request, build_plan(service, instances, version=version), _new_form())
+        return _preview(request, plan_for(), _new_form())
     form = ConfirmForm(request.POST)
     if not form.is_valid():
-        return _preview(request, build_plan(service, instances, version=version), form)
-    plan = build_plan(service, instances, version=version, package_url=form.cleaned_data["package_url"])
-    return _confirm(request, access, plan, form)
+        return _preview(request, plan_for(), form)
+    return _confirm(request, access, plan_for(package_url=form.cleaned_data["package_url"]), form)
 
 
-def _meant(request: HttpRequest, access: Access, service: Service) -> QuerySet[Instance]:
+def _deploy(request: HttpRequest, access: Access) -> Operation | None:
+    public_id = request.GET.get("deploy", "")
+    return visible_operation(access, Kind.DEPLOY, public_id) if public_id else None
+
+
+def _meant(request: HttpRequest, service: Service, deploy: Operation | None) -> QuerySet[Instance]:
     everything = Instance.objects.filter(service=service)
-    if request.GET.get("deploy"):
-        return _of_deploy(everything, visible_operation(access, Kind.DEPLOY, request.GET["deploy"]))
-    if request.GET.get("all") or "i" not in request.GET:
+    if deploy is not None:
+        return _of_deploy(everything, deploy)
+    if request.GET.get("all") or not ("i" in request.GET or "picked" in request.GET):
         return InstanceFilter.of(request.GET).matching(service)
     keys = [key for key in request.GET.getlist("i") if key.isascii() and key.isdigit() and len(key) < 18]
     return everything.filter(pk__in=keys)
@@ -107,7 +115,10 @@ def _preview(
         "form": form,
         "rows": plan.rows[pages.start : pages.end],
         "pages": pages,
-        "selection": [(key, value) for key, values in request.GET.lists() if key != "to" for value in values],
+        "selection": [
+            (key, value) for key, values in request.GET.lists() if key not in ("to", "page") for value in values
+        ],
+        "is_nothing_picked": "picked" in request.GET and "i" not in request.GET,
         "has_moved": has_moved,
         "refusal": refusal,
     }

@@ -20,7 +20,14 @@ from inventory.actors import ActorKind
 from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange
 
 PASSWORD = "demo-password-1"
-_STEPS = {Step.FETCH: 1.4, Step.CONNECT: 0.05, Step.STAGE: 0.6, Step.SWITCH: 0.02, Step.RESTART: 2.2, Step.CLEAN_UP: 0.1}
+_STEPS = {
+    Step.FETCH: 1.4,
+    Step.CONNECT: 0.05,
+    Step.STAGE: 0.6,
+    Step.SWITCH: 0.02,
+    Step.RESTART: 2.2,
+    Step.CLEAN_UP: 0.1,
+}
 
 
 @dataclass(kw_only=True)
@@ -122,7 +129,9 @@ def add_operation(
         **fields,
     )
     instances = list(service.instances.order_by("natural_key")[: len(statuses)])
-    lease = Lease.objects.create(worker="worker-1:drive", queue="deploys", expires_at=timezone.now() + timedelta(days=1))
+    lease = Lease.objects.create(
+        worker="worker-1:drive", queue="deploys", expires_at=timezone.now() + timedelta(days=1)
+    )
     Target.objects.bulk_create(
         [
             _target(operation, instance, status, lease=lease, place=place)
@@ -148,7 +157,7 @@ def _target(operation: Operation, instance: Instance, status: TargetStatus, *, l
         instance=instance,
         kind=operation.kind,
         status=status,
-        previous_version=instance.running_version,
+        previous_version=operation.from_version or instance.running_version,
         created_at=operation.started_at,
         updated_at=begun,
     )
@@ -186,7 +195,9 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
     """What an executor would have written for the first targets; lines: pad with so many of a service's own."""
     written: list[LogLine] = []
 
-    def write(at: datetime, text: str, *, instance: Instance | None = None, step: str = "", stream: str = "system") -> None:
+    def write(
+        at: datetime, text: str, *, instance: Instance | None = None, step: str = "", stream: str = "system"
+    ) -> None:
         written.append(
             LogLine(
                 operation=operation, seq=len(written) + 1, at=at, instance=instance, step=step, stream=stream, text=text
@@ -194,7 +205,9 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
         )
 
     at = operation.started_at
-    write(at, f"Fetching https://packages.example.com/{operation.service.name}/{operation.version}.tar.gz", step="fetch")
+    write(
+        at, f"Fetching https://packages.example.com/{operation.service.name}/{operation.version}.tar.gz", step="fetch"
+    )
     write(at + timedelta(seconds=1), "Package is whole: 17.5 MiB, 412 files, sha256 as pinned.", step="fetch")
     for target in operation.targets.select_related("instance").order_by("pk")[:60]:
         at = target.started_at or at
@@ -218,7 +231,9 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
             write(at, f"Runs {operation.version}.", instance=one, step="done")
     first = operation.targets.select_related("instance").order_by("pk")[0].instance
     for n in range(lines):
-        write(at, f"warm-up request {n + 1}: 200 OK in {n % 17 + 3} ms", instance=first, step="restart", stream="stdout")
+        write(
+            at, f"warm-up request {n + 1}: 200 OK in {n % 17 + 3} ms", instance=first, step="restart", stream="stdout"
+        )
     LogLine.objects.bulk_create(written, batch_size=2000)
     Operation.objects.filter(pk=operation.pk).update(log_seq=len(written))
 
@@ -309,8 +324,12 @@ def _past(users: Service, checkout: Service, search: Service, billing: Service) 
     day = 24 * 60
     made = {
         "first": add_operation(users, "deploy-2026-11-12-0007", [done] * 24, version="v1.4.0", minutes_ago=11 * day),
-        "billing": add_operation(billing, "deploy-2026-11-18-billing", [done] * 8, version="v5.2.0", minutes_ago=5 * day),
-        "search": add_operation(search, "deploy-2026-11-20-search", [done] * 12, version="v0.31.4", minutes_ago=3 * day),
+        "billing": add_operation(
+            billing, "deploy-2026-11-18-billing", [done] * 8, version="v5.2.0", minutes_ago=5 * day
+        ),
+        "search": add_operation(
+            search, "deploy-2026-11-20-search", [done] * 12, version="v0.31.4", minutes_ago=3 * day
+        ),
         "sound": add_operation(users, "deploy-2026-11-21-0088", [done] * 24, version="v1.4.1", minutes_ago=2 * day),
         "superseded": add_operation(
             checkout, "deploy-2026-11-22-checkout", [done] * 7 + [superseded] * 11, version="v2.8.1", minutes_ago=day
@@ -375,7 +394,7 @@ def large_operation(count: int = 10_000) -> Operation:
     """One deploy of so many instances, a few of them failed."""
     service = add_service("edge-cache", count, version="v7.0.3", history=("v7.0.2",))
     statuses = [TargetStatus.COMPLETED] * (count * 62 // 100) + [TargetStatus.FAILED] * 7
-    statuses += [TargetStatus.IN_PROGRESS] * 100
+    statuses += [TargetStatus.IN_PROGRESS] * max(1, count // 100)
     statuses += [TargetStatus.PENDING] * (count - len(statuses))
     operation = add_operation(service, "deploy-edge-cache-all", statuses, version="v7.1.0", minutes_ago=6)
     add_log(operation, lines=1500)
@@ -384,7 +403,9 @@ def large_operation(count: int = 10_000) -> Operation:
 
 def many_services(count: int = 500, *, instances: int = 20) -> None:
     for n in range(count):
-        add_service(f"service-{n + 1:03}", instances, version=f"v1.{n % 7}.0", history=(f"v1.{n % 7 - 1 if n % 7 else 0}.9",))
+        add_service(
+            f"service-{n + 1:03}", instances, version=f"v1.{n % 7}.0", history=(f"v1.{n % 7 - 1 if n % 7 else 0}.9",)
+        )
 
 
 def past_targets(service: Service, *, operations: int, each: int) -> None:

@@ -51,6 +51,7 @@
   for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => setTimeout(() => { isPressed = false; }, 50), true);
 
   const opened = new Map();
+  let ticked = [];
   document.addEventListener("toggle", (event) => {
     if (event.target.matches?.("details.target[id]")) opened.set(event.target.id, event.target.open);
   }, true);
@@ -62,34 +63,47 @@
     const isPoll = requestConfig.elt.matches("[data-poll]");
     if (isPoll && isPressed && event.detail.target.id !== "log-tail") event.detail.shouldSwap = false;
     if (isPoll && xhr.status === 200) setLive("on");
+    ticked = [...event.detail.target.querySelectorAll("input[type=checkbox][id]:checked")].map((box) => box.id);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     for (const [id, open] of opened) {
       const details = byId(id);
       if (details && details.open !== open) details.open = open;
     }
-    showTimes(event.detail.elt.isConnected ? event.detail.elt : document);
+    for (const id of ticked) {
+      const box = byId(id);
+      if (box) box.checked = true;
+    }
+    ticked = [];
     showTimes(document);
+    showChosen();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (!event.target.matches("[data-poll]")) return;
+    if (!event.detail.requestConfig.elt.matches("[data-poll]")) return;
     const status = event.detail.xhr.status;
     if (status === 204 || status === 200) setLive("on");
     else setLive("lost");
   });
 
   // Selecting rows: the head's box ticks the page's, the bar names how many.
-  document.addEventListener("change", (event) => {
-    const form = event.target.closest("form[data-select]");
+  function showChosen() {
+    const form = document.querySelector("form[data-select]");
     if (!form) return;
     const boxes = [...form.querySelectorAll("input[name=i]")];
-    if (event.target.matches("[data-select-page]")) for (const box of boxes) box.checked = event.target.checked;
     const chosen = boxes.filter((box) => box.checked).length;
     for (const label of form.querySelectorAll("[data-chosen]")) label.textContent = chosen;
     for (const button of form.querySelectorAll("[data-needs-choice]")) button.disabled = chosen === 0;
     for (const why of form.querySelectorAll("[data-why]")) why.hidden = chosen > 0;
     const head = form.querySelector("[data-select-page]");
     if (head) head.checked = chosen > 0 && chosen === boxes.length;
+  }
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("form[data-select]");
+    if (!form) return;
+    if (event.target.matches("[data-select-page]")) {
+      for (const box of form.querySelectorAll("input[name=i]")) box.checked = event.target.checked;
+    }
+    showChosen();
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
@@ -141,5 +155,6 @@
 
   if (root.dataset.now) root.dataset.skew = new Date(root.dataset.now) - Date.now();
   showTimes(document);
+  showChosen();
   setInterval(() => showTimes(document), 1000);
 })();

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from deploys.models import Operation, Target
+from deploys.states import Kind, TargetStatus
+from inventory.models import Instance
+from tests.console.conftest import OpenPage
+from tests.support import demo_data
+from tests.support.browser import Complaints
+from tests.support.demo_data import Fleet
+
+
+def test_one_instance_goes_back_in_two_clicks_with_its_reason_kept(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto("/services/search-api")
+    page.locator("tr", has_text="search-api-1:").or_(page.locator("tr", has_text="search-api-1")).first.get_by_role(
+        "link", name="Roll back to v0.31.3…"
+    ).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Roll back search-api to v0.31.3")
+    page.get_by_label("Reason").fill("search is slow")
+    page.get_by_role("button", name="Roll back 1 instance to v0.31.3").click()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+    rollback = Operation.objects.get(kind=Kind.ROLLBACK, service__name="search-api")
+    assert (rollback.version, rollback.from_version, rollback.reason) == ("v0.31.3", "v0.31.4", "search is slow")
+    assert list(rollback.targets.values_list("instance__instance_id", flat=True)) == ["search-api-1"]
+
+
+def test_a_selection_goes_back_and_what_runs_the_version_already_is_left_out(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto("/services/search-api")
+    expect(page.get_by_role("button", name="Roll back the selected…")).to_be_disabled()
+    for name in ("search-api-2", "search-api-3", "search-api-4"):
+        page.get_by_label(f"Select {name}", exact=True).check()
+    page.get_by_role("button", name="Roll back the selected…").click()
+    expect(page.get_by_text("It runs this version already.")).to_be_visible()
+    page.get_by_role("button", name="Roll back 2 instances to v0.31.3").click()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+    rollback = Operation.objects.get(kind=Kind.ROLLBACK, service__name="search-api")
+    names = rollback.targets.values_list("instance__instance_id", flat=True)
+    assert sorted(names) == ["search-api-2", "search-api-4"]
+
+
+def test_a_double_click_makes_one_rollback(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto("/services/billing/roll-back")
+    page.locator("#confirm").dblclick(no_wait_after=True)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Roll back billing to v5.1.9")
+    page.wait_for_url("**/rollbacks/*")
+    assert Operation.objects.filter(kind=Kind.ROLLBACK, service__name="billing").count() == 1
+
+
+def test_if_the_world_has_moved_there_is_a_new_preview_and_nothing_happens(
+    fleet: Fleet, open_page: OpenPage, complaints: Complaints
+) -> None:
+    complaints.expected = ("409 (Conflict)",)
+    page = open_page("operator")
+    page.goto("/services/billing/roll-back")
+    Instance.objects.filter(instance_id="billing-1").update(running_version="v9", running_release="v9")
+    page.get_by_label("Reason").fill("kept")
+    page.locator("#confirm").click()
+    expect(page.get_by_role("alert")).to_contain_text("The world has moved since you looked.")
+    expect(page.get_by_label("Reason")).to_have_value("kept")
+    assert not Operation.objects.filter(kind=Kind.ROLLBACK, service__name="billing").exists()
+    page.locator("#confirm").click()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+
+
+def test_a_running_deploy_is_stopped_and_rolled_back_in_one_flow(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto(f"/deploys/{fleet.operations['running'].public_id}")
+    page.get_by_role("button", name="Stop and roll back…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Roll back user-service to v1.4.1")
+    expect(page.get_by_text("A running deploy gives way:")).to_be_visible()
+    page.locator("#confirm").click()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+    assert Operation.objects.get(kind=Kind.ROLLBACK, service__name="user-service").undoes == fleet.operations["running"]
+
+
+def test_a_running_deploy_is_stopped(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["running"]
+    page = open_page("operator")
+    page.goto(f"/deploys/{operation.public_id}")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator(".hero-sentence")).to_have_text("Stopping: 3 still to end")
+    for target in Target.objects.filter(operation=operation, status=TargetStatus.IN_PROGRESS):
+        demo_data.finish_target(target, TargetStatus.CANCELLED)
+    expect(page.locator(".hero-sentence")).to_have_text("Failed on 1 of 24 instances")
+
+
+def test_failed_instances_are_tried_again(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["failed"]
+    page = open_page("operator")
+    page.goto(f"/deploys/{operation.public_id}")
+    page.get_by_role("button", name="Retry 3 failed or cancelled").click()
+    expect(page.get_by_text("Trying the failed and cancelled instances again.")).to_be_visible()
+    assert Target.objects.filter(operation=operation, attempt=2, is_latest=True).count() == 3
+
+
+def test_a_deploy_is_started_by_hand_after_its_preview(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto("/services/billing")
+    page.locator(".page-head").get_by_role("link", name="Deploy…").click()
+    page.get_by_label("Version").fill("v5.3.1")
+    page.get_by_label("Package URL").fill("https://packages.example.com/billing/v5.3.1.tar.gz?signature=hush-hush")
+    page.get_by_label("Only these").check()
+    page.get_by_label("Instance ids").fill("billing-1, billing-2")
+    page.get_by_role("button", name="Preview the deploy").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Deploy v5.3.1 to billing")
+    expect(page.locator("main")).not_to_contain_text("hush-hush")
+    page.get_by_role("button", name="Deploy v5.3.1 to 2 instances").click()
+    expect(page.get_by_text("The deploy has started.")).to_be_visible()
+    assert Operation.objects.get(version="v5.3.1").total == 2
+
+
+def test_a_deploy_onto_busy_or_unknown_instances_says_so_before_it_is_asked_for(
+    fleet: Fleet, open_page: OpenPage
+) -> None:
+    page = open_page("operator")
+    page.goto("/deploy?service=user-service")
+    page.get_by_label("Version").fill("v1.5.0")
+    page.get_by_label("Package URL").fill("https://packages.example.com/user-service/v1.5.0.tar.gz")
+    page.get_by_label("Only these").check()
+    page.get_by_label("Instance ids").fill("user-service-10 nobody-1")
+    page.get_by_role("button", name="Preview the deploy").click()
+    expect(page.get_by_text("user-service has no such instance:")).to_be_visible()
+    expect(page.get_by_text("1 instance is in an unfinished operation.")).to_be_visible()
+    expect(page.locator("#confirm")).to_have_count(0)

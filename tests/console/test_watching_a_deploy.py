@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from deploys.models import Target
+from deploys.states import TargetStatus
+from tests.console.conftest import OpenPage
+from tests.support import demo_data
+from tests.support.browser import Complaints
+from tests.support.demo_data import Fleet
+
+
+def test_a_deploy_moves_live_without_a_reload_and_the_polling_ends_with_it(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["running"]
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    page.evaluate("window.neverReloaded = true")
+    expect(page.locator(".hero-sentence")).to_have_text("9 of 24 done, 1 failed so far")
+    unfinished = list(Target.objects.filter(operation=operation, finished_at__isnull=True).order_by("pk"))
+    for target in unfinished[:4]:
+        demo_data.finish_target(target)
+    expect(page.locator(".hero-sentence")).to_have_text("13 of 24 done, 1 failed so far")
+    for target in unfinished[4:]:
+        demo_data.finish_target(target)
+    expect(page.locator(".hero-sentence")).to_have_text("Failed on 1 of 24 instances")
+    assert page.evaluate("window.neverReloaded") is True
+    expect(page.locator("#live [data-poll]")).to_have_count(0)
+
+
+def test_the_log_follows_pauses_when_scrolled_up_and_jumps_to_the_latest(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["running"]
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    log = page.locator("#log-scroll")
+    demo_data.add_log_line(operation, "a first new line")
+    expect(page.get_by_text("a first new line")).to_be_visible()
+    log.hover()
+    page.mouse.wheel(0, -2000)
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
+    demo_data.add_log_line(operation, "a line while paused")
+    expect(page.get_by_text("a line while paused")).to_be_attached()
+    assert log.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") > 100
+    page.get_by_role("button", name="Jump to latest").click()
+    assert log.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") < 24
+
+
+def test_a_line_has_a_permanent_link_and_is_copied_without_its_number(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = demo_data.large_operation(200)
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}?line=9#L9")
+    expect(page.locator("#L9")).to_have_class(re.compile("is-target"))
+    expect(page.locator("#L9 .log-text")).to_be_in_viewport()
+    copied = page.evaluate(
+        "() => { getSelection().selectAllChildren(document.querySelector('#L9')); return getSelection().toString(); }"
+    )
+    assert "9" not in copied.split()
+    page.goto(f"/deploys/{operation.public_id}")
+    before = page.locator("#log-lines > li").count()
+    page.get_by_role("link", name="Earlier lines").click()
+    expect(page.locator("#log-lines > li")).to_have_count(before + 500)
+
+
+def test_lines_wrap_or_not_by_a_switch(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("viewer")
+    page.goto(f"/deploys/{fleet.operations['failed'].public_id}")
+    switch = page.get_by_role("button", name="Wrap lines")
+    expect(switch).to_have_attribute("aria-pressed", "true")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#log-scroll")).to_have_class(re.compile("nowrap-lines"))
+
+
+def test_the_whole_log_is_a_download(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["failed"]
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Download", exact=True).click()
+    text = started.value.path().read_text()
+    assert len(text.splitlines()) == operation.log_lines.count()
+    assert "ImportError" in text
+
+
+def test_lost_contact_keeps_what_is_shown_and_goes_on_when_it_is_back(
+    fleet: Fleet, open_page: OpenPage, complaints: Complaints
+) -> None:
+    complaints.expected = ("ERR_FAILED", "htmx:")
+    operation = fleet.operations["running"]
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    page.route("**/*", lambda route: route.abort())
+    expect(page.locator(".live")).to_have_text("Connection lost, reconnecting…")
+    expect(page.locator(".hero-sentence")).to_have_text("9 of 24 done, 1 failed so far")
+    page.unroute("**/*")
+    expect(page.locator(".live")).to_contain_text("Updated")
+
+
+def test_the_overview_moves_and_the_filter_works_as_one_types(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("viewer")
+    page.keyboard.press("/")
+    page.keyboard.type("bill")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("billing")
+    page.locator("#search").fill("")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    for target in Target.objects.filter(operation=fleet.operations["running"], status=TargetStatus.IN_PROGRESS):
+        demo_data.finish_target(target)
+    expect(page.locator(".run-list")).to_contain_text("12 of 24")
+
+
+def test_ticked_boxes_survive_an_update(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("operator")
+    page.goto("/services/user-service")
+    page.get_by_label("Select user-service-2", exact=True).check()
+    target = Target.objects.filter(operation=fleet.operations["running"], status=TargetStatus.IN_PROGRESS)[0]
+    demo_data.finish_target(target)
+    row = page.locator("tr", has_text=target.instance.instance_id)
+    expect(row).to_contain_text("Running")
+    expect(page.get_by_label("Select user-service-2", exact=True)).to_be_checked()
+    expect(page.locator("[data-chosen]")).to_have_text("1")
