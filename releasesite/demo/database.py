@@ -24,7 +24,8 @@ def connect(layout: Layout) -> str:
     try:
         connection.ensure_connection()
     except OperationalError as error:
-        raise DemoError(f"The database does not answer: {error}") from error
+        hint = "" if is_embedded() else "Check DATABASE_URL, or unset it to use an embedded PostgreSQL. "
+        raise DemoError(f"The database does not answer. {hint}It said: {str(error).strip()}") from error
     if is_embedded():
         return f"embedded PostgreSQL in {shown(layout.data_dir / 'postgres')} (DATABASE_URL is not set)"
     place = connection.settings_dict

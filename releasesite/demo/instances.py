@@ -77,7 +77,7 @@ def restart(instance: Instance) -> str:
 
 def stop_all(layout: Layout) -> None:
     """End every service process of this demo, known to the database or not, and wait for it."""
-    roots = list(layout.deploy_root("any").parent.glob("*"))
+    roots = list(layout.node.iterdir())
     for sign in (signal.SIGTERM, signal.SIGKILL):
         send(sign, roots)
         deadline = time.monotonic() + STOP_SECONDS

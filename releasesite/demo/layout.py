@@ -40,11 +40,13 @@ class Layout:
     def admin_password(self) -> Path:
         return self.data_dir / "admin-password"
 
-    def deploy_root(self, instance_id: str) -> Path:
-        return self.home / "nodes" / "demo-node" / instance_id
+    @property
+    def node(self) -> Path:
+        """Holds the instances' deploy roots."""
+        return self.home / "nodes" / "demo-node"
 
     def make(self) -> None:
-        for folder in (self.packages, self.logs, self.home / "nodes" / "demo-node"):
+        for folder in (self.packages, self.logs, self.node):
             folder.mkdir(parents=True, exist_ok=True)
 
 

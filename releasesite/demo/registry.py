@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from inventory.models import Instance, Node, Service, TransportKind
 from releasesite.demo.layout import Layout
@@ -34,9 +36,18 @@ def register(layout: Layout, *, avoid_ports: Sequence[int]) -> list[Instance]:
         known = Instance.objects.filter(instance_id=instance_id).first()
         port = free_port(known.port if known else preferred, avoid=taken)
         taken.append(port)
-        place = {"service": service, "node": node, "port": port, "deploy_root": str(layout.deploy_root(instance_id))}
+        root = deploy_root(layout, instance_id, known)
+        place = {"service": service, "node": node, "port": port, "deploy_root": str(root)}
         Instance.objects.update_or_create(instance_id=instance_id, defaults=place)
     return registered()
+
+
+def deploy_root(layout: Layout, instance_id: str, known: Instance | None) -> Path:
+    """A database that doesn't know the instance must not find the releases and fences of another one there."""
+    if known:
+        return layout.node / Path(known.deploy_root).name
+    root = layout.node / instance_id
+    return layout.node / f"{instance_id}-{secrets.token_hex(3)}" if root.exists() else root
 
 
 def registered() -> list[Instance]:

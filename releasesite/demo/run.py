@@ -69,6 +69,7 @@ class Demo:
     port: int
     package_port: int
     signals: StopSignals = field(default_factory=StopSignals)
+    has_begun: bool = False
     processes: Processes | None = None
 
     @property
@@ -80,6 +81,7 @@ class Demo:
         say("The release execution system, with a demo service on this machine\n")
         with stage("database") as done:
             done(database.connect(self.layout))
+        self.has_begun = True
         with stage("schema") as done:
             done(database.migrate())
         with stage("accounts") as done:
@@ -164,6 +166,8 @@ class Demo:
     def stop(self) -> None:
         """The worker first: it may be in the middle of a restart of an instance."""
         self.signals.begin_stop()
+        if not self.has_begun:
+            return
         started = self.processes.all if self.processes else ()
         with stage("stopping") as done:
             killed = children.stop(started, deadline_seconds=STOP_SECONDS, hurry=lambda: self.signals.hurry)
