@@ -11,7 +11,7 @@ from django.http import HttpRequest
 def client_address(request: HttpRequest) -> str:
     """The caller's IP address. X-Forwarded-For counts only as far as proxies we trust have written it."""
     address: str = request.META.get("REMOTE_ADDR", "")
-    forwarded = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if part.strip()]
+    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
     while forwarded and _is_trusted_proxy(address):
         address = forwarded.pop()
     return address

@@ -23,7 +23,9 @@ class Command(BaseCommand):
         try:
             set_password(password)
         except ProgrammingError as error:
-            raise CommandError("The database has no tables yet: run `python manage.py migrate` (or `make run`) first.") from error
+            raise CommandError(
+                "The database has no tables yet: run `python manage.py migrate` (or `make run`) first."
+            ) from error
         file = Layout(data_dir=settings.DATA_DIR).admin_password
         write_secret(file, f"{password}\n")
         self.stderr.write(f"The new password of {ADMIN}, shown this once; kept in {shown(file)}:")
