@@ -63,17 +63,18 @@ def test_secrets_are_kept_in_files_that_nobody_else_may_read(demo: RunningDemo) 
 
 def test_the_admin_can_log_in_with_the_printed_password(demo: RunningDemo) -> None:
     browser = requests.Session()
-    browser.get(f"{demo.url}/admin/login/", timeout=10)
+    browser.get(f"{demo.url}/login", timeout=10)
     form = {
         "username": "admin",
         "password": (demo.folder / "var" / "admin-password").read_text().strip(),
         "csrfmiddlewaretoken": browser.cookies["csrftoken"],
-        "next": "/admin/",
     }
 
-    answer = browser.post(f"{demo.url}/admin/login/", data=form, timeout=10, allow_redirects=False)
+    answer = browser.post(f"{demo.url}/login", data=form, timeout=10, allow_redirects=False)
 
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+    assert "demo-service" in browser.get(f"{demo.url}/", timeout=10).text
+    assert browser.get(f"{demo.url}/admin/", timeout=10, allow_redirects=False).status_code == 200
 
 
 def test_a_deploy_over_http_reaches_the_service_processes(demo: RunningDemo) -> None:
