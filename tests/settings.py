@@ -6,7 +6,9 @@ An xdist worker, or a process that a test starts, finds the folder in its enviro
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,12 +17,21 @@ from releasesite.embedded_postgres.server import server_in
 OWNER = "RELEASE_TEST_RUN"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "4GB"}
 
+
+def _leave_nothing(folder: Path) -> None:
+    if os.environ[OWNER] == str(os.getpid()):
+        server_in(folder / "postgres").release(wait=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 if OWNER not in os.environ:
     os.environ[OWNER] = str(os.getpid())
-    os.environ["RELEASE_DATA_DIR"] = tempfile.mkdtemp(prefix="release-tests-")
+    _folder = Path(tempfile.mkdtemp(prefix="release-tests-"))
+    _folder.chmod(0o755)
+    os.environ["RELEASE_DATA_DIR"] = str(_folder)
+    atexit.register(_leave_nothing, _folder)
     if not os.environ.get("DATABASE_URL"):
-        Path(os.environ["RELEASE_DATA_DIR"]).chmod(0o755)
-        server_in(Path(os.environ["RELEASE_DATA_DIR"]) / "postgres").create(FAST, durable=False)
+        server_in(_folder / "postgres").create(FAST, durable=False)
 
 from releasesite.settings import *  # noqa: E402, F403
 

@@ -33,6 +33,7 @@ from releasesite.embedded_postgres.stale import remove_stale_marks
 
 DATABASE, SUPERUSER, PORT = "release", "postgres", 5432
 START_SECONDS = 60
+STOP_SECONDS = 10
 CONFIGURATION = {
     "listen_addresses": "''",
     "unix_socket_directories": "'../run'",
@@ -89,20 +90,23 @@ class EmbeddedServer:
     def release(self, *, wait: bool = False) -> None:
         """Stops using the server, and stops it when nobody else, not even a forked child, uses it.
 
-        wait: until a guardian that came first has stopped it.
+        wait: until a guardian that came first has stopped it, some seconds at the most.
         """
         with self._mutex:
-            if self._held is None:
-                return
-            os.close(self._held)
-            self._held = None
-            if not self._users_lock.exists():
-                return
-            with exclusively_if_free(self._users_lock) as alone:
-                if alone:
-                    self._stop()
-            while wait and self._accepts():
+            if self._held is not None:
+                os.close(self._held)
+                self._held = None
+                self._stop_if_alone()
+            deadline = time.monotonic() + STOP_SECONDS
+            while wait and self._accepts() and time.monotonic() < deadline:
                 time.sleep(0.02)
+
+    def _stop_if_alone(self) -> None:
+        if not self._users_lock.exists():
+            return
+        with exclusively_if_free(self._users_lock) as alone:
+            if alone:
+                self._stop()
 
     def _hold(self) -> None:
         if self._held is not None:
