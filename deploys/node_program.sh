@@ -8,7 +8,7 @@
 #
 #   ROOT/.release/claim.N/       the work of the claim with fence N; the highest one stays, as a record of the fence
 #                 claim.N/state  one fact a line, the last of a kind counts:
-#                                  owner PID START BOOT GROUP BUDGET     the program that works, or worked, here
+#                                  owner PID START BOOT GROUP BUDGET     the program at work here; `owner done`: it ended
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
@@ -29,7 +29,7 @@ export LC_ALL=C TZ=UTC0
 unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
 base=$root/.release
 claim=$base/claim.$fence
-boot=- newest=0 rubbish= message= budget=60
+boot=- newest=0 rubbish= message= budget=60 taken=0
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
 
@@ -37,7 +37,7 @@ say() { printf '%s %s\n' "$mark" "$*" 2>/dev/null; }
 
 # Frees what is no longer needed: $rubbish names it relative to $base. The worker has its answer by then.
 finish() {
-	[ ! -f "$claim/state" ] || printf 'owner - - - - 0\n' >>"$claim/state"
+	[ "$taken" = 0 ] || note 'owner done - - - 0'
 	say over
 	[ -z "$rubbish" ] || { cd -- "$base" && exec rm -rf -- $rubbish 2>/dev/null; }
 	exit 0
@@ -48,8 +48,13 @@ stale() {
 	finish
 }
 
-# fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk is recognised in it.
+# fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk is recognised in it. Whatever failed
+# after a newer claim has renamed ours away, failed for that.
 fail() {
+	if [ "$taken" = 1 ] && [ ! -d "$claim" ]; then
+		taken=0
+		stale
+	fi
 	code=$1
 	case $2 in *'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;; esac
 	flatten "$2"
@@ -75,13 +80,13 @@ note() { printf '%s\n' "$*" >>state; } 2>/dev/null
 
 record() { note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted"; }
 
-# identify PID: sets id_pid id_state id_group id_start; fails when there is none.
+# identify PID: sets id_pid id_state id_parent id_group id_start; fails when there is none.
 identify() {
 	id_line=
 	{ read -r id_line <"/proc/$1/stat"; } 2>/dev/null || return 1
 	id_pid=${id_line%% *}
 	set -- ${id_line##*) }
-	id_state=$1 id_group=$3
+	id_state=$1 id_parent=$2 id_group=$3
 	shift 19
 	id_start=$1
 }
@@ -119,7 +124,7 @@ settle() {
 	waited=0
 	while is_alive "$s_pid" "$s_start" "$s_boot"; do
 		if ! is_unfinished "$s_phase" || [ "$s_fence" != "${1##*.}" ] || [ "$waited" -gt "${s_budget}0" ]; then
-			kill -KILL -- "-$s_group" "$s_pid" 2>/dev/null
+			kill -s KILL -- "-$s_group" "$s_pid" 2>/dev/null
 		elif [ "$waited" = 0 ]; then
 			say "waiting ${1##*.}"
 		fi
@@ -129,54 +134,85 @@ settle() {
 	done
 	waited=0
 	while is_alive "$s_command" "$s_command_start" "$s_boot"; do
-		[ "$waited" != 0 ] || kill -TERM "$s_command" 2>/dev/null
-		[ "$waited" -lt 60 ] || kill -KILL -- "-$s_command" 2>/dev/null
+		[ "$waited" != 0 ] || kill -s TERM "$s_command" 2>/dev/null
+		[ "$waited" -lt 60 ] || kill -s KILL -- "-$s_command" 2>/dev/null
 		waited=$((waited + 1))
 		sleep 0.1
 	done
 }
 
-# Makes this claim the one that counts, or ends as stale. Leaves the working directory in it.
+# Makes this claim the one that counts, or ends as stale. Leaves the working directory in it. Of any two claims, each
+# writes its owner down before it looks at the other: so the lower one sees the higher, or is seen to be at work.
 take_claim() {
+	made=0
 	if [ ! -d "$claim" ]; then
+		made=1
 		message=$(mkdir -- "$claim" 2>&1) || [ -d "$claim" ] ||
 			message=$(mkdir -p -- "$root/releases" "$base/seals" "$claim" 2>&1) || fail internal_error "$message"
 	fi
 	cd -P -- "$root" || fail internal_error "cannot enter $root"
 	root=$PWD base=$PWD/.release claim=$PWD/.release/claim.$fence
+	go_home
+	settle "$claim"
+	identify self
+	note "owner $$ $id_start $boot $id_group $budget" || no_room
+	below=0 count=0
 	for other in "$base"/claim.*; do
-		[ "${other##*.}" -le "$fence" ] || newest=${other##*.}
+		number=${other##*.} count=$((count + 1))
+		if [ "$number" -gt "$fence" ]; then
+			newest=$number
+		elif [ "$number" -lt "$fence" ] && [ "$number" -gt "$below" ]; then
+			below=$number
+		fi
 	done
 	if [ "$newest" != 0 ]; then
-		rmdir -- "$claim" 2>/dev/null
+		[ "$made" = 0 ] || rm -rf -- "$claim"
 		stale
 	fi
+	[ "$below" = 0 ] || recall "$base/claim.$below"
+	[ "$below" = 0 ] || [ "$s_pid" = done ] || retire
+	recall "$claim"
+	inherit
+	[ "$l_fence" = 0 ] || record || no_room
+	taken=1
+}
+
+# A claim that ended well has seen to all before it, and its program has ended: it may lie until there are many.
+# Anything else is renamed away, brought to rest, and its record taken over.
+retire() {
 	for other in "$base"/claim.*; do
-		[ "${other##*.}" = "$fence" ] || mv -T -- "$other" "$base/dead.${other##*.}" 2>/dev/null
+		[ "${other##*.}" -ge "$fence" ] || mv -T -- "$other" "$base/dead.${other##*.}" 2>/dev/null
 	done
-	for other in "$base"/dead.* "$claim"; do
-		[ -d "$other" ] || continue
-		[ "${other##*.}" -le "$fence" ] || continue
+}
+
+inherit() {
+	for other in "$base"/dead.*; do
+		[ -d "$other" ] && [ "${other##*.}" -lt "$fence" ] || continue
 		settle "$other"
 		recall "$other"
-		[ "$other" = "$claim" ] || rubbish="$rubbish ${other##*/}"
+		rubbish="$rubbish ${other##*/}"
 	done
 	for other in "$base"/kept.*; do
 		[ ! -f "$other" ] || [ "${other##*.}" -ge "$fence" ] || rubbish="$rubbish ${other##*/}"
 	done
-	cd -- "$claim" 2>/dev/null || stale
-	identify self
-	note "owner $$ $id_start $boot $id_group $budget" && { [ "$l_fence" = 0 ] || record; } || no_room
+	[ "$count" -gt 8 ] || return 0
+	for other in "$base"/claim.*; do
+		[ "${other##*.}" -ge "$fence" ] || rubbish="$rubbish ${other##*/}"
+	done
 }
 
-# now: the release that \`current\` leads to, or -. Leaves the working directory there; go_home follows.
+# now: the release that `current` leads to, or -. Leaves the working directory there; go_home follows.
 where() {
 	now=-
 	[ -L "$root/current" ] && cd -P -- "$root/current" 2>/dev/null || return 0
 	case ${PWD#"$root"/releases/} in */*) ;; *) now=${PWD##*/} ;; esac
 }
 
-go_home() { cd -- "$claim" 2>/dev/null || stale; }
+go_home() {
+	cd -- "$claim" 2>/dev/null && return
+	taken=0
+	stale
+}
 
 # describe RELEASE: d_version and d_sha256 as its .release.json has them, or -.
 describe() {
@@ -254,15 +290,16 @@ give_up_as() {
 inscribe() {
 	json="{\"version\":\"$2\",\"sha256\":\"$3\",\"operation\":\"$4\",\"installed_at\":\"%Y-%m-%dT%H:%M:%SZ\"}"
 	message=$(date -u "+$json" 2>&1 >release/.release.json) || give_up "$message"
-	cd -- release || give_up "the artifact has no release"
-	fingerprint ../files | sha256sum >../seal || no_room
+	cd -- release
+	fingerprint ../files | sha256sum >../seal
 	cd ..
+	[ -s seal ] || give_up "the seal could not be written: $(date 2>&1 >seal)"
 	message=$(mkdir -p -- "$base/seals/$release" 2>&1) || give_up "$message"
 	message=$(sync -f release 2>&1) || give_up "$message"
-	message=$(mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" 2>&1) || lost_or "$message"
+	message=$(mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" 2>&1) || give_up "$message"
 }
 
-# One rename makes the release visible. What stood there and was not whole goes away; when \`current\` leads to it, in
+# One rename makes the release visible. What stood there and was not whole goes away; when `current` leads to it, in
 # one exchange where mv can do that (coreutils 9.5).
 publish() {
 	target=$root/releases/$release
@@ -272,14 +309,9 @@ publish() {
 			mv -fT -- release old
 			return
 		fi
-		message=$(mv -fT -- "$target" "$claim/old" 2>&1) || lost_or "$message"
+		message=$(mv -fT -- "$target" "$claim/old" 2>&1) || give_up "$message"
 	fi
-	message=$(mv -fT -- "$claim/release" "$target" 2>&1) || lost_or "$message"
-}
-
-lost_or() {
-	[ -d "$claim" ] || stale
-	give_up "$1"
+	message=$(mv -fT -- "$claim/release" "$target" 2>&1) || give_up "$message"
 }
 
 # before_switch RELEASE SECONDS COMMAND ENVIRONMENT…
@@ -316,9 +348,7 @@ run_command() {
 	out_reader=$!
 	{ cat || cat >/dev/null; } <"err.$1" >&2 2>/dev/null &
 	err_reader=$!
-	identify "$out_reader" && out_start=$id_start
-	identify "$err_reader" && err_start=$id_start
-	say "command $out_reader $out_start $err_reader $err_start"
+	say "command $$ $out_reader $err_reader"
 	exec 7>"out.$1" 8>"err.$1"
 	read -r begun word </proc/uptime
 	# In the foreground: a background job would have SIGINT and SIGQUIT ignored for good.
@@ -338,7 +368,7 @@ run_command() {
 	if [ "$status" != 0 ]; then
 		[ "$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))" -lt "${3}00" ] || late=1
 		read_state state
-		kill -KILL -- "-$s_command" 2>/dev/null
+		kill -s KILL -- "-$s_command" 2>/dev/null
 	fi
 	note 'command - -'
 	say end >&7
@@ -363,13 +393,13 @@ switch() {
 	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
 	introduce "$release" "$previous" "$@"
 	[ -z "$command" ] || message=$(mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" 2>&1) || fail switch_failed "$message"
-	message=$(ln -sfT -- "releases/$release" "$claim/link" 2>&1) || switch_lost_or "$message"
+	message=$(ln -sfT -- "releases/$release" "$claim/link" 2>&1) || fail switch_failed "$message"
 	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0
 	record || no_room
 	if ! message=$(mv -fT -- "$claim/link" "$root/current" 2>&1); then
 		l_phase=refused
 		record
-		switch_lost_or "$message"
+		fail switch_failed "$message"
 	fi
 	l_phase=switched
 	record
@@ -383,17 +413,18 @@ switch() {
 	[ "$status" = 0 ] || go_back
 	l_phase=done
 	record
+	logged
 	[ "$status" != 0 ] || clean_up
 	say "switched $previous $l_exit $l_late $l_reverted"
 	finish
 }
 
-switch_lost_or() {
-	[ -d "$claim" ] || stale
-	fail switch_failed "$1"
+log() {
+	date -u "+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation" >>"$root/releases.log" 2>/dev/null &
+	logging=$!
 }
 
-log() { date -u "+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation" >>"$root/releases.log" || warn "releases.log was not written"; } 2>/dev/null
+logged() { wait "$logging" || warn "a line of releases.log was not written"; }
 
 warn() {
 	flatten "$1"
@@ -412,6 +443,7 @@ go_back() {
 		return 0
 	}
 	l_reverted=1
+	logged
 	log "$release" "$previous"
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
@@ -434,7 +466,7 @@ clean_up() {
 	[ $# = 0 ] || message=$(rm -rf -- "$@" 2>&1) || warn "an old release could not be removed: $message"
 }
 
-# truth: the newest switch on record, and what \`current\` leads to. Claims nothing, writes nothing.
+# truth: the newest switch on record, and what `current` leads to. Claims nothing, writes nothing.
 truth() {
 	cd -P -- "$root" 2>/dev/null && root=$PWD base=$PWD/.release
 	for other in "$base"/claim.* "$base"/dead.*; do
@@ -444,21 +476,25 @@ truth() {
 	say over
 }
 
-# abort: ends the command that this claim runs; its program then goes the way back. \`timeout\` passes the signal on to
+# abort: ends the command that this claim runs; its program then goes the way back. `timeout` passes the signal on to
 # the whole group, and kills it 5 seconds later.
 abort() {
 	for other in "$claim" "$base/dead.$fence"; do
 		[ -d "$other" ] || continue
 		printf '' >"$other/abort"
 		read_state "$other/state"
-		is_alive "$s_command" "$s_command_start" "$s_boot" && kill -TERM "$s_command"
+		is_alive "$s_command" "$s_command_start" "$s_boot" && kill -s TERM "$s_command"
 	done
 	say over
 }
 
-# mute PID START: this reader of a command's output shall throw away what comes from now on.
+# mute PID PARENT: this reader of a command's output shall throw away what comes from now on.
 mute() {
-	identify "$1" && [ "$id_start" = "$2" ] && read -r readers <"/proc/$1/task/$1/children" && kill -KILL $readers
+	readers=
+	if identify "$1" && [ "$id_parent" = "$2" ]; then
+		read -r readers <"/proc/$1/task/$1/children"
+		[ -z "$readers" ] || kill -s KILL $readers
+	fi
 	say over
 }
 

@@ -221,15 +221,15 @@ class _Conversation:
 
     def _cut(self, stream: str) -> None:
         """Spare the wire: what nobody will read shall end on the node."""
-        readers = self.answer.words.get("command", "").split()
-        if len(readers) != 4:
+        processes = self.answer.words.get("command", "").split()
+        if len(processes) != 3:
             return
-        reader, start = readers[:2] if stream == STDOUT else readers[2:]
-        task = asyncio.create_task(self._mute(reader, start))
+        program, out_reader, err_reader = processes
+        task = asyncio.create_task(self._mute(out_reader if stream == STDOUT else err_reader, program))
         self._muting.add(task)
         task.add_done_callback(self._muting.discard)
 
-    async def _mute(self, reader: str, start: str) -> None:
-        argv = node_steps.mute(self._call, reader=reader, start=start)
+    async def _mute(self, reader: str, program: str) -> None:
+        argv = node_steps.mute(self._call, reader=reader, program=program)
         with contextlib.suppress(TransportError):
             await self._transport.run(argv, on_output=lambda *_: None, timeout_seconds=ABORT_SECONDS, is_urgent=True)

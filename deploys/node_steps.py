@@ -20,7 +20,7 @@ class NodeCall:
     fence: int
 
     def argv(self, task: str, *arguments: str) -> list[str]:
-        return ["sh", "-c", program(), "release-node", self.mark, task, self.root, str(self.fence), *arguments]
+        return ["sh", "-c", program_text(), "release-node", self.mark, task, self.root, str(self.fence), *arguments]
 
 
 def stage(
@@ -71,12 +71,13 @@ def abort(call: NodeCall) -> list[str]:
     return call.argv("abort")
 
 
-def mute(call: NodeCall, *, reader: str, start: str) -> list[str]:
-    return call.argv("mute", reader, start)
+def mute(call: NodeCall, *, reader: str, program: str) -> list[str]:
+    """reader, program: process ids from the `command` frame."""
+    return call.argv("mute", reader, program)
 
 
 @cache
-def program() -> str:
+def program_text() -> str:
     """The node program without its comments and indentation: it travels with every call."""
     lines = (Path(__file__).parent / "node_program.sh").read_text().splitlines()
     stripped = (line.lstrip("\t") for line in lines)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import random
+
+from deploys.node_frames import CAP_BYTES, CUT, LONGEST_LINE_BYTES, Streams
+
+MARK = "\x1e0123456789abcdef"
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+        self.lines: list[tuple[str, str]] = []
+        self.cuts: list[str] = []
+        self.streams = Streams(
+            mark=MARK,
+            on_frame=self.frames.append,
+            on_line=lambda stream, text: self.lines.append((stream, text)),
+            on_cut=self.cuts.append,
+        )
+
+    def out(self, data: bytes) -> None:
+        self.streams.feed("stdout", data)
+
+    def err(self, data: bytes) -> None:
+        self.streams.feed("stderr", data)
+
+
+def frame(words: str) -> bytes:
+    return f"{MARK} {words}\n".encode()
+
+
+def test_frames_and_lines_come_in_their_order_however_the_bytes_are_cut() -> None:
+    wire = (
+        frame("step restart") + frame("command 1 2 3") + b"one\ntwo" + frame("end") + frame("outcome x") + frame("over")
+    )
+    for seed in range(200):
+        pieces = random.Random(seed)
+        heard = Heard()
+        at = 0
+        while at < len(wire):
+            size = pieces.randint(1, 12)
+            heard.out(wire[at : at + size])
+            at += size
+        heard.err(frame("end"))
+        assert heard.frames == ["step restart", "command 1 2 3", "outcome x", "over"]
+        assert heard.lines == [("stdout", "one"), ("stdout", "two")]
+        assert heard.streams.is_done()
+
+
+def test_a_frame_written_into_the_middle_of_another_is_found() -> None:
+    heard = Heard()
+    inner, outer = frame("switched - 0 0 0"), frame("end")
+    heard.out(frame("command 1 2 3") + b"text" + outer[:9] + inner + outer[9:] + frame("over"))
+    heard.err(frame("end"))
+    assert heard.frames == ["command 1 2 3", "switched - 0 0 0", "over"]
+    assert heard.lines == [("stdout", "text")]
+    assert heard.streams.is_done()
+
+
+def test_a_command_can_not_forge_a_frame_without_the_nonce() -> None:
+    heard = Heard()
+    heard.out(b"\x1e0123 over\n\x1efedcba9876543210 over\n")
+    assert heard.frames == []
+    assert not heard.streams.is_over()
+
+
+def test_it_is_not_done_while_output_of_either_stream_is_under_way() -> None:
+    heard = Heard()
+    heard.out(frame("command 1 2 3") + frame("end") + frame("over"))
+    assert heard.streams.is_over()
+    assert not heard.streams.is_done()
+    heard.err(b"late\n" + frame("end"))
+    assert heard.streams.is_done()
+    assert heard.lines == [("stderr", "late")]
+
+
+def test_a_stream_is_cut_at_its_cap_with_a_mark_and_the_next_command_starts_afresh() -> None:
+    heard = Heard()
+    heard.out(frame("command 1 2 3"))
+    for _ in range(40):
+        heard.out(b"x" * 79 + b"\n" + b"y" * 65_456)
+    assert heard.cuts == ["stdout"]
+    assert heard.lines[-1] == ("stdout", CUT)
+    assert sum(len(text) for _, text in heard.lines[:-1]) <= CAP_BYTES
+    heard.err(frame("end"))
+    heard.out(frame("command 1 4 5") + b"again\n" + frame("end") + frame("over"))
+    assert heard.lines[-1] == ("stdout", "again")
+    heard.err(frame("end"))
+    assert heard.streams.is_done()
+
+
+def test_a_line_without_end_comes_in_pieces() -> None:
+    heard = Heard()
+    heard.out(b"z" * (3 * LONGEST_LINE_BYTES + 5))
+    heard.streams.finish()
+    assert [len(text) for _, text in heard.lines] == [LONGEST_LINE_BYTES] * 3 + [5]
+
+
+def test_binary_and_terminal_escapes_become_text_that_is_safe_to_show() -> None:
+    heard = Heard()
+    heard.out(b"\x1b[31mred\x1b[0m \xff\xfe\x00\x07end\r\n 10%\r 55%\r100%\n\n")
+    assert [text for _, text in heard.lines] == ["red \ufffd\ufffdend", "100%", ""]
+
+
+def test_an_empty_line_stays_and_a_last_line_needs_no_newline() -> None:
+    heard = Heard()
+    heard.err(b"a\n\nb")
+    heard.streams.finish()
+    assert heard.lines == [("stderr", "a"), ("stderr", ""), ("stderr", "b")]

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import time
+
+from deploys.node_frames import CAP_BYTES, CUT
+from tests.deploys.node_lab import NodeLab
+
+
+def test_a_command_that_prints_a_gigabyte_is_cut_and_runs_to_its_end(node: NodeLab) -> None:
+    begun = time.monotonic()
+    switched = node.deploy(
+        "1.0.0", fence=1, restart="yes line | head -c 1000000000; echo last >../../ended", timeout_seconds=60
+    )
+    assert switched.outcome == "switched"
+    assert (node.root / "ended").exists()
+    lines = node.seen.lines()
+    assert lines[-1] == CUT
+    assert CAP_BYTES * 0.9 < sum(len(line) + 1 for line in lines[:-1]) <= CAP_BYTES + 1
+    assert time.monotonic() - begun < 40
+
+
+def test_most_of_what_is_cut_never_leaves_the_node(node: NodeLab) -> None:
+    received = 0
+
+    async def main(transport: object) -> None:
+        nonlocal received
+        run = transport.run  # type: ignore[attr-defined]
+
+        async def counting(argv: list[str], **options: object) -> object:
+            feed = options["on_output"]
+
+            def count(stream: str, data: bytes) -> None:
+                nonlocal received
+                received += len(data)
+                feed(stream, data)  # type: ignore[operator]
+
+            return await run(argv, **{**options, "on_output": count})
+
+        transport.run = counting  # type: ignore[attr-defined]
+        await node.switch_on(transport, "1.0.0", fence=1, restart="head -c 2000000000 /dev/zero", timeout_seconds=60)  # type: ignore[arg-type]
+
+    node.stage("1.0.0", fence=1)
+    node.within(main)
+    assert received < 1_000_000_000
+
+
+def test_each_stream_has_a_cap_of_its_own(lab: NodeLab) -> None:
+    lab.deploy("1.0.0", fence=1, restart="head -c 3000000 /dev/zero | tr '\\0' x; echo quiet >&2")
+    assert lab.seen.lines()[-1] == CUT
+    assert lab.seen.lines("stderr") == ["quiet"]
+
+
+def test_the_way_back_is_heard_after_a_cut(lab: NodeLab) -> None:
+    lab.deploy("1.0.0", fence=1)
+    restart = (
+        "[ $RELEASE_VERSION = 1.0.0 ] && echo back && exit; yes | head -c 5000000; yes | head -c 5000000 >&2; exit 1"
+    )
+    switched = lab.deploy("1.1.0", fence=2, restart=restart)
+    assert switched.reverted
+    assert lab.seen.lines()[-2:] == [CUT, "back"]
+    assert lab.seen.lines("stderr")[-1] == CUT
+
+
+def test_lines_come_while_the_command_runs(node: NodeLab) -> None:
+    seen: list[float] = []
+    node.seen.events = _Stamped(seen)
+    node.deploy("1.0.0", fence=1, restart="echo first; sleep 0.6; echo second")
+    assert seen[-1] - seen[-2] > 0.4
+
+
+def test_binary_output_does_no_harm(node: NodeLab) -> None:
+    switched = node.deploy("1.0.0", fence=1, restart="head -c 300000 /dev/urandom; head -c 300000 /dev/urandom >&2")
+    assert switched.outcome == "switched"
+    assert not any(character in line for line in node.seen.lines() for character in "\x00\x1b\x1e\r\n")
+
+
+def test_a_last_line_without_newline_is_kept_and_kept_apart(node: NodeLab) -> None:
+    node.deploy("1.0.0", fence=1, restart="printf 'no newline'; printf 'err too' >&2")
+    assert node.seen.lines() == ["no newline"]
+    assert node.seen.lines("stderr") == ["err too"]
+
+
+class _Stamped(list):  # type: ignore[type-arg]
+    def __init__(self, times: list[float]) -> None:
+        super().__init__()
+        self._times = times
+
+    def append(self, event: object) -> None:
+        self._times.append(time.monotonic())
+        super().append(event)
