@@ -8,6 +8,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from deploys.states import ACTIVE, TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus
 from inventory.actors import ActorKind
@@ -21,15 +22,17 @@ class Package(models.Model):
     and userinfo, for the download alone; answers, pages and logs show `redact_url(url)`.
     """
 
-    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="packages")
-    version = models.CharField(max_length=100)
-    sha256 = models.CharField(max_length=64)
-    release = models.CharField(max_length=120)
-    size_bytes = models.BigIntegerField(validators=[MinValueValidator(0)])
-    url = models.TextField()
-    created_at = models.DateTimeField(db_default=Now())
+    service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.CASCADE, related_name="packages")
+    version = models.CharField(_("version"), max_length=100)
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+    release = models.CharField(_("release"), max_length=120)
+    size_bytes = models.BigIntegerField(_("size in bytes"), validators=[MinValueValidator(0)])
+    url = models.TextField(_("package URL"))
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
+        verbose_name = _("package")
+        verbose_name_plural = _("packages")
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(fields=("service", "version", "sha256"), name="package_one_per_digest"),
@@ -48,39 +51,45 @@ class Operation(models.Model):
     numbers become visible in their order.
     """
 
-    kind = models.CharField(max_length=8, choices=Kind)
-    public_id = models.CharField(max_length=200)
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="operations")
-    version = models.CharField(max_length=100)
-    from_version = models.CharField(max_length=100, blank=True, default="")
-    package_url = models.TextField(blank=True, default="")
-    requested_sha256 = models.CharField(max_length=64, blank=True, default="")
-    package = models.ForeignKey(Package, on_delete=models.SET_NULL, null=True, blank=True, related_name="operations")
-    package_error_code = models.CharField(max_length=40, blank=True, default="")
-    package_error_message = models.TextField(blank=True, default="")
-    fingerprint = models.CharField(max_length=64)
-    message = models.CharField(max_length=200, blank=True, default="")
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    public_id = models.CharField(_("id"), max_length=200)
+    service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.PROTECT, related_name="operations")
+    version = models.CharField(_("version"), max_length=100)
+    from_version = models.CharField(_("from version"), max_length=100, blank=True, default="")
+    package_url = models.TextField(_("package URL"), blank=True, default="")
+    requested_sha256 = models.CharField(_("requested SHA-256"), max_length=64, blank=True, default="")
+    package = models.ForeignKey(
+        Package, verbose_name=_("package"), on_delete=models.SET_NULL, null=True, blank=True, related_name="operations"
+    )
+    package_error_code = models.CharField(_("package error code"), max_length=40, blank=True, default="")
+    package_error_message = models.TextField(_("package error message"), blank=True, default="")
+    fingerprint = models.CharField(_("fingerprint"), max_length=64)
+    message = models.CharField(_("message"), max_length=200, blank=True, default="")
 
-    status = models.CharField(max_length=12, choices=OperationStatus, default=OperationStatus.PENDING)
-    total = models.PositiveIntegerField()
-    completed = models.PositiveIntegerField(default=0)
-    failed = models.PositiveIntegerField(default=0)
-    cancelled = models.PositiveIntegerField(default=0)
-    superseded = models.PositiveIntegerField(default=0)
+    status = models.CharField(_("status"), max_length=12, choices=OperationStatus, default=OperationStatus.PENDING)
+    total = models.PositiveIntegerField(_("total"))
+    completed = models.PositiveIntegerField(_("completed"), default=0)
+    failed = models.PositiveIntegerField(_("failed"), default=0)
+    cancelled = models.PositiveIntegerField(_("cancelled"), default=0)
+    superseded = models.PositiveIntegerField(_("superseded"), default=0)
 
-    requested_by = models.CharField(max_length=200)
-    requested_by_kind = models.CharField(max_length=8, choices=ActorKind)
-    reason = models.TextField(blank=True, default="")
-    undoes = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="undone_by")
-    attempt = models.PositiveIntegerField(default=1)
-    log_seq = models.BigIntegerField(default=0)
+    requested_by = models.CharField(_("requested by"), max_length=200)
+    requested_by_kind = models.CharField(_("requested by kind"), max_length=8, choices=ActorKind)
+    reason = models.TextField(_("reason"), blank=True, default="")
+    undoes = models.ForeignKey(
+        "self", verbose_name=_("undoes"), on_delete=models.SET_NULL, null=True, blank=True, related_name="undone_by"
+    )
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    log_seq = models.BigIntegerField(_("log seq"), default=0)
 
-    started_at = models.DateTimeField(db_default=Now())
-    updated_at = models.DateTimeField(db_default=Now())
-    cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now())
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("operation")
+        verbose_name_plural = _("operations")
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(fields=("kind", "public_id"), name="operation_one_per_id"),
@@ -120,6 +129,8 @@ class Deploy(Operation):
     objects: ClassVar[DeployManager] = DeployManager()
 
     class Meta:
+        verbose_name = _("deploy")
+        verbose_name_plural = _("deploys")
         proxy = True
         ordering = ("-id",)
 
@@ -127,10 +138,14 @@ class Deploy(Operation):
 class Lease(models.Model):
     """A drive's claim to be alive. Its targets may be handed on once `expires_at` (database clock) has passed."""
 
-    worker = models.CharField(max_length=200)
-    queue = models.CharField(max_length=20)
-    started_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField(db_index=True)
+    worker = models.CharField(_("worker"), max_length=200)
+    queue = models.CharField(_("queue"), max_length=20)
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    class Meta:
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
 
     def __str__(self) -> str:
         return f"{self.worker} #{self.pk}"
@@ -144,34 +159,42 @@ class Target(models.Model):
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
     """
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="targets")
-    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="targets")
-    kind = models.CharField(max_length=8, choices=Kind)
-    attempt = models.PositiveIntegerField(default=1)
-    is_latest = models.BooleanField(default=True)
+    operation = models.ForeignKey(
+        Operation, verbose_name=_("operation"), on_delete=models.CASCADE, related_name="targets"
+    )
+    instance = models.ForeignKey(Instance, verbose_name=_("instance"), on_delete=models.PROTECT, related_name="targets")
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    is_latest = models.BooleanField(_("newest attempt"), default=True)
 
-    status = models.CharField(max_length=12, choices=TargetStatus, default=TargetStatus.PENDING)
-    step = models.CharField(max_length=16, choices=Step, default=Step.QUEUED)
-    step_seconds = models.JSONField(default=dict)
-    error_code = models.CharField(max_length=40, blank=True, default="")
-    error_message = models.TextField(blank=True, default="")
-    reverted = models.BooleanField(null=True)
-    source = models.CharField(max_length=8, blank=True, default="")
-    previous_version = models.CharField(max_length=100, blank=True, default="")
-    version_after = models.CharField(max_length=100, blank=True, default="")
-    stop_reason = models.CharField(max_length=10, choices=StopReason, default=StopReason.NONE, blank=True)
-    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    status = models.CharField(_("status"), max_length=12, choices=TargetStatus, default=TargetStatus.PENDING)
+    step = models.CharField(_("step"), max_length=16, choices=Step, default=Step.QUEUED)
+    step_seconds = models.JSONField(_("step seconds"), default=dict)
+    error_code = models.CharField(_("error code"), max_length=40, blank=True, default="")
+    error_message = models.TextField(_("error message"), blank=True, default="")
+    reverted = models.BooleanField(_("reverted"), null=True)
+    source = models.CharField(_("source"), max_length=8, blank=True, default="")
+    previous_version = models.CharField(_("previous version"), max_length=100, blank=True, default="")
+    version_after = models.CharField(_("version after"), max_length=100, blank=True, default="")
+    stop_reason = models.CharField(
+        _("stop reason"), max_length=10, choices=StopReason, default=StopReason.NONE, blank=True
+    )
+    stop_requested_at = models.DateTimeField(_("stop requested at"), null=True, blank=True)
 
-    lease = models.ForeignKey(Lease, on_delete=models.SET_NULL, null=True, blank=True, related_name="targets")
-    fence = models.BigIntegerField(null=True, blank=True)
-    claims = models.PositiveIntegerField(default=0)
+    lease = models.ForeignKey(
+        Lease, verbose_name=_("lease"), on_delete=models.SET_NULL, null=True, blank=True, related_name="targets"
+    )
+    fence = models.BigIntegerField(_("fence"), null=True, blank=True)
+    claims = models.PositiveIntegerField(_("claims"), default=0)
 
-    created_at = models.DateTimeField(db_default=Now())
-    started_at = models.DateTimeField(null=True, blank=True)
-    updated_at = models.DateTimeField(db_default=Now())
-    finished_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), db_default=Now())
+    started_at = models.DateTimeField(_("started at"), null=True, blank=True)
+    updated_at = models.DateTimeField(_("updated at"), db_default=Now())
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("target")
+        verbose_name_plural = _("targets")
         ordering = ("id",)
         constraints = (
             # The instance lock: one unfinished deploy and one unfinished rollback at the most, one of them at work.
@@ -218,15 +241,19 @@ class LogLine(models.Model):
         STDOUT = "stdout"
         STDERR = "stderr"
 
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="log_lines")
-    seq = models.BigIntegerField()
-    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, null=True, blank=True)
-    at = models.DateTimeField()
-    step = models.CharField(max_length=16, blank=True, default="")
-    stream = models.CharField(max_length=8, choices=Stream, default=Stream.SYSTEM)
-    text = models.TextField()
+    operation = models.ForeignKey(
+        Operation, verbose_name=_("operation"), on_delete=models.CASCADE, related_name="log_lines"
+    )
+    seq = models.BigIntegerField(_("number"))
+    instance = models.ForeignKey(Instance, verbose_name=_("instance"), on_delete=models.CASCADE, null=True, blank=True)
+    at = models.DateTimeField(_("time"))
+    step = models.CharField(_("step"), max_length=16, blank=True, default="")
+    stream = models.CharField(_("stream"), max_length=8, choices=Stream, default=Stream.SYSTEM)
+    text = models.TextField(_("text"))
 
     class Meta:
+        verbose_name = _("log line")
+        verbose_name_plural = _("log lines")
         ordering = ("operation", "seq")
         constraints = (models.UniqueConstraint(fields=("operation", "seq"), name="logline_one_per_seq"),)
         indexes = (models.Index(fields=("operation", "instance", "seq"), name="logline_instance"),)
@@ -238,12 +265,16 @@ class LogLine(models.Model):
 class Worker(models.Model):
     """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task."""
 
-    name = models.CharField(max_length=200, unique=True)
-    host = models.CharField(max_length=253)
-    pid = models.IntegerField()
-    started_at = models.DateTimeField(db_default=Now())
-    seen_at = models.DateTimeField(db_default=Now())
-    canary_at = models.DateTimeField(null=True, blank=True)
+    name = models.CharField(_("name"), max_length=200, unique=True)
+    host = models.CharField(_("host"), max_length=253)
+    pid = models.IntegerField(_("process id"))
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    seen_at = models.DateTimeField(_("seen at"), db_default=Now())
+    canary_at = models.DateTimeField(_("canary at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
 
     def __str__(self) -> str:
         return self.name

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 QueueName = Literal["deploys", "rollbacks"]
 
 
 class Kind(models.TextChoices):
-    DEPLOY = "deploy"
-    ROLLBACK = "rollback"
+    DEPLOY = "deploy", _("Deploy")
+    ROLLBACK = "rollback", _("Rollback")
 
 
 # A rollback never waits behind deploys: it has a queue and workers of its own.
@@ -19,20 +20,20 @@ QUEUES: dict[Kind, QueueName] = {Kind.DEPLOY: "deploys", Kind.ROLLBACK: "rollbac
 
 
 class OperationStatus(models.TextChoices):
-    PENDING = "pending"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    PENDING = "pending", _("Waiting")
+    IN_PROGRESS = "in_progress", _("In progress")
+    COMPLETED = "completed", _("Completed")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
 
 
 class TargetStatus(models.TextChoices):
-    PENDING = "pending"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
+    PENDING = "pending", _("Waiting")
+    IN_PROGRESS = "in_progress", _("In progress")
+    COMPLETED = "completed", _("Completed")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    SUPERSEDED = "superseded", _("Superseded")
 
 
 ACTIVE = (TargetStatus.PENDING, TargetStatus.IN_PROGRESS)
@@ -66,24 +67,24 @@ TRANSITIONS: dict[TargetStatus, tuple[TargetStatus, ...]] = {
 class Step(models.TextChoices):
     """What is being done to a target. Up to and including BEFORE_SWITCH nothing visible has changed on the node."""
 
-    QUEUED = "queued"
-    FETCH = "fetch"
-    CONNECT = "connect"
-    STAGE = "stage"
-    BEFORE_SWITCH = "before_switch"
-    SWITCH = "switch"
-    RESTART = "restart"
-    REVERT = "revert"
-    CLEAN_UP = "clean_up"
-    DONE = "done"
+    QUEUED = "queued", _("Wait")
+    FETCH = "fetch", _("Download")
+    CONNECT = "connect", _("Connect")
+    STAGE = "stage", _("Stage")
+    BEFORE_SWITCH = "before_switch", _("Prepare")
+    SWITCH = "switch", _("Switch")
+    RESTART = "restart", _("Restart")
+    REVERT = "revert", _("Put back")
+    CLEAN_UP = "clean_up", _("Clean up")
+    DONE = "done", _("Done")
 
 
 class StopReason(models.TextChoices):
     """Why an unfinished target has been asked to stop at its next safe point."""
 
-    NONE = ""
-    CANCEL = "cancel"
-    SUPERSEDE = "supersede"
+    NONE = "", _("None")
+    CANCEL = "cancel", _("Stop")
+    SUPERSEDE = "supersede", _("A rollback goes first")
 
 
 def outcome(counts: dict[str, int]) -> OperationStatus:

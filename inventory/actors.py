@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class ActorKind(models.TextChoices):
-    PERSON = "person"
-    TOKEN = "token"
-    NODE = "node"
-    SYSTEM = "system"
+    PERSON = "person", _("Person")
+    TOKEN = "token", _("Scheduler")
+    NODE = "node", _("Node")
+    SYSTEM = "system", _("System")
 
 
 @dataclass(frozen=True, kw_only=True)

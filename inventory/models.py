@@ -8,6 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from inventory.actors import ActorKind
 from inventory.names import validate_name
@@ -25,26 +27,26 @@ from inventory.validation import (
 class RunStatus(models.TextChoices):
     """`deploying` and `rolling_back` are never stored: queries derive them from unfinished operations."""
 
-    RUNNING = "running"
-    DEPLOYING = "deploying"
-    ROLLING_BACK = "rolling_back"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    UNKNOWN = "unknown"
+    RUNNING = "running", pgettext_lazy("run status", "Running")
+    DEPLOYING = "deploying", _("Deploying")
+    ROLLING_BACK = "rolling_back", _("Rolling back")
+    FAILED = "failed", _("Failed")
+    STOPPED = "stopped", _("Stopped")
+    UNKNOWN = "unknown", _("Unknown")
 
 
 STORED_RUN_STATUSES = (RunStatus.RUNNING, RunStatus.FAILED, RunStatus.STOPPED, RunStatus.UNKNOWN)
 
 
 class Health(models.TextChoices):
-    HEALTHY = "healthy"
-    UNHEALTHY = "unhealthy"
-    UNKNOWN = "unknown"
+    HEALTHY = "healthy", _("Healthy")
+    UNHEALTHY = "unhealthy", _("Unhealthy")
+    UNKNOWN = "unknown", _("Not reported")
 
 
 class TransportKind(models.TextChoices):
-    SSH = "ssh"
-    LOCAL = "local"
+    SSH = "ssh", "SSH"
+    LOCAL = "local", _("this machine")
 
 
 def natural_key(field: str) -> Func:
@@ -54,21 +56,30 @@ def natural_key(field: str) -> Func:
 
 
 class Service(models.Model):
-    name = models.CharField(max_length=100, unique=True, validators=[validate_name])
-    restart_command = models.TextField(blank=True, default="", validators=[validate_command])
-    before_switch_command = models.TextField(blank=True, default="", validators=[validate_command])
-    command_timeout = models.PositiveIntegerField(
-        default=60, validators=[MinValueValidator(1), MaxValueValidator(86_400)], help_text="Seconds, for each command."
+    name = models.CharField(_("name"), max_length=100, unique=True, validators=[validate_name])
+    restart_command = models.TextField(_("restart command"), blank=True, default="", validators=[validate_command])
+    before_switch_command = models.TextField(
+        _("before switch command"), blank=True, default="", validators=[validate_command]
     )
-    keep_releases = models.PositiveIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)])
-    mutable_versions = models.BooleanField(default=False)
-    sync_enabled = models.BooleanField(default=True)
-    synced_at = models.DateTimeField(null=True, blank=True, editable=False)
-    sync_queued_at = models.DateTimeField(null=True, blank=True, editable=False)
-    sync_started_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    command_timeout = models.PositiveIntegerField(
+        _("command timeout"),
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(86_400)],
+        help_text=_("Seconds, for each command."),
+    )
+    keep_releases = models.PositiveIntegerField(
+        _("keep releases"), default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
+    mutable_versions = models.BooleanField(_("mutable versions"), default=False)
+    sync_enabled = models.BooleanField(_("sync enabled"), default=True)
+    synced_at = models.DateTimeField(_("synced at"), null=True, blank=True, editable=False)
+    sync_queued_at = models.DateTimeField(_("sync queued at"), null=True, blank=True, editable=False)
+    sync_started_at = models.DateTimeField(_("sync started at"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = _("service")
+        verbose_name_plural = _("services")
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -76,15 +87,19 @@ class Service(models.Model):
 
 
 class Node(models.Model):
-    name = models.CharField(max_length=100, unique=True, validators=[validate_name])
-    host = models.CharField(max_length=253, validators=[validate_host])
-    transport = models.CharField(max_length=8, choices=TransportKind, default=TransportKind.SSH)
-    ssh_user = models.CharField(max_length=64, blank=True, default="", validators=[validate_ssh_user])
-    ssh_port = models.PositiveIntegerField(default=22, validators=[MinValueValidator(1), MaxValueValidator(65_535)])
-    ssh_host_key = models.TextField(blank=True, default="", validators=[validate_host_key])
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True, validators=[validate_name])
+    host = models.CharField(_("host"), max_length=253, validators=[validate_host])
+    transport = models.CharField(_("transport"), max_length=8, choices=TransportKind, default=TransportKind.SSH)
+    ssh_user = models.CharField(_("SSH user"), max_length=64, blank=True, default="", validators=[validate_ssh_user])
+    ssh_port = models.PositiveIntegerField(
+        _("SSH port"), default=22, validators=[MinValueValidator(1), MaxValueValidator(65_535)]
+    )
+    ssh_host_key = models.TextField(_("SSH host key"), blank=True, default="", validators=[validate_host_key])
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = _("node")
+        verbose_name_plural = _("nodes")
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -108,32 +123,38 @@ class Instance(models.Model):
     reported_*: the last word of the node itself, kept also when an operation at work has the say on what runs.
     """
 
-    instance_id = models.CharField(max_length=100, unique=True, validators=[validate_name])
+    instance_id = models.CharField(_("instance id"), max_length=100, unique=True, validators=[validate_name])
     natural_key = models.GeneratedField(
         expression=natural_key("instance_id"),
         output_field=models.TextField(db_collation="C"),
         db_persist=True,
     )
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="instances")
-    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="instances")
-    port = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(65_535)])
-    deploy_root = models.CharField(max_length=1000, validators=[validate_deploy_root])
+    service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.PROTECT, related_name="instances")
+    node = models.ForeignKey(Node, verbose_name=_("node"), on_delete=models.PROTECT, related_name="instances")
+    port = models.PositiveIntegerField(_("port"), validators=[MinValueValidator(1), MaxValueValidator(65_535)])
+    deploy_root = models.CharField(_("deploy root"), max_length=1000, validators=[validate_deploy_root])
 
-    running_version = models.CharField(max_length=100, blank=True, default="", editable=False)
-    running_release = models.CharField(max_length=120, blank=True, default="", editable=False)
-    running_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
-    expected_version = models.CharField(max_length=100, blank=True, default="", editable=False)
-    release_history = ArrayField(models.CharField(max_length=120), default=list, blank=True, editable=False)
-    run_status = models.CharField(max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False)
-    health = models.CharField(max_length=12, choices=Health, default=Health.UNKNOWN, editable=False)
-    health_at = models.DateTimeField(null=True, blank=True, editable=False)
-    reported_version = models.CharField(max_length=100, blank=True, default="", editable=False)
-    reported_status = models.CharField(max_length=12, blank=True, default="", editable=False)
-    reported_at = models.DateTimeField(null=True, blank=True, editable=False)
-    changed_at = models.DateTimeField(default=timezone.now, editable=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    running_version = models.CharField(_("running version"), max_length=100, blank=True, default="", editable=False)
+    running_release = models.CharField(_("running release"), max_length=120, blank=True, default="", editable=False)
+    running_sha256 = models.CharField(_("running SHA-256"), max_length=64, blank=True, default="", editable=False)
+    expected_version = models.CharField(_("expected version"), max_length=100, blank=True, default="", editable=False)
+    release_history = ArrayField(
+        models.CharField(max_length=120), verbose_name=_("release history"), default=list, blank=True, editable=False
+    )
+    run_status = models.CharField(
+        _("run status"), max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False
+    )
+    health = models.CharField(_("health"), max_length=12, choices=Health, default=Health.UNKNOWN, editable=False)
+    health_at = models.DateTimeField(_("health at"), null=True, blank=True, editable=False)
+    reported_version = models.CharField(_("reported version"), max_length=100, blank=True, default="", editable=False)
+    reported_status = models.CharField(_("reported status"), max_length=12, blank=True, default="", editable=False)
+    reported_at = models.DateTimeField(_("reported at"), null=True, blank=True, editable=False)
+    changed_at = models.DateTimeField(_("changed at"), default=timezone.now, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
+        verbose_name = _("instance")
+        verbose_name_plural = _("instances")
         ordering = ("natural_key",)
         indexes = (
             models.Index(fields=("service", "natural_key"), name="instance_service_natural"),
@@ -163,24 +184,28 @@ class StatusChange(models.Model):
     """
 
     class Field(models.TextChoices):
-        TARGET = "target"
-        VERSION = "version"
-        RUN_STATUS = "run_status"
-        HEALTH = "health"
+        TARGET = "target", _("target")
+        VERSION = "version", _("version")
+        RUN_STATUS = "run_status", _("run status")
+        HEALTH = "health", _("health")
 
-    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="status_changes")
-    field = models.CharField(max_length=12, choices=Field)
-    old = models.CharField(max_length=120, blank=True)
-    new = models.CharField(max_length=120, blank=True)
-    at = models.DateTimeField(default=timezone.now)
-    operation_id = models.BigIntegerField(null=True, blank=True)
-    operation_name = models.CharField(max_length=220, blank=True, default="")
-    attempt = models.PositiveIntegerField(default=1)
-    actor_kind = models.CharField(max_length=8, choices=ActorKind)
-    actor_name = models.CharField(max_length=200)
-    note = models.TextField(blank=True, default="")
+    instance = models.ForeignKey(
+        Instance, verbose_name=_("instance"), on_delete=models.CASCADE, related_name="status_changes"
+    )
+    field = models.CharField(_("field"), max_length=12, choices=Field)
+    old = models.CharField(_("before"), max_length=120, blank=True)
+    new = models.CharField(_("after"), max_length=120, blank=True)
+    at = models.DateTimeField(_("time"), default=timezone.now)
+    operation_id = models.BigIntegerField(_("operation key"), null=True, blank=True)
+    operation_name = models.CharField(_("operation"), max_length=220, blank=True, default="")
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    actor_kind = models.CharField(_("kind of actor"), max_length=8, choices=ActorKind)
+    actor_name = models.CharField(_("actor"), max_length=200)
+    note = models.TextField(_("note"), blank=True, default="")
 
     class Meta:
+        verbose_name = _("status change")
+        verbose_name_plural = _("status changes")
         ordering = ("-id",)
         indexes = (
             models.Index(fields=("instance", "-id"), name="statuschange_instance_newest"),
@@ -198,21 +223,22 @@ class AuditEntry(models.Model):
     object_id and service are words, not references: an entry outlives what it tells of.
     """
 
-    at = models.DateTimeField(default=timezone.now)
-    actor_kind = models.CharField(max_length=8, choices=ActorKind)
-    actor_name = models.CharField(max_length=200)
-    actor_address = models.CharField(max_length=45, blank=True, default="")
-    action = models.CharField(max_length=60)
-    object_kind = models.CharField(max_length=40, blank=True, default="")
-    object_id = models.CharField(max_length=220, blank=True, default="")
-    service = models.CharField(max_length=100, blank=True, default="")
-    detail = models.JSONField(default=dict, blank=True)
-    prev_hash = models.CharField(max_length=64, unique=True, editable=False)
-    hash = models.CharField(max_length=64, editable=False)
+    at = models.DateTimeField(_("time"), default=timezone.now)
+    actor_kind = models.CharField(_("kind of actor"), max_length=8, choices=ActorKind)
+    actor_name = models.CharField(_("actor"), max_length=200)
+    actor_address = models.CharField(_("address"), max_length=45, blank=True, default="")
+    action = models.CharField(_("action"), max_length=60)
+    object_kind = models.CharField(_("kind of object"), max_length=40, blank=True, default="")
+    object_id = models.CharField(_("object"), max_length=220, blank=True, default="")
+    service = models.CharField(_("service"), max_length=100, blank=True, default="")
+    detail = models.JSONField(_("detail"), default=dict, blank=True)
+    prev_hash = models.CharField(_("prev hash"), max_length=64, unique=True, editable=False)
+    hash = models.CharField(_("hash"), max_length=64, editable=False)
 
     class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
         ordering = ("-id",)
-        verbose_name_plural = "audit entries"
         indexes = (
             models.Index(fields=("service", "-id"), name="auditentry_service_newest"),
             models.Index(fields=("object_kind", "object_id", "-id"), name="auditentry_object_newest"),

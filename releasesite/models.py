@@ -12,6 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken, get_digest_token
 from knox.settings import CONSTANTS
 
@@ -22,9 +23,9 @@ from inventory.models import Service
 
 
 class TokenScope(models.TextChoices):
-    DEPLOY = "deploy"
-    READ = "read"
-    REPORT = "report"
+    DEPLOY = "deploy", _("deploy, roll back and read")
+    READ = "read", _("read")
+    REPORT = "report", _("instance reports")
 
 
 SCOPES_OF_TOKEN: dict[str, frozenset[Scope]] = {
@@ -93,24 +94,34 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """
 
     user = None
-    name = models.CharField(max_length=100)
-    scope = models.CharField(max_length=8, choices=TokenScope)
-    all_services = models.BooleanField(default=False)
-    services = models.ManyToManyField(Service, blank=True, related_name="+")
+    name = models.CharField(_("name"), max_length=100)
+    scope = models.CharField(_("scope"), max_length=8, choices=TokenScope)
+    all_services = models.BooleanField(_("all services"), default=False)
+    services = models.ManyToManyField(Service, verbose_name=_("services"), blank=True, related_name="+")
     allowed_networks: ArrayField[Sequence[str], list[str]] = ArrayField(
-        models.CharField(max_length=50, validators=[validate_network]), default=list, blank=True
+        models.CharField(max_length=50, validators=[validate_network]),
+        verbose_name=_("allowed networks"),
+        default=list,
+        blank=True,
     )
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("created by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
     )
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)
 
     objects = ApiTokenManager()
 
     class Meta:
         ordering = ("name", "-created")
-        verbose_name = "API token"
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.token_key[:8]}…)"
@@ -146,8 +157,10 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 class ServiceLimit(models.Model):
     """A person with a row here sees these services only; without one, all. Superusers are never limited."""
 
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="service_limit")
-    services = models.ManyToManyField(Service, blank=True, related_name="+")
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="service_limit"
+    )
+    services = models.ManyToManyField(Service, verbose_name=_("services"), blank=True, related_name="+")
 
     def __str__(self) -> str:
         return f"services of {self.user}"
@@ -156,9 +169,9 @@ class ServiceLimit(models.Model):
 class RequestCount(models.Model):
     """How often a caller has called within the current minute: a counter that all web processes share."""
 
-    key = models.CharField(max_length=100, primary_key=True)
-    minute = models.DateTimeField()
-    requests = models.PositiveIntegerField()
+    key = models.CharField(_("key"), max_length=100, primary_key=True)
+    minute = models.DateTimeField(_("minute"))
+    requests = models.PositiveIntegerField(_("requests"))
 
     def __str__(self) -> str:
         return self.key

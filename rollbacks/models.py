@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from deploys.models import Operation
 from deploys.states import Kind
@@ -19,5 +20,7 @@ class Rollback(Operation):
     objects: ClassVar[RollbackManager] = RollbackManager()
 
     class Meta:
+        verbose_name = _("rollback")
+        verbose_name_plural = _("rollbacks")
         proxy = True
         ordering = ("-id",)
