@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -197,13 +198,14 @@ def test_of_claims_that_race_none_switches_after_a_higher_one(lab: NodeLab, atte
     lab.deploy("1.0.0", fence=1)
     lab.deploy("1.1.0", fence=2, keep=["1.0.0"])
     fences = range(3, 15)
+    alone = "echo $$ >>../../running; [ $(wc -l <../../running) = 1 ] || echo overlap"
 
     async def main(transport: Transport) -> list[object]:
         return await asyncio.gather(
             *(
                 lab.switch_on(
                     transport, f"1.{fence % 2}.0", fence=fence, operation=f"op-{fence}", keep=["1.0.0", "1.1.0"],
-                    restart="echo $$ >>../../running; [ $(wc -l <../../running) = 1 ] || echo overlap; sleep 0.02; rm ../../running",
+                    restart=f"{alone}; sleep 0.02; rm ../../running",
                 )
                 for fence in fences
             ),
@@ -242,7 +244,7 @@ def test_a_reused_process_number_is_not_killed(lab: NodeLab) -> None:
     lab.deploy("1.0.0", fence=1)
     state = lab.root / ".release" / "claim.1" / "state"
     with state.open("a") as file:
-        boot = open("/proc/sys/kernel/random/boot_id").read().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         file.write(f"owner {os.getpid()} 1 {boot} {os.getpgrp()} 60\ncommand {os.getpid()} 1\n")
     assert lab.deploy("1.1.0", fence=2).outcome == "switched"
     assert is_alive(os.getpid())
@@ -251,7 +253,7 @@ def test_a_reused_process_number_is_not_killed(lab: NodeLab) -> None:
 def test_a_record_from_before_a_reboot_is_of_the_dead(lab: NodeLab) -> None:
     lab.deploy("1.0.0", fence=1)
     own = psutil.Process()
-    start = open("/proc/self/stat").read().rsplit(")", 1)[1].split()[19]
+    start = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19]
     state = lab.root / ".release" / "claim.1" / "state"
     with state.open("a") as file:
         file.write(f"owner {own.pid} {start} another-boot {os.getpgrp()} 60\n")
