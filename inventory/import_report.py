@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from inventory.validation import host_key_fingerprint
 
 _SHOWN_CHARS = 60
+# A page with more rows than this is of no use to a reader.
+_SHOWN_ROWS = 2000
 
 
 class Outcome(StrEnum):
@@ -36,6 +40,15 @@ class Row:
     outcome: Outcome
     changes: tuple[Change, ...] = ()
 
+    @property
+    def kind_word(self) -> str:
+        return {"service": _("service"), "node": _("node"), "instance": _("instance")}[self.kind]
+
+    @property
+    def outcome_word(self) -> str:
+        """What would be done, for a preview."""
+        return {"created": _("to create"), "updated": _("to update"), "unchanged": _("unchanged")}[self.outcome]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
@@ -49,6 +62,27 @@ class ImportReport:
     def summary(self) -> str:
         counts = ", ".join(f"{self.count(outcome)} {outcome}" for outcome in Outcome)
         return f"dry run, nothing changed: {counts}" if self.is_dry_run else counts
+
+    @property
+    def created(self) -> int:
+        return self.count(Outcome.CREATED)
+
+    @property
+    def updated(self) -> int:
+        return self.count(Outcome.UPDATED)
+
+    @property
+    def unchanged(self) -> int:
+        return self.count(Outcome.UNCHANGED)
+
+    @property
+    def touched(self) -> list[Row]:
+        """What changes, as far as a page shows it; `cut_off` says how many more there are."""
+        return [row for row in self.rows if row.outcome != Outcome.UNCHANGED][:_SHOWN_ROWS]
+
+    @property
+    def cut_off(self) -> int:
+        return self.created + self.updated - len(self.touched)
 
     def lines(self) -> Iterator[str]:
         """A table: kind, name, outcome, changed fields."""

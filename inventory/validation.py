@@ -130,7 +130,8 @@ def missing_ssh_fields(*, transport: str, ssh_user: str, ssh_host_key: str) -> d
         return {}
     given = {"ssh_user": ssh_user, "ssh_host_key": ssh_host_key}
     return {
-        field: ValidationError(_("is required for a node reached over ssh"), code="required")
+        # Not the code `required`: a form words that one its own way.
+        field: ValidationError(_("is required for a node reached over ssh"), code="required_for_ssh")
         for field, value in given.items()
         if not value
     }

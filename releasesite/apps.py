@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 from django_structlog.signals import bind_extra_request_finished_metadata
 
 from releasesite.logs import add_caller
@@ -8,7 +9,12 @@ from releasesite.logs import add_caller
 
 class ReleaseSiteConfig(AppConfig):
     name = "releasesite"
+    verbose_name = _("API access")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # Its models are not there yet at import.
+        from releasesite import login_audit
+
         bind_extra_request_finished_metadata.connect(add_caller)
+        login_audit.connect()

@@ -1,0 +1,114 @@
+"""Deploys, their targets, packages and workers, to read. What acts on them is in the console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from deploys.models import Deploy, Operation, Package, Target, Worker
+from deploys.states import Kind
+from inventory.admin.base import ReadOnlyAdmin
+from inventory.models import Instance, Service
+from inventory.redaction import redact_url
+
+if TYPE_CHECKING:
+    from django.utils.safestring import SafeString
+
+
+class OperationAdmin(ReadOnlyAdmin):
+    """Of one kind: the proxies register it."""
+
+    service_path = "service_id"
+    list_display = (
+        "public_id",
+        "service",
+        "version",
+        "status",
+        "total",
+        "failed",
+        "requested_by",
+        "started_at",
+        "finished_at",
+    )
+    list_filter = ("status",)
+    list_select_related = ("service",)
+    ordering = ("-id",)
+    search_fields = ("public_id",)
+    search_help_text = _("A whole id, or a service's name.")
+    # The URL keeps its userinfo and query for the download alone.
+    exclude = ("package_url", "fingerprint", "log_seq", "package")
+    readonly_fields = ("shown_url", "page")
+
+    def named(self, term: str) -> Q:
+        return Q(public_id=term) | Q(service__in=_keys(Service, name=term))
+
+    @admin.display(description=_("package URL"))
+    def shown_url(self, operation: Operation) -> str:
+        return redact_url(operation.package_url) if operation.package_url else ""
+
+    @admin.display(description=_("page"))
+    def page(self, operation: Operation) -> SafeString:
+        return format_html(
+            '<a href="{}">{}</a>', reverse(operation.kind, args=[operation.public_id]), _("Open in the console")
+        )
+
+
+@admin.register(Deploy)
+class DeployAdmin(OperationAdmin):
+    pass
+
+
+@admin.register(Target)
+class TargetAdmin(ReadOnlyAdmin):
+    service_path = "instance__service_id"
+    list_display = ("id", "operation", "instance", "attempt", "status", "step", "error_code", "source", "updated_at")
+    list_filter = ("status", "kind")
+    list_select_related = ("operation", "instance")
+    ordering = ("-id",)
+    search_fields = ("instance",)
+    search_help_text = _("A whole instance id or operation id.")
+
+    def named(self, term: str) -> Q:
+        return Q(instance__in=_keys(Instance, instance_id=term)) | Q(
+            operation__in=_keys(Operation, kind__in=Kind.values, public_id=term)
+        )
+
+
+@admin.register(Package)
+class PackageAdmin(ReadOnlyAdmin):
+    service_path = "service_id"
+    list_display = ("service", "version", "sha256", "size_bytes", "created_at")
+    list_display_links = ("version",)
+    list_select_related = ("service",)
+    ordering = ("-id",)
+    search_fields = ("version",)
+    search_help_text = _("A whole version, service or digest.")
+    exclude = ("url",)
+    readonly_fields = ("shown_url",)
+
+    def named(self, term: str) -> Q:
+        return Q(version=term) | Q(sha256=term) | Q(service__in=_keys(Service, name=term))
+
+    @admin.display(description=_("URL"))
+    def shown_url(self, package: Package) -> str:
+        return redact_url(package.url)
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    search_fields = ("name",)
+    list_display = ("name", "host", "pid", "started_at", "seen_at", "canary_at")
+    ordering = ("name",)
+
+    def named(self, term: str) -> Q:
+        return Q(name__icontains=term)
+
+
+def _keys(model: type[models.Model], **named: Any) -> list[int]:
+    return list(model._default_manager.filter(**named).values_list("pk", flat=True))

@@ -1,0 +1,7 @@
+"""The admin of the inventory. Each module registers what it is about."""
+
+from __future__ import annotations
+
+from inventory.admin import audit, changes, instances, nodes, services
+
+__all__ = ["audit", "changes", "instances", "nodes", "services"]

@@ -1,0 +1,160 @@
+"""What our admin pages share: who may see what, the audit, and lists that stay fast over a million rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from inventory import audit
+from inventory.access import access_of
+from inventory.inventory_audit import shown_changes
+from inventory.moves import lock_inventory
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Any]
+else:
+    Base = admin.ModelAdmin
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than this: counting a million rows takes longer than showing a page of them."""
+
+    MOST_ROWS = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        return rows[: self.MOST_ROWS].count() if isinstance(rows, models.QuerySet) else len(rows)
+
+
+class ScopedAdmin(Base):
+    """Shows what the person's services allow. service_path leads from a row to its service's key; '' is for all."""
+
+    service_path = ""
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 200
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        queryset = super().get_queryset(request)
+        return access_of(request).visible(queryset, self.service_path) if self.service_path else queryset
+
+
+class ReadOnlyAdmin(ScopedAdmin):
+    """For what the system itself writes."""
+
+    actions = None
+    paginator = CappedPaginator
+    sortable_by = ()
+
+    def named(self, term: str) -> models.Q:
+        """The rows that a search for a whole word means, by indexes alone: a scan of a million rows is too slow."""
+        return models.Q(pk__in=())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (queryset.filter(self.named(term)) if term else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class AuditedAdmin(ScopedAdmin):
+    """Every edit is in the audit, in the edit's own transaction.
+
+    object_kind: the audit's word for what is edited.
+    """
+
+    object_kind = ""
+
+    def log_addition(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        entry = super().log_addition(request, obj, message)
+        self.record(request, obj, "create")
+        return entry
+
+    def log_change(self, request: HttpRequest, obj: models.Model, message: Any) -> Any:
+        entry = super().log_change(request, obj, message)
+        self.record(request, obj, "change", changes=getattr(request, "changes_for_audit", {}))
+        return entry
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        entries = super().log_deletions(request, queryset)
+        for obj in queryset:
+            self.record(request, obj, "delete")
+        return entries
+
+    def record(self, request: HttpRequest, obj: models.Model, verb: str, **detail: Any) -> None:
+        audit.record(
+            actor=access_of(request).actor,
+            action=f"{self.object_kind}.{verb}",
+            object_kind=self.object_kind,
+            object_id=str(obj),
+            service=self.service_of(obj),
+            detail=detail,
+        )
+
+    def service_of(self, obj: Any) -> str:
+        return ""
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        request.changes_for_audit = shown_changes(form, formsets or ())  # type: ignore[attr-defined]
+        return super().construct_change_message(request, form, formsets, add)
+
+
+class InventoryAdmin(AuditedAdmin):
+    """For services, nodes and instances: one edit at a time, only what was edited is written, history stays."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method != "POST":
+            return super().changeform_view(request, *args, **kwargs)
+        with transaction.atomic():
+            lock_inventory()
+            return super().changeform_view(request, *args, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.save(force_insert=True)
+        elif form.changed_data:
+            # Not the other columns: an operation may have changed them since the row was read.
+            obj.save(update_fields=form.changed_data)
+
+    def history_of(self, obj: Any) -> str:
+        """Why obj must stay, or '' when it may go."""
+        return ""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Says in one line what holds each object, instead of listing the thousands of rows that refer to it."""
+        reasons = [reason for obj in objs if (reason := self.history_of(obj))]
+        if reasons:
+            count = {str(self.opts.verbose_name_plural): len(objs)}
+            return [str(obj) for obj in objs], count, set(), reasons
+        return super().get_deleted_objects(objs, request)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self._delete(request, [obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        self._delete(request, queryset)
+
+    def _delete(self, request: HttpRequest, objs: Iterable[Any]) -> None:
+        try:
+            with transaction.atomic():
+                for obj in objs:
+                    obj.delete()
+        except models.ProtectedError:
+            messages.error(request, _("Nothing was deleted: something refers to it by now."))

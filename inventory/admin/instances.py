@@ -1,0 +1,98 @@
+"""Instances: where they live can be edited, what they run is only shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from inventory.access import access_of
+from inventory.admin.base import InventoryAdmin
+from inventory.admin.csv import CsvMixin
+from inventory.admin.yaml_import import YamlImportMixin
+from inventory.forms import InstanceForm
+from inventory.instance_edits import save_instance
+from inventory.models import Instance, Service
+from inventory.resources import InstanceResource
+
+if TYPE_CHECKING:
+    Filter = admin.SimpleListFilter
+else:
+    Filter = admin.SimpleListFilter
+
+_SHOWN = (
+    "running_version",
+    "expected_version",
+    "running_release",
+    "running_sha256",
+    "release_history",
+    "run_status",
+    "health",
+    "health_at",
+    "reported_version",
+    "reported_status",
+    "reported_at",
+    "changed_at",
+    "created_at",
+)
+
+
+class DriftFilter(Filter):
+    title = gettext_lazy("drift")
+    parameter_name = "drift"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return (("yes", gettext_lazy("Runs another version than expected")),)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Instance]) -> QuerySet[Instance]:
+        if self.value() != "yes":
+            return queryset
+        return queryset.exclude(expected_version="").exclude(running_version=F("expected_version"))
+
+
+@admin.register(Instance)
+class InstanceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
+    object_kind = "instance"
+    service_path = "service_id"
+    resource_classes = (InstanceResource,)
+    form = InstanceForm
+    list_display = ("instance_id", "service", "node", "port", "running_version", "drifted", "run_status", "health")
+    list_filter = (DriftFilter, "run_status", "health", ("service", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("service", "node")
+    search_fields = ("instance_id", "node__name", "node__host", "service__name")
+    autocomplete_fields = ("service", "node")
+    readonly_fields = _SHOWN
+    fieldsets = (
+        (None, {"fields": ("instance_id", "service", "node", "port", "deploy_root")}),
+        (gettext_lazy("What it runs"), {"fields": _SHOWN}),
+    )
+
+    @admin.display(description=gettext_lazy("drift"))
+    def drifted(self, instance: Instance) -> str:
+        if not instance.has_drifted:
+            return ""
+        return _("expected %(version)s") % {"version": instance.expected_version}
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "service":
+            kwargs["queryset"] = access_of(request).visible(Service.objects.all(), "pk")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change and form.changed_data:
+            save_instance(obj, changed=form.changed_data, actor=access_of(request).actor)
+        else:
+            super().save_model(request, obj, form, change)
+
+    def service_of(self, obj: Any) -> str:
+        return str(obj.service)
+
+    def history_of(self, obj: Any) -> str:
+        if obj.targets.exists() or obj.status_changes.exists():
+            return _("%(name)s has a history, which is kept: it can't be deleted.") % {"name": obj}
+        return ""

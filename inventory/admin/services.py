@@ -1,0 +1,149 @@
+"""Services, with their instances inline, a page of them at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Count, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from inventory.access import access_of
+from inventory.admin.base import InventoryAdmin
+from inventory.admin.csv import CsvMixin
+from inventory.admin.yaml_import import YamlImportMixin
+from inventory.edit_checks import check_roots
+from inventory.forms import InstanceForm, ServiceForm
+from inventory.instance_edits import save_instance
+from inventory.models import Instance, Service
+from inventory.resources import ServiceResource
+from inventory.sync_queue import request_sync
+
+if TYPE_CHECKING:
+    Inline = admin.TabularInline[Instance, Service]
+    InlineFormSet = BaseInlineFormSet[Instance, Service, InstanceForm]
+else:
+    Inline = admin.TabularInline
+    InlineFormSet = BaseInlineFormSet
+
+INSTANCES_A_PAGE = 25
+
+
+class InstanceFormSet(InlineFormSet):
+    """One page of a service's instances; a POST brings back the rows of the page that it was shown, by their keys."""
+
+    page_number: str | None = None
+
+    def get_queryset(self) -> QuerySet[Instance]:
+        if not hasattr(self, "_page"):
+            assert self.queryset is not None  # BaseInlineFormSet sets it
+            rows = self.queryset.order_by("natural_key").select_related("node", "service")
+            if self.is_bound:
+                self._page = rows.filter(pk__in=self._posted_keys())
+            else:
+                self.page = Paginator(rows, INSTANCES_A_PAGE).get_page(self.page_number)
+                first = (self.page.number - 1) * INSTANCES_A_PAGE
+                self._page = rows[first : first + INSTANCES_A_PAGE]
+        return self._page
+
+    def _posted_keys(self) -> list[int]:
+        total = min(int(self.management_form.cleaned_data["INITIAL_FORMS"] or 0), self.absolute_max or 0)
+        keys = (str(self.data.get(f"{self.prefix}-{number}-id", "")) for number in range(total))
+        return [int(key) for key in keys if key.isascii() and key.isdigit()]
+
+    def clean(self) -> None:
+        """Two new rows may be in each other's way, which each alone can't see."""
+        super().clean()
+        placed = [form.placed() for form in self.forms if form.has_changed() and form.is_valid()]
+        try:
+            check_roots([each for each in placed if each is not None])
+        except ValidationError as error:
+            raise ValidationError(error.messages) from error
+
+
+class InstanceInline(Inline):
+    model = Instance
+    form = InstanceForm
+    formset = InstanceFormSet  # type: ignore[assignment]  # the stubs know of no form of one's own
+    template = "admin/inventory/instances_inline.html"
+    fields = ("instance_id", "node", "port", "deploy_root", "running_version", "run_status")
+    readonly_fields = ("running_version", "run_status")
+    autocomplete_fields = ("node",)
+    extra = 0
+    max_num = INSTANCES_A_PAGE + 100
+    can_delete = False
+    show_change_link = True
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.page_number = request.GET.get("instances")
+        return formset
+
+
+@admin.register(Service)
+class ServiceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
+    object_kind = "service"
+    service_path = "pk"
+    resource_classes = (ServiceResource,)
+    form = ServiceForm
+    inlines = (InstanceInline,)
+    list_display = (
+        "name",
+        "instance_count",
+        "keep_releases",
+        "command_timeout",
+        "mutable_versions",
+        "sync_enabled",
+        "synced_at",
+    )
+    list_filter = ("mutable_versions", "sync_enabled")
+    search_fields = ("name",)
+    readonly_fields = ("synced_at", "created_at")
+    actions = ("sync_now",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Service]:
+        queryset: QuerySet[Service] = super().get_queryset(request)
+        # Autocomplete asks for services too, and needs no counts.
+        is_list = (
+            request.resolver_match is not None and request.resolver_match.url_name == "inventory_service_changelist"
+        )
+        return queryset.annotate(instance_count=Count("instances")) if is_list else queryset
+
+    @admin.display(description=gettext_lazy("instances"), ordering="instance_count")
+    def instance_count(self, service: Any) -> int:
+        return int(service.instance_count)
+
+    @admin.action(description=gettext_lazy("Read the versions off the nodes"), permissions=("change",))
+    def sync_now(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:
+        names = list(queryset.values_list("name", flat=True))
+        for name in names:
+            request_sync(access=access_of(request), service_name=name)
+        text = ngettext("%(count)d service is being read.", "%(count)d services are being read.", len(names))
+        messages.success(request, text % {"count": len(names)})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Who is limited to some services can't make another one."""
+        return super().has_add_permission(request) and access_of(request).services is None
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        formset.save(commit=False)
+        for instance in formset.new_objects:
+            instance.save(force_insert=True)
+        for instance, fields in formset.changed_objects:
+            save_instance(instance, changed=fields, actor=access_of(request).actor)
+        formset.save_m2m()
+
+    def service_of(self, obj: Any) -> str:
+        return str(obj)
+
+    def history_of(self, obj: Any) -> str:
+        if obj.instances.exists():
+            return _("%(name)s has instances: delete or move those first.") % {"name": obj}
+        if obj.operations.exists():
+            return _("%(name)s has a history of operations, which is kept.") % {"name": obj}
+        return ""

@@ -1,0 +1,91 @@
+"""An inventory file, brought in through the browser: looked at first, then confirmed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+
+from inventory.access import access_of
+from inventory.forms import InventoryFileForm
+from inventory.import_report import ImportReport
+from inventory.importer import import_inventory
+from inventory.inventory_file import InventoryFileError
+from inventory.models import Instance, Node, Service
+
+# The confirming POST carries the file; Django takes 2.5 MB in fields. Larger files go through the command.
+MOST_BYTES = 2_000_000
+
+
+class YamlImportMixin:
+    """For an `InventoryAdmin`: a page under each of the three, since a file holds all of them."""
+
+    admin_site: admin.AdminSite
+    opts: Any
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_import_yaml"
+        own = path("import-yaml/", self.admin_site.admin_view(self.import_yaml), name=name)
+        return [own, *super().get_urls()]  # type: ignore[misc]
+
+    def import_yaml(self, request: HttpRequest) -> HttpResponse:
+        if not self._may_import_yaml(request):
+            raise PermissionDenied
+        form = InventoryFileForm()
+        context: dict[str, Any] = {"title": _("Import an inventory file"), "opts": self.opts}
+        if request.method == "POST" and "text" in request.POST:
+            name, data = request.POST.get("name", "inventory.yaml"), request.POST["text"].encode()
+            if (done := self._bring_in(request, name, data, context)) is not None:
+                return done
+        elif request.method == "POST":
+            form = InventoryFileForm(request.POST, request.FILES)
+            if form.is_valid():
+                file = form.cleaned_data["file"]
+                self._preview(request, file.name, file.read(MOST_BYTES + 1), context)
+        context |= {**self.admin_site.each_context(request), "form": form}
+        return TemplateResponse(request, "admin/inventory/import_yaml.html", context)
+
+    def _may_import_yaml(self, request: HttpRequest) -> bool:
+        admins = (self.admin_site.get_model_admin(model) for model in (Service, Node, Instance))
+        may_edit = all(each.has_add_permission(request) and each.has_change_permission(request) for each in admins)
+        return may_edit and access_of(request).services is None
+
+    def _preview(self, request: HttpRequest, name: str, data: bytes, context: dict[str, Any]) -> None:
+        """Adds the report and what the confirming form carries to the context, or the problems."""
+        if len(data) > MOST_BYTES:
+            limit = _("The file is larger than %(limit)d bytes; use manage.py import_inventory for it.")
+            context["problems"] = [limit % {"limit": MOST_BYTES}]
+            return
+        try:
+            report = import_inventory(data, filename=name, actor=access_of(request).actor, dry_run=True)
+        except InventoryFileError as error:
+            context["problems"] = [problem.detail for problem in error.problems]
+            return
+        context |= {"report": report, "name": name, "text": data.decode("utf-8-sig"), "plan": _digest(report)}
+
+    def _bring_in(self, request: HttpRequest, name: str, data: bytes, context: dict[str, Any]) -> HttpResponse | None:
+        """Does what was previewed. If the world has moved since, previews anew instead."""
+        self._preview(request, name, data, context)
+        if "report" not in context:
+            return None
+        if context["plan"] != request.POST.get("plan"):
+            messages.warning(request, _("The inventory has changed since the preview; this is a new one."))
+            return None
+        try:
+            report = import_inventory(data, filename=name, actor=access_of(request).actor)
+        except InventoryFileError as error:
+            del context["report"]
+            context["problems"] = [problem.detail for problem in error.problems]
+            return None
+        messages.success(request, _("Imported %(name)s: %(summary)s.") % {"name": name, "summary": report.summary})
+        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
+
+
+def _digest(report: ImportReport) -> str:
+    return hashlib.sha256("\n".join(report.lines()).encode()).hexdigest()

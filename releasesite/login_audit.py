@@ -1,0 +1,40 @@
+"""Logins, logouts and failed logins, into the audit. Django tells of them by signals alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.http import HttpRequest
+
+from inventory import audit
+from inventory.actors import Actor, ActorKind
+from releasesite.api.addresses import client_address
+
+
+def connect() -> None:
+    user_logged_in.connect(_logged_in, dispatch_uid="login_audit.in")
+    user_logged_out.connect(_logged_out, dispatch_uid="login_audit.out")
+    user_login_failed.connect(_failed, dispatch_uid="login_audit.failed")
+
+
+def _logged_in(sender: object, request: HttpRequest | None, user: Any, **_: object) -> None:
+    _record("login", user.get_username(), request)
+
+
+def _logged_out(sender: object, request: HttpRequest | None, user: Any, **_: object) -> None:
+    if user is not None:
+        _record("logout", user.get_username(), request)
+
+
+def _failed(sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **_: object) -> None:
+    """A name that nobody has is not kept: it may be a password that went into the wrong field."""
+    name = str(credentials.get("username", ""))
+    is_known = "\x00" not in name and User.objects.filter(username=name).exists()
+    _record("login.fail", name if is_known else "(nobody's name)", request)
+
+
+def _record(action: str, name: str, request: HttpRequest | None) -> None:
+    actor = Actor(kind=ActorKind.PERSON, name=name, address=client_address(request) if request is not None else "")
+    audit.record(actor=actor, action=action, object_kind="user", object_id=name)

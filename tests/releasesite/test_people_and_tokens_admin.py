@@ -1,0 +1,132 @@
+"""Logins are in the audit; tokens are made in the admin, shown once, and revoked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from inventory.models import AuditEntry
+from releasesite.models import ApiToken
+from tests.support.fleet import make_service
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "a long passphrase"
+
+
+@pytest.fixture
+def root(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("root", password=PASSWORD))
+    return client
+
+
+def actions() -> list[tuple[str, str]]:
+    return list(AuditEntry.objects.order_by("pk").values_list("action", "actor_name"))
+
+
+def test_a_login_and_a_logout_are_in_the_audit(client: Client) -> None:
+    User.objects.create_user("ann", password=PASSWORD)
+
+    client.post(reverse("login"), {"username": "ann", "password": PASSWORD})
+    client.post(reverse("logout"))
+
+    assert actions() == [("login", "ann"), ("logout", "ann")]
+    assert AuditEntry.objects.first().actor_address == "127.0.0.1"  # type: ignore[union-attr]
+
+
+def test_a_failed_login_is_too(client: Client) -> None:
+    User.objects.create_user("ann", password=PASSWORD)
+
+    client.post(reverse("login"), {"username": "ann", "password": "wrong"})
+
+    assert actions() == [("login.fail", "ann")]
+
+
+def test_a_password_typed_into_the_wrong_field_is_not_kept(client: Client) -> None:
+    client.post(reverse("login"), {"username": "hunter2hunter2", "password": "x"})
+
+    [(action, name)] = actions()
+    assert action == "login.fail"
+    assert "hunter2" not in name
+
+
+def test_a_token_is_shown_once(root: Client) -> None:
+    service = make_service("shop")
+
+    answer = root.post(
+        reverse("admin:releasesite_apitoken_add"),
+        {
+            "name": "scheduler",
+            "scope": "deploy",
+            "services": [service.pk],
+            "expires_in_days": 30,
+            "allowed_networks": "10.0.0.0/8",
+        },
+    )
+
+    found = re.search(r'id="secret"[^>]*value="([^"]+)"', answer.content.decode())
+    assert found is not None
+    secret = found[1]
+    assert "no-store" in answer["Cache-Control"]
+    token = ApiToken.objects.get()
+    assert (token.name, token.scope, token.all_services) == ("scheduler", "deploy", False)
+    assert token.expiry is not None
+    pages = (reverse("admin:releasesite_apitoken_changelist"), _change_url(token), reverse("admin:index"))
+    assert not any(secret in root.get(page).content.decode() for page in pages)
+    assert secret not in str(list(AuditEntry.objects.values()))
+    assert root.get("/v1/deploy/list", headers={"Authorization": f"Bearer {secret}"}).status_code != 401
+
+
+def test_a_bad_network_is_refused(root: Client) -> None:
+    page = root.post(
+        reverse("admin:releasesite_apitoken_add"), {"name": "x", "scope": "read", "allowed_networks": "10.0.0.300"}
+    ).content.decode()
+
+    assert "is not a network" in page
+    assert not ApiToken.objects.exists()
+
+
+def test_a_token_is_revoked(root: Client) -> None:
+    token, secret = ApiToken.objects.issue(name="t", scope="read")
+    assert "Revoke t" in root.get(_change_url(token)).content.decode()
+
+    root.post(reverse("admin:releasesite_apitoken_revoke", args=[token.pk]))
+
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    client = Client()
+    assert client.get("/v1/deploy/list", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+    assert AuditEntry.objects.get(action="token.revoke").actor_name == "root"
+
+
+def test_a_token_is_neither_edited_nor_deleted(root: Client) -> None:
+    token, _secret = ApiToken.objects.issue(name="t", scope="read")
+
+    assert root.post(_change_url(token), {"name": "other"}).status_code == 403
+    assert root.post(reverse("admin:releasesite_apitoken_delete", args=[token.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_an_edit_of_a_person_is_in_the_audit_without_the_password(root: Client) -> None:
+    root.post(
+        reverse("admin:auth_user_add"),
+        {
+            "username": "bob",
+            "password1": "correct horse battery",
+            "password2": "correct horse battery",
+            "usable_password": "true",
+            "service_limit-TOTAL_FORMS": 0,
+            "service_limit-INITIAL_FORMS": 0,
+        },
+    )
+
+    entry = AuditEntry.objects.get(action="user.create")
+    assert entry.object_id == "bob"
+    assert "horse" not in str(list(AuditEntry.objects.values()))
+
+
+def _change_url(token: ApiToken) -> str:
+    return reverse("admin:releasesite_apitoken_change", args=[token.pk])
