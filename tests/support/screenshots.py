@@ -48,7 +48,7 @@ PAGES: dict[str, str] = {
     "not-found": "/nowhere",
     "admin": "/admin/",
     "admin-instances": "/admin/inventory/instance/",
-    "admin-instance": "/admin/inventory/instance/1/change/",
+    "admin-services": "/admin/inventory/service/",
 }
 
 

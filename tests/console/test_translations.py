@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import gettext
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+MESSAGES = Path(settings.BASE_DIR) / "locale" / "zh_Hans" / "LC_MESSAGES"
+
+
+def _entries(path: Path, *options: str) -> str:
+    done = subprocess.run(["msgattrib", *options, str(path)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_nothing_is_left_untranslated_or_fuzzy() -> None:
+    assert _entries(MESSAGES / "django.po", "--untranslated") == ""
+    assert _entries(MESSAGES / "django.po", "--only-fuzzy") == ""
+
+
+def test_the_compiled_file_is_fresh(tmp_path: Path) -> None:
+    subprocess.run(
+        ["msgfmt", "--check-format", "-o", str(tmp_path / "django.mo"), str(MESSAGES / "django.po")], check=True
+    )
+    with (tmp_path / "django.mo").open("rb") as fresh, (MESSAGES / "django.mo").open("rb") as kept:
+        assert gettext.GNUTranslations(kept)._catalog == gettext.GNUTranslations(fresh)._catalog  # type: ignore[attr-defined]
+
+
+def test_every_string_of_the_source_is_in_the_file(tmp_path: Path) -> None:
+    """As `make messages` finds them, into a folder of this test's own."""
+    settings_file = tmp_path / "only_locale.py"
+    locale = tmp_path / "locale"
+    locale.mkdir()
+    settings_file.write_text(
+        f"SECRET_KEY = 'x'\nUSE_I18N = True\nINSTALLED_APPS = []\nLOCALE_PATHS = [{str(locale)!r}]\n"
+        "STATIC_ROOT = MEDIA_ROOT = ''\n"
+    )
+    command = ["makemessages", "--locale=zh_Hans", "--ignore=.venv", "--ignore=var", "--ignore=staticfiles"]
+    subprocess.run(
+        [sys.executable, "-m", "django", *command],
+        cwd=settings.BASE_DIR,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "only_locale"},
+        check=True,
+        capture_output=True,
+    )
+    found = _ids(locale / "zh_Hans" / "LC_MESSAGES" / "django.po")
+    assert found - _ids(MESSAGES / "django.po") == set()
+
+
+def _ids(path: Path) -> set[str]:
+    blocks = re.findall(r'^msgid ((?:".*"\n)+)', path.read_text(), re.MULTILINE)
+    return {"".join(line.strip()[1:-1] for line in block.splitlines()) for block in blocks}
+
+
+@pytest.mark.parametrize("word", ["发布", "回滚", "实例", "节点", "调度系统", "发布包", "切换"])
+def test_the_glossarys_words_are_used(word: str) -> None:
+    assert word in (MESSAGES / "django.po").read_text()
