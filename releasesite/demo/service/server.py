@@ -32,6 +32,7 @@ ABOUT = {
     "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
 }
 REPORT_EVERY_SECONDS = 15
+STAY_SECONDS = 3
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{instance} {version}</title>
 <body style="margin:0;min-height:100vh;display:grid;place-content:center;text-align:center;
 font:1.25rem system-ui;color:#fff;background:{colour}">
@@ -107,7 +108,11 @@ def report_for_ever(config: dict[str, str]) -> None:
 
 
 def leave_with_the_demo(config: dict[str, str]) -> None:
-    """The demo holds its lock while it lives. However it dies, its services leave within a second or so."""
+    """The demo holds its lock while it lives. However it dies, its services leave within seconds.
+
+    Not before the restart that started this one is through: a worker that drains would take that for a failure.
+    """
+    time.sleep(STAY_SECONDS)
     while is_held(Path(config["demo_lock"])):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
