@@ -10,13 +10,13 @@ from django.views.decorators.http import require_POST
 
 from inventory.access import Scope, access_of
 from inventory.pages import page
-from inventory.selection import visible_service
+from inventory.sync_queue import request_sync
 
 
 @require_POST
 @page(Scope.DEPLOY)
 def sync_now(request: HttpRequest, name: str) -> HttpResponse:
     """Read the running version off every instance's node, soon and in the background."""
-    service = visible_service(access_of(request), name)
+    service = request_sync(access=access_of(request), service_name=name)
     messages.success(request, _("The versions are being read off the nodes; this page shows what they say."))
     return redirect("service", name=service.name)

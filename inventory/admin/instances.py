@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import F, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,11 +21,6 @@ from inventory.forms import InstanceForm
 from inventory.instance_edits import save_instance
 from inventory.models import Instance, Service
 from inventory.resources import InstanceResource
-
-if TYPE_CHECKING:
-    Filter = admin.SimpleListFilter
-else:
-    Filter = admin.SimpleListFilter
 
 _SHOWN = (
     "running_version",
@@ -40,9 +37,11 @@ _SHOWN = (
     "changed_at",
     "created_at",
 )
+# As many as fit into a URL.
+_MOST_PICKED = 200
 
 
-class DriftFilter(Filter):
+class DriftFilter(admin.SimpleListFilter):
     title = gettext_lazy("drift")
     parameter_name = "drift"
 
@@ -67,10 +66,23 @@ class InstanceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
     search_fields = ("instance_id", "node__name", "node__host", "service__name")
     autocomplete_fields = ("service", "node")
     readonly_fields = _SHOWN
+    actions = ("roll_back",)
     fieldsets = (
         (None, {"fields": ("instance_id", "service", "node", "port", "deploy_root")}),
         (gettext_lazy("What it runs"), {"fields": _SHOWN}),
     )
+
+    @admin.action(description=gettext_lazy("Roll back…"), permissions=("change",))
+    def roll_back(self, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:
+        """To the console's preview: nothing happens here."""
+        services = set(queryset.order_by().values_list("service__name", flat=True).distinct()[:2])
+        keys = list(queryset.values_list("pk", flat=True)[: _MOST_PICKED + 1])
+        if len(services) != 1 or len(keys) > _MOST_PICKED:
+            text = _("Select at most %(most)d instances, all of one service; or go to the service in the console.")
+            messages.error(request, text % {"most": _MOST_PICKED})
+            return None
+        picked = urlencode([("i", key) for key in keys])
+        return HttpResponseRedirect(f"{reverse('roll-back', args=[services.pop()])}?{picked}")
 
     @admin.display(description=gettext_lazy("drift"))
     def drifted(self, instance: Instance) -> str:

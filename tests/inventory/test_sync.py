@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from deploys.models import Operation, Target
 from deploys.states import Kind, TargetStatus
@@ -223,6 +225,35 @@ def test_an_operation_that_came_between_reading_and_writing_wins(
     monkeypatch.setattr(sync, "read_nodes", read_and_be_overtaken)
 
     assert run_sync().read == 2
+    assert Instance.objects.get(pk=instances[0].pk).running_version == "v1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_operation_that_holds_the_instance_is_waited_for_and_wins(instances: list[Instance]) -> None:
+    release(instances[0], "v2")
+    switch(instances[0], "releases/v2")
+    is_held, is_read = threading.Event(), threading.Event()
+
+    def claim() -> None:
+        try:
+            with transaction.atomic():
+                Instance.objects.select_for_update(no_key=True).get(pk=instances[0].pk)
+                is_held.set()
+                is_read.wait(10)
+                time.sleep(0.3)
+                at_work(instances[0])
+        finally:
+            connection.close()
+
+    claimer = threading.Thread(target=claim)
+    claimer.start()
+    assert is_held.wait(10)
+    threading.Timer(0.5, is_read.set).start()
+
+    result = run_sync()
+
+    claimer.join()
+    assert result.read == 2
     assert Instance.objects.get(pk=instances[0].pk).running_version == "v1"
 
 

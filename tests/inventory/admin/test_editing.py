@@ -340,3 +340,25 @@ def test_lists_take_as_many_queries_for_many_rows_as_for_few(
         response = admin_page.get(reverse(f"admin:inventory_{of}_changelist"))
 
     assert response.status_code == 200
+
+
+def test_a_selection_goes_to_the_preview_of_a_rollback(admin_page: Client, fleet: list[Instance]) -> None:
+    answer = admin_page.post(
+        reverse("admin:inventory_instance_changelist"),
+        {"action": "roll_back", "_selected_action": [fleet[0].pk, fleet[2].pk]},
+    )
+
+    assert answer.status_code == 302
+    assert answer["Location"] == f"/services/user-service/roll-back?i={fleet[0].pk}&i={fleet[2].pk}"
+
+
+def test_a_selection_over_two_services_does_not(admin_page: Client, fleet: list[Instance]) -> None:
+    [other] = make_instances(make_service("other"), fleet[0].node, 1, prefix="other")
+
+    page = admin_page.post(
+        reverse("admin:inventory_instance_changelist"),
+        {"action": "roll_back", "_selected_action": [fleet[0].pk, other.pk]},
+        follow=True,
+    ).content.decode()
+
+    assert "all of one service" in page
