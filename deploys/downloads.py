@@ -261,8 +261,8 @@ def _redirected(url: str, location: str) -> str:
     if before.scheme == "https" and after.scheme != "https":
         raise PackageError(
             package_errors.HOST_NOT_ALLOWED,
-            f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}; that is never followed. "
-            "Use a URL that stays with https.",
+            f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}, which is never "
+            "followed. Use a URL that stays with https.",
         )
     userinfo, at, host = before.netloc.rpartition("@")
     if at and after.netloc == host and after.scheme == before.scheme:
@@ -277,7 +277,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _validator(response: requests.Response) -> str:
-    """What `If-Range` may carry (RFC 9110, 13.1.5): a strong ETag, or a date at least a second older than the answer."""
+    """What `If-Range` may carry (RFC 9110, 13.1.5): a strong ETag, or a date a second or more older than the answer."""
     etag = response.headers.get("ETag", "")
     if etag:
         return etag if etag.startswith('"') else ""

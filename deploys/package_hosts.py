@@ -8,12 +8,14 @@ any other, in one spelling only, so that `127.1` or `2130706433` never pass for 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -30,7 +32,10 @@ class HostRule:
         parts = urlsplit(f"//{entry.strip()}")
         if not parts.hostname or parts.netloc != entry.strip() or "@" in parts.netloc or parts.port == 0:
             raise ValueError(f"{entry!r} is not a host or host:port")
-        return cls(host=normal_host(parts.hostname), port=parts.port)
+        host = normal_host(parts.hostname)
+        if _as_address(host) is None and _NAME.fullmatch(host) is None:
+            raise ValueError(f"{entry!r} is not a host or host:port")
+        return cls(host=host, port=parts.port)
 
     def allows(self, scheme: str, host: str, port: int) -> bool:
         return self.host == host and port == (self.port or DEFAULT_PORTS[scheme])
@@ -60,7 +65,8 @@ def normal_host(host: str) -> str:
 
 
 # Never a package host, whatever a name says: this host, link-local (where clouds keep instance credentials), multicast,
-# reserved, and the IPv6 spellings of IPv4 addresses, behind which any of these may hide (IANA special-purpose registries).
+# reserved, and the IPv6 spellings of IPv4 addresses, behind which any of these may hide (IANA's special-purpose
+# address registries).
 _REFUSED = {
     ipaddress.ip_network(network): what
     for network, what in {

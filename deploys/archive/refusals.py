@@ -27,7 +27,7 @@ class Limits:
     """What an archive may cost. Bytes but where the name says otherwise.
 
     extracted_bytes: of all members together. free_bytes: how much may come out before `ratio` counts: from then on an
-    archive that yields more than `ratio` times its own bytes is a bomb. name_bytes: all names and link targets together.
+    archive that yields more than `ratio` times its own bytes is a bomb. name_bytes: all names and targets together.
     """
 
     extracted_bytes: int

@@ -50,7 +50,7 @@ class Tree:
         return path, folders
 
     def symlinks(self) -> Iterator[tuple[str, str]]:
-        """Each symbolic link's path and target, once all members are there; a link that leaves the release refuses all."""
+        """Each symbolic link's path and target, once all members are there; one that leads out refuses all."""
         for path, target in self._symlinks.items():
             self._check_stays_inside(path, target)
             yield path, target
