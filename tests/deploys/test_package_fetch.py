@@ -43,9 +43,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "PATIENCE", patience)
 
 
-def refusal(url: str, **more: str) -> PackageError:
+def refusal(url: str, expected_sha256: str = "") -> PackageError:
     with pytest.raises(PackageError) as raised:
-        packages.fetch(url, **more)
+        packages.fetch(url, expected_sha256=expected_sha256)
     return raised.value
 
 

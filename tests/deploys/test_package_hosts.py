@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from deploys import downloads, packages
 from deploys.package_errors import PackageError
 from deploys.package_hosts import HostRule, address_problem, rule_for
+from deploys.pinned_http import PinnedClient
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
 
@@ -245,7 +246,7 @@ def test_it_looks_a_name_up_once_so_that_rebinding_gains_nothing(
     """First the allowed address, which nobody answers at, then a forbidden one."""
     settings.PACKAGE_HOSTS = (f"packages.example:{bystander.port}",)
     monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(first_pause_seconds=0.01, deadline_seconds=3))
-    monkeypatch.setattr(downloads.PinnedClient, "_connect", lambda self, sock, address: _refuse(address))
+    monkeypatch.setattr(PinnedClient, "_connect", lambda self, sock, address: _refuse(address))
     with names(monkeypatch, {"packages.example": [["10.255.255.1"], ["127.0.0.1"]]}) as asked:
         error = refusal(f"http://packages.example:{bystander.port}/p")
     assert error.code == "package_host_not_allowed"
