@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from django.conf import settings
 from django.db import connection
 
 from deploys import packages, pinning
@@ -16,6 +15,8 @@ from inventory.transports.base import Transport, TransportError
 from inventory.transports.pool import ConnectionPool
 
 STAGE_TIMEOUT_SECONDS = 1_800
+# Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
+INSTANCES_AT_ONCE = 100
 
 
 class PackageFetch:
@@ -61,7 +62,7 @@ class NodeRun:
         self._pool = pool
         self._fetch = fetch
         self._upload = asyncio.Lock()
-        self.slots = asyncio.Semaphore(settings.CONCURRENCY)
+        self.slots = asyncio.Semaphore(INSTANCES_AT_ONCE)
         self._remote_artifact: str | None = None
 
     async def transport(self) -> Transport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +167,29 @@ def test_a_tampered_release_is_staged_anew_and_never_switched_to(
     target = rollback.targets.get()
     assert (target.status, target.source) == (TargetStatus.COMPLETED, "store")
     assert tampered.read_text() == "print('v1.0.0')\n"
+
+
+def test_a_release_that_is_nowhere_any_more_is_downloaded_again(
+    deploy: Callable[..., Operation],
+    fleet: list[Instance],
+    package_host: PackageHost,
+    settings: Settings,
+    run_drive: Callable[[str], None],
+) -> None:
+    deploy("v1.0.0")
+    deploy("v1.1.0")
+    shutil.rmtree(Path(fleet[0].deploy_root) / "releases/v1.0.0")
+    shutil.rmtree(Path(settings.DATA_DIR) / "packages")
+
+    rollback = start_instance_rollback(
+        access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
+    )
+    run_drive("rollbacks")
+
+    target = rollback.targets.get()
+    assert (target.status, target.source) == (TargetStatus.COMPLETED, "download")
+    assert len(package_host.requests_for("v1.0.0.tar.gz")) == 2
+    assert current(fleet[0]) == "releases/v1.0.0"
 
 
 def test_other_bytes_under_the_same_version_are_refused(
