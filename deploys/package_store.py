@@ -1,8 +1,8 @@
 """Artifacts on this host's disk, by the SHA-256 of the package each was made of.
 
 `<folder>/<first 2>/<sha256>.tar.gz` and `.json` beside it, which says what it is and is written last: an artifact
-without it is not there. What is being written lies in `tmp/`, locked by its writer; the lock goes with the process, so what
-nobody locks was left behind by one that died. Any number of processes share the folder.
+without it is not there. What is being written lies in `tmp/`, locked by its writer; the lock goes with the process, so
+what nobody locks was left behind by one that died. Any number of processes share the folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writes the artifact: the one form in which a package travels to a node.
 
 A gzipped tar (GNU long names, which every tar reads) of `release/`, folders and files first, symbolic links behind
-them, and of `files`: a NUL-separated list of the release's files and links, each as `./path`. All belongs to 0:0 and has
-mode 0644 or 0755. Times are the package's own, in whole seconds, so that a web server that makes ETags of them
+them, and of `files`: a NUL-separated list of the release's files and links, each as `./path`. All belongs to 0:0 and
+has mode 0644 or 0755. Times are the package's own, in whole seconds, so that a web server that makes ETags of them
 does not mistake one release's files for another's. The same package makes the same bytes.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploys.archive.refusals import Refused
 from deploys.package_errors import PackageError
 from tests.deploys.hostile import (
     END,
@@ -30,7 +31,7 @@ from tests.deploys.hostile import (
     zip_entry,
     zip_of,
 )
-from tests.deploys.repacking import repack
+from tests.deploys.repacking import repack, repack_here
 
 GOOD = file("good")
 
@@ -182,31 +183,38 @@ INVALID = {
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_it_refuses_what_could_leave_the_release_or_surprise_a_node(name: str, tmp_path: Path) -> None:
-    with pytest.raises(PackageError) as refusal:
-        repack(UNSAFE[name], tmp_path)
+def test_it_refuses_what_could_leave_the_release_or_surprise_a_node(name: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        repack_here(UNSAFE[name])
     assert refusal.value.code == "package_unsafe"
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_it_refuses_what_is_no_whole_archive(name: str, tmp_path: Path) -> None:
-    with pytest.raises(PackageError) as refusal:
-        repack(INVALID[name], tmp_path)
+def test_it_refuses_what_is_no_whole_archive(name: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        repack_here(INVALID[name])
     assert refusal.value.code == "package_invalid"
 
 
-def test_it_names_the_member_escaped_and_shortened(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("package", "code"), [(UNSAFE["setuid"], "package_unsafe"), (PLAIN[:300], "package_invalid")])
+def test_the_child_passes_a_refusal_on_and_leaves_nothing(package: bytes, code: str, tmp_path: Path) -> None:
     with pytest.raises(PackageError) as refusal:
-        repack(tar(pax(path="../\x1b[31m" + "x" * 900) + GOOD), tmp_path)
+        repack(package, tmp_path)
+    assert refusal.value.code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_names_the_member_escaped_and_shortened() -> None:
+    with pytest.raises(Refused) as refusal:
+        repack_here(tar(pax(path="../\x1b[31m" + "x" * 900) + GOOD))
     assert "'../\\x1b[31mxxx" in refusal.value.message
     assert len(refusal.value.message) < 300
 
 
-def test_it_takes_what_the_refusals_are_built_from(tmp_path: Path) -> None:
+def test_it_takes_what_the_refusals_are_built_from() -> None:
     """The same builders make archives that pass, so that no refusal above is one of a broken builder."""
-    assert repack(tar(GOOD, symlink("l", "good"), hard_link("h", "good"), folder("d")), tmp_path).manifest
-    assert repack(zip_of(_local_a + _local_b, [_entry_b, _entry_a]), tmp_path).manifest == ["./a", "./b"]
-    assert repack(single_zip(b"a", b"1" * 99, method=8), tmp_path).manifest == ["./a"]
-    assert repack(zip_of(_local_a, [_entry_a], comment=b"PK\x05\x06 hi"), tmp_path).manifest == ["./a"]
-    assert repack(made_tar({"a": b"1"}), tmp_path).manifest == ["./a"]
+    assert repack_here(tar(GOOD, symlink("l", "good"), hard_link("h", "good"), folder("d"))).manifest
+    assert repack_here(zip_of(_local_a + _local_b, [_entry_b, _entry_a])).manifest == ["./a", "./b"]
+    assert repack_here(single_zip(b"a", b"1" * 99, method=8)).manifest == ["./a"]
+    assert repack_here(zip_of(_local_a, [_entry_a], comment=b"PK\x05\x06 hi")).manifest == ["./a"]
+    assert repack_here(made_tar({"a": b"1"})).manifest == ["./a"]
