@@ -28,7 +28,7 @@ from tests.support.demo import (
     wait_until_gone,
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 ALL = ("demo-1", "demo-2", "demo-3")
 
 

@@ -84,6 +84,8 @@ class Demo:
         self.has_begun = True
         with stage("schema") as done:
             done(database.migrate())
+        running = self.processes = processes(self.layout, port=self.port, package_port=self.package_port)
+        running.web.start()  # it loads while the rest is prepared
         with stage("accounts") as done:
             password = login.admin_password(self.layout)
             token = login.new_token(name="demo", scope=TokenScope.DEPLOY)
@@ -92,7 +94,7 @@ class Demo:
         with stage("instances") as done:
             for line in self.bring_up_instances():
                 done(line)
-        self.start_processes(Api(url=self.url, token=token))
+        self.await_processes(running, Api(url=self.url, token=token))
         say(f"\nReady after {time.monotonic() - started:.1f} s.")
         say(
             closing_lines(
@@ -114,18 +116,19 @@ class Demo:
         problems = instances.bring_back(found)
         return [", ".join(f"{each.instance_id} on port {each.port}" for each in found), *problems]
 
-    def start_processes(self, api: Api) -> None:
-        running = self.processes = processes(self.layout, port=self.port, package_port=self.package_port)
+    def await_processes(self, running: Processes, api: Api) -> None:
         with stage("packages") as done:
             packages.build_all(self.layout.packages)
-            self.launch(running.packages, lambda: not ports.is_free(self.package_port))
+            running.packages.start()
+            running.worker.start()  # not sooner: it may have work for the instances at once
+            self.wait_for(running.packages, lambda: not ports.is_free(self.package_port))
             names = ", ".join(version.name for version in packages.VERSIONS)
             done(f"{names} on http://127.0.0.1:{self.package_port}")
         with stage("web") as done:
-            self.launch(running.web, lambda: api.is_up("/healthz"))
+            self.wait_for(running.web, lambda: api.is_up("/healthz"))
             done(self.url)
         with stage("worker") as done:
-            self.launch(running.worker, lambda: api.is_up("/readyz"))
+            self.wait_for(running.worker, lambda: api.is_up("/readyz"))
             done("ready")
         with stage("deploy") as done:
             done(deploying.deploy_first_version(api, package_url=self.package_url))
@@ -133,8 +136,7 @@ class Demo:
     def package_url(self, version: str) -> str:
         return f"http://127.0.0.1:{self.package_port}/{packages.package_name(version)}"
 
-    def launch(self, child: Child, is_up: Callable[[], bool]) -> None:
-        child.start()
+    def wait_for(self, child: Child, is_up: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while not is_up():
             if child.exit_status() is not None:

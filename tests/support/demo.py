@@ -25,8 +25,8 @@ from releasesite.demo.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAST_LINE = "Ctrl-C stops all of it."
-START_SECONDS = 90
-STOP_SECONDS = 45
+START_SECONDS = 150
+STOP_SECONDS = 60
 NOT_COPIED = (".git", ".venv", "var", "staticfiles", "__pycache__", ".*_cache", ".hypothesis")
 NOT_INHERITED = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "PORT")
 
