@@ -105,10 +105,12 @@ CLAIMABLE = """
 
 _CLAIM = f"""
 WITH pairs AS (
-    SELECT DISTINCT t.operation_id, i.node_id
-    FROM deploys_target t JOIN inventory_instance i ON i.id = t.instance_id
+    SELECT DISTINCT t.operation_id, n.name = ANY (%(warm)s) AS is_warm, i.node_id
+    FROM deploys_target t
+    JOIN inventory_instance i ON i.id = t.instance_id
+    JOIN inventory_node n ON n.id = i.node_id
     WHERE {CLAIMABLE}
-    ORDER BY 1, 2 LIMIT %(nodes)s
+    ORDER BY t.operation_id, is_warm DESC, i.node_id LIMIT %(nodes)s
 ), free AS (
     SELECT t.id, t.status, t.fence AS prior_fence, t.step AS prior_step
     FROM deploys_target t
@@ -126,15 +128,17 @@ RETURNING t.id, free.status, CASE WHEN free.status = 'in_progress' THEN free.pri
 """  # noqa: S608 - only constants of this module are spliced in
 
 
-def claim(*, kind: Kind, lease_id: int, max_nodes: int) -> list[list[Assignment]]:
+def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str] = ()) -> list[list[Assignment]]:
     """Claim all claimable targets of up to max_nodes (operation, node) pairs, the oldest operation's first.
+
+    warm_nodes: names of nodes that the caller has a connection to; within an operation these are preferred.
 
     Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two drives.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"deploys.claim.{kind}"])
-            cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "nodes": max_nodes})
+            cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "nodes": max_nodes, "warm": list(warm_nodes)})
             claimed = {row[0]: row for row in cursor.fetchall()}
         assignments = _load(claimed)
         insert_changes([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])

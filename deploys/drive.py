@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -28,6 +29,8 @@ T = TypeVar("T")
 TICK_SECONDS = 0.5
 MORE_WORK_TICK_SECONDS = 0.15
 SMALLEST_SHARE = 8
+# A claim costs about the same for one node as for many: nodes that end one after the other are not replaced one by one.
+CLAIM_PAUSE_SECONDS = 0.03
 
 # One thread, so that its database connection stays open from drive to drive.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drive")
@@ -56,6 +59,7 @@ class Drive:
         self._fetches: dict[int, PackageFetch] = {}
         self._lease_id = 0
         self._may_be_more = True
+        self._looks_for_stops_at = 0.0
         self._is_draining = False
 
     async def run(self) -> None:
@@ -99,7 +103,10 @@ class Drive:
         share = min(free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
         if share <= 0 or not self._may_be_more:
             return
-        groups = await _in_thread(lambda: claim(kind=self._kind, lease_id=self._lease_id, max_nodes=share))
+        warm = self._pool.warm_nodes()
+        groups = await _in_thread(
+            lambda: claim(kind=self._kind, lease_id=self._lease_id, max_nodes=share, warm_nodes=warm)
+        )
         self._may_be_more = bool(groups)
         for assignments in groups or ():
             task = asyncio.create_task(self._work_on_node(assignments))
@@ -138,9 +145,11 @@ class Drive:
         return say
 
     async def _pass_on_stops(self) -> None:
+        """A request to stop is notified; without a notification it is looked for now and then."""
         target_ids = tuple(self._runs)
-        if not target_ids:
+        if not target_ids or time.monotonic() < self._looks_for_stops_at:
             return
+        self._looks_for_stops_at = time.monotonic() + TICK_SECONDS
         for target_id, reason in (await _in_thread(lambda: stop_requests(target_ids)) or {}).items():
             if target_id in self._runs:
                 self._runs[target_id].ask_to_stop(reason)
@@ -150,9 +159,13 @@ class Drive:
         wake = asyncio.create_task(self._wake.wait())
         tick = MORE_WORK_TICK_SECONDS if self._may_be_more else TICK_SECONDS
         ended, _ = await asyncio.wait({wake, *self._nodes}, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
+        if self._nodes and ended and not wake.done():
+            await asyncio.wait({wake}, timeout=CLAIM_PAUSE_SECONDS)
         is_woken = wake.done()
         wake.cancel()
         self._wake.clear()
+        if is_woken:
+            self._looks_for_stops_at = 0.0
         self._may_be_more = self._may_be_more or is_woken or not ended
 
 

@@ -186,6 +186,7 @@ class TargetRun:
     async def _stage(self) -> PinnedPackage:
         """Send the release, or find it whole on the node. Nothing visible changes."""
         self._begin(Step.FETCH)
+        self._node_run.connect_early()
         is_download = not self._node_run.is_in_store()
         pinned, artifact = await self._node_run.artifact()
         await pause_at("fetched")

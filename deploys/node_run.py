@@ -64,8 +64,18 @@ class NodeRun:
         self._upload = asyncio.Lock()
         self.slots = asyncio.Semaphore(INSTANCES_AT_ONCE)
         self._remote_artifact: str | None = None
+        self._connecting: asyncio.Task[Transport] | None = None
+
+    def connect_early(self) -> None:
+        """Begin to log in; the next `transport` waits for it, and hears of its failure."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._pool.transport(self._node))
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def transport(self) -> Transport:
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            return await asyncio.shield(connecting)
         return await self._pool.transport(self._node)
 
     async def artifact(self) -> tuple[PinnedPackage, Artifact]:

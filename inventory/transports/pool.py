@@ -38,6 +38,10 @@ class ConnectionPool:
             case other:
                 raise ValueError(f"unknown transport {other!r} of node {address.name}")
 
+    def warm_nodes(self) -> list[str]:
+        """The names of the nodes that a connection is kept to."""
+        return [address.name for address in self._warm]
+
     async def close(self) -> None:
         """Close every connection; programs that still run on the nodes are left alone."""
         if self._expiry is not None:
