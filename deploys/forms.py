@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from deploys.signatures import is_signature
 from deploys.states import Kind, OperationStatus
 from inventory import words
 from inventory.access import Access
@@ -28,6 +29,11 @@ def _check_version(value: str) -> None:
 def check_package_url(value: str) -> None:
     if not is_package_url(value):
         raise ValidationError(_("Enter a whole http or https URL, with no spaces."), code="invalid")
+
+
+def _check_signature(value: str) -> None:
+    if not is_signature(value):
+        raise ValidationError(_("An Ed25519 signature: 64 bytes in hex or base64."), code="invalid")
 
 
 def reason_field() -> forms.CharField:
@@ -53,6 +59,13 @@ class DeployForm(forms.Form):
         help_text=_("Optional. The deploy fails before anything changes if the package is another one."),
         error_messages={"invalid": _("64 hexadecimal digits.")},
     )
+    signature = forms.CharField(
+        label=_("Signature of the package"),
+        required=False,
+        max_length=200,
+        validators=[_check_signature],
+        help_text=_("Only if the service has a signing key and there is no “.sig” beside the package."),
+    )
     scope = forms.ChoiceField(
         label=_("Instances"),
         choices=(("all", _("All instances of the service")), ("some", _("Only these"))),
@@ -72,7 +85,7 @@ class DeployForm(forms.Form):
         services = self.fields["service"]
         assert isinstance(services, forms.ModelChoiceField)
         services.queryset = access.visible(Service.objects.all(), "pk")
-        for name in ("version", "package_url", "sha256", "instances"):
+        for name in ("version", "package_url", "sha256", "signature", "instances"):
             self.fields[name].widget.attrs.update({"autocomplete": "off", "spellcheck": "false", "class": "mono"})
 
     def clean_sha256(self) -> str:

@@ -19,7 +19,8 @@ class Package(models.Model):
     """A version of a service as bytes, pinned when first seen.
 
     sha256: hex digest of the package as downloaded. release: its folder's name under releases/. url keeps its query
-    and userinfo, for the download alone; answers, pages and logs show `redact_url(url)`.
+    and userinfo, for the download alone; answers, pages and logs show `redact_url(url)`. signature: the one that came
+    with the request, so that a later download of these bytes needs no `.sig` file.
     """
 
     service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.CASCADE, related_name="packages")
@@ -28,6 +29,7 @@ class Package(models.Model):
     release = models.CharField(_("release"), max_length=120)
     size_bytes = models.BigIntegerField(_("size in bytes"), validators=[MinValueValidator(0)])
     url = models.TextField(_("package URL"))
+    signature = models.CharField(_("signature"), max_length=200, blank=True, default="", db_default="", editable=False)
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
     class Meta:
@@ -58,6 +60,7 @@ class Operation(models.Model):
     from_version = models.CharField(_("from version"), max_length=100, blank=True, default="")
     package_url = models.TextField(_("package URL"), blank=True, default="")
     requested_sha256 = models.CharField(_("requested SHA-256"), max_length=64, blank=True, default="")
+    signature = models.CharField(_("signature"), max_length=200, blank=True, default="", db_default="", editable=False)
     package = models.ForeignKey(
         Package, verbose_name=_("package"), on_delete=models.SET_NULL, null=True, blank=True, related_name="operations"
     )

@@ -41,6 +41,7 @@ class NewOperation:
     from_version: str = ""
     package_url: str = ""
     requested_sha256: str = ""
+    signature: str = ""
     package: Package | None = None
     reason: str = ""
     undoes: Operation | None = None
@@ -131,6 +132,7 @@ def _insert_operation(new: NewOperation) -> Operation:
         from_version=new.from_version,
         package_url=new.package_url,
         requested_sha256=new.requested_sha256,
+        signature=new.signature,
         package=new.package,
         fingerprint=new.fingerprint,
         total=len(new.instance_ids),

@@ -5,6 +5,7 @@ from __future__ import annotations
 HOST_NOT_ALLOWED = "package_host_not_allowed"
 UNREACHABLE = "package_unreachable"
 CHECKSUM_MISMATCH = "package_checksum_mismatch"
+SIGNATURE_INVALID = "package_signature_invalid"
 TOO_LARGE = "package_too_large"
 INVALID = "package_invalid"
 UNSAFE = "package_unsafe"

@@ -165,6 +165,16 @@ def _signature(wanted: _Wanted) -> bytes:
     """The signature from the request, or the one beside the package."""
     if wanted.signature:
         return wanted.signature.encode()
+    try:
+        return _signature_beside(wanted)
+    except PackageError as error:
+        code = package_errors.SIGNATURE_INVALID if error.code == package_errors.TOO_LARGE else error.code
+        raise PackageError(
+            code, f"The service takes signed packages only, and the signature can't be had: {error.message}"
+        ) from error
+
+
+def _signature_beside(wanted: _Wanted) -> bytes:
     with PackageStore.of_this_host().temporary() as file:
         downloads.download(
             signatures.signature_url(wanted.url),
@@ -190,7 +200,7 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
         ) from None
     if not is_genuine:
         raise PackageError(
-            package_errors.CHECKSUM_MISMATCH,
+            package_errors.SIGNATURE_INVALID,
             f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
             "Sign this very package with that key, and deploy again.",
         )

@@ -56,9 +56,24 @@ def _from_store(operation: Operation) -> tuple[Package, Artifact] | None:
 def _download(
     operation: Operation, *, should_stop: Callable[[], bool], on_note: Callable[[str], None]
 ) -> tuple[Package, Artifact]:
-    url = operation.package_url or (operation.package.url if operation.package else "")
-    artifact = packages.fetch(url, expected_sha256=operation.requested_sha256, should_stop=should_stop, on_note=on_note)
+    known = operation.package
+    url = operation.package_url or (known.url if known else "")
+    artifact = packages.fetch(
+        url,
+        expected_sha256=_expected_sha256(operation),
+        signing_key=operation.service.signing_key,
+        signature=operation.signature or (known.signature if known else ""),
+        should_stop=should_stop,
+        on_note=on_note,
+    )
     return pin(operation, artifact, url), artifact
+
+
+def _expected_sha256(operation: Operation) -> str:
+    """Where a digest must be said, a rollback means the bytes that are pinned, and no others."""
+    if operation.requested_sha256 or operation.package is None or not operation.service.require_sha256:
+        return operation.requested_sha256
+    return operation.package.sha256
 
 
 def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
@@ -80,6 +95,7 @@ def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
                 release=f"{operation.version}@{artifact.sha256[:12]}" if pinned else operation.version,
                 size_bytes=artifact.size_bytes,
                 url=url,
+                signature=operation.signature,
             )
         Operation.objects.filter(pk=operation.pk).update(package=package)
     return package

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from deploys.models import LogLine
 from deploys.services import DeployRequest
+from deploys.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus
 from inventory.serializers import (
     MAX_CURSOR,
@@ -24,6 +26,17 @@ from inventory.serializers import (
 MAX_REASON_LENGTH = 1000
 
 
+@extend_schema_field({"type": "string", "pattern": "^([0-9a-fA-F]{128}|[A-Za-z0-9+/]{85}[AQgw]==)$"})
+class SignatureField(StrictCharField):
+    default_error_messages = {"invalid_signature": "Must be an Ed25519 signature: 64 bytes in hex or base64."}
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        if not is_signature(value):
+            self.fail("invalid_signature")
+        return value
+
+
 class ReasonField(StrictCharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, allow_blank=True, max_length=MAX_REASON_LENGTH, **kwargs)
@@ -38,6 +51,10 @@ class ExecuteSerializer(StrictSerializer):
     package_url = PackageUrlField()
     deploy_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
     sha256 = Sha256Field(required=False, help_text="What the package's digest must be.")
+    signature = SignatureField(
+        required=False,
+        help_text="Of the package's digest, by the service's signing key; left out: `<package_url>.sig`.",
+    )
     reason = ReasonField(help_text="Shown in the history.")
 
     def to_request(self) -> DeployRequest:

@@ -18,6 +18,7 @@ from deploys.operations import (
     same_operation,
     wake_workers,
 )
+from deploys.package_rules import check_package_rules
 from deploys.states import RETRYABLE, Kind, OperationStatus, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
 from inventory import audit
@@ -28,7 +29,11 @@ from inventory.selection import chosen_instances, visible_service
 
 @dataclass(frozen=True, kw_only=True)
 class DeployRequest:
-    """A deploy as asked for; shapes are checked already. sha256: hex digest that the package must have, or ''."""
+    """A deploy as asked for; shapes are checked already.
+
+    sha256: hex digest that the package must have, or ''. signature: detached, by the service's signing key, or '' for
+    the one beside the package.
+    """
 
     service: str
     version: str
@@ -36,26 +41,23 @@ class DeployRequest:
     package_url: str
     deploy_id: str | None = None
     sha256: str = ""
+    signature: str = ""
     reason: str = ""
 
 
 def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     """Store and queue a deploy, all or nothing; the same id with the same request gives the same operation again.
 
-    Raises NotFound (service), InvalidRequest (instances, naming each), Conflict (`deploy_id_reused`, `instance_busy`).
+    Raises NotFound (service), InvalidRequest (instances, naming each; `sha256_required`, `signing_key_unset`),
+    Conflict (`deploy_id_reused`, `instance_busy`).
     """
-    digest = fingerprint({
-        "service": request.service,
-        "version": request.version,
-        "instances": sorted(request.instances),
-        "package_url": request.package_url,
-        "sha256": request.sha256,
-    })  # fmt: skip
+    digest = _fingerprint(request)
     public_id = request.deploy_id or generated_id(Kind.DEPLOY)
     same = same_operation(kind=Kind.DEPLOY, public_id=public_id, fingerprint=digest, access=access)
     if same is not None:
         return same
     service = visible_service(access, request.service)
+    check_package_rules(service, sha256=request.sha256, signature=request.signature)
     instances = chosen_instances(service, request.instances)
     return create_operation(
         NewOperation(
@@ -68,9 +70,22 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             access=access,
             package_url=request.package_url,
             requested_sha256=request.sha256,
+            signature=request.signature,
             reason=request.reason,
         )
     )
+
+
+def _fingerprint(request: DeployRequest) -> str:
+    wanted: dict[str, object] = {
+        "service": request.service,
+        "version": request.version,
+        "instances": sorted(request.instances),
+        "package_url": request.package_url,
+        "sha256": request.sha256,
+    }
+    # Left out when not given: ids from before there were signatures keep their fingerprint.
+    return fingerprint(wanted | ({"signature": request.signature} if request.signature else {}))
 
 
 def visible_operation(access: Access, kind: Kind, public_id: str) -> Operation:

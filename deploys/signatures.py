@@ -6,21 +6,18 @@ streamed once, and never held in memory. With OpenSSL 3 a build makes `<package>
     openssl dgst -sha256 -binary package.tar.gz > digest
     openssl pkeyutl -sign -rawin -inkey key.pem -in digest | base64 -w0 > package.tar.gz.sig
 
-A key is 32 bytes in hex or base64, or a PEM public key; a signature 64 bytes, raw or in hex or base64.
+A signature is 64 bytes, raw or in hex or base64; for keys see `inventory.signing_keys`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.exceptions import InvalidSignature
+
+from inventory.signing_keys import decoded, read_public_key
 
 SIGNATURE_BYTES = 64
-KEY_BYTES = 32
 # More than any spelling of a signature; what a `.sig` file may weigh.
 SIGNATURE_FILE_BYTES = 4096
 
@@ -41,19 +38,9 @@ def verify_signature(sha256: str, *, public_key: str, signature: str | bytes) ->
     return True
 
 
-def read_public_key(text: str) -> Ed25519PublicKey:
-    """Raises ValueError, saying what a key looks like."""
-    text = text.strip()
-    try:
-        if text.startswith("-----BEGIN"):
-            key = load_pem_public_key(text.encode())
-        else:
-            key = Ed25519PublicKey.from_public_bytes(_decoded(text, KEY_BYTES) or b"")
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("a signing key is an Ed25519 public key: 32 bytes in hex or base64, or PEM")
-    return key
+def is_signature(text: str) -> bool:
+    """Spelled like one; whose it is, and of what, is for `verify_signature`."""
+    return decoded(text, SIGNATURE_BYTES) is not None
 
 
 def _raw_signature(signature: str | bytes) -> bytes | None:
@@ -61,16 +48,7 @@ def _raw_signature(signature: str | bytes) -> bytes | None:
         if len(signature) == SIGNATURE_BYTES:
             return signature
         signature = signature.decode("ascii", "replace")
-    return _decoded(signature.strip(), SIGNATURE_BYTES)
-
-
-def _decoded(text: str, size: int) -> bytes | None:
-    """`size` bytes out of their hex or base64 spelling; None when it is neither."""
-    try:
-        raw = bytes.fromhex(text) if len(text) == 2 * size else base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return None
-    return raw if len(raw) == size else None
+    return decoded(signature.strip(), SIGNATURE_BYTES)
 
 
 def signature_url(url: str) -> str:

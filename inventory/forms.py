@@ -25,6 +25,7 @@ class ServiceForm(ServiceModelForm):
         widgets = {  # Django's own way
             "restart_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
             "before_switch_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+            "signing_key": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         }
 
     def clean(self) -> dict[str, Any]:

@@ -44,6 +44,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "command_timeout": Key(type=int),
         "keep_releases": Key(type=int),
         "mutable_versions": Key(type=bool),
+        "require_sha256": Key(type=bool),
+        "signing_key": Key(),
         "sync_enabled": Key(type=bool),
     },
     "nodes": {

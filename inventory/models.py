@@ -13,6 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from inventory.actors import ActorKind
 from inventory.names import validate_name
+from inventory.signing_keys import validate_signing_key
 from inventory.validation import (
     missing_ssh_fields,
     validate_command,
@@ -71,6 +72,23 @@ class Service(models.Model):
         _("keep releases"), default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     mutable_versions = models.BooleanField(_("mutable versions"), default=False)
+    require_sha256 = models.BooleanField(
+        _("require SHA-256"),
+        default=False,
+        db_default=False,
+        help_text=_("Refuse a deploy that does not say the digest of its package."),
+    )
+    signing_key = models.TextField(
+        _("signing key"),
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_signing_key],
+        help_text=_(
+            "An Ed25519 public key. Only packages that it has signed are taken; the signature comes with the request, "
+            "or lies beside the package as “.sig”."
+        ),
+    )
     sync_enabled = models.BooleanField(_("sync enabled"), default=True)
     synced_at = models.DateTimeField(_("synced at"), null=True, blank=True, editable=False)
     sync_queued_at = models.DateTimeField(_("sync queued at"), null=True, blank=True, editable=False)

@@ -71,6 +71,8 @@ class ServiceResource(InventoryResource):
             "command_timeout",
             "keep_releases",
             "mutable_versions",
+            "require_sha256",
+            "signing_key",
             "sync_enabled",
         )
 

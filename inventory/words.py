@@ -102,6 +102,10 @@ ERRORS: dict[str, Advice] = {
         title=_("The package is not the one that was asked for"),
         next_action=_("Compare the SHA-256 with the build's, and deploy again with the right one."),
     ),
+    "package_signature_invalid": Advice(
+        title=_("The package is not signed by the service’s key"),
+        next_action=_("Sign this very package with that key, and deploy again. If you did: somebody changed it."),
+    ),
     "package_digest_conflict": Advice(
         title=_("This version is known with other content"),
         next_action=_("Release the new content under a new version."),

@@ -70,6 +70,7 @@ def _start(request: HttpRequest, access: Access, form: DeployForm, plan: DeployP
                 package_url=form.cleaned_data["package_url"],
                 deploy_id=deploy_id,
                 sha256=form.cleaned_data["sha256"],
+                signature=form.cleaned_data["signature"],
                 reason=form.cleaned_data["reason"],
             ),
         )

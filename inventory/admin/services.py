@@ -101,7 +101,7 @@ class ServiceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
         "sync_enabled",
         "synced_at",
     )
-    list_filter = ("mutable_versions", "sync_enabled")
+    list_filter = ("mutable_versions", "require_sha256", "sync_enabled")
     search_fields = ("name",)
     readonly_fields = ("synced_at", "created_at")
     actions = ("sync_now",)

@@ -106,7 +106,7 @@ def test_it_refuses_a_package_signed_by_a_stranger_and_keeps_nothing(package_hos
     url = package_host.add("p.tar.gz", CONTENT)
     package_host.add("p.tar.gz.sig", STRANGERS)
     error = refusal(url)
-    assert error.code == "package_checksum_mismatch"
+    assert error.code == "package_signature_invalid"
     assert "not signed by the service's signing key" in str(error)
     assert packages.stored(sha256(CONTENT)) is None
 
@@ -122,7 +122,7 @@ def test_it_asks_a_stored_package_for_its_signature_too(package_host: PackageHos
     url = package_host.add("p.tar.gz", CONTENT)
     packages.fetch(url)
     error = refusal(url, expected_sha256=sha256(CONTENT), signature=STRANGERS.hex())
-    assert error.code == "package_checksum_mismatch"
+    assert error.code == "package_signature_invalid"
 
 
 def test_it_says_when_the_services_key_is_none(package_host: PackageHost) -> None:
@@ -135,4 +135,4 @@ def test_it_says_when_the_services_key_is_none(package_host: PackageHost) -> Non
 def test_it_reads_no_endless_signature(package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
     package_host.add("p.tar.gz.sig", bytes(5000))
-    assert refusal(url).code == "package_too_large"
+    assert refusal(url).code == "package_signature_invalid"
