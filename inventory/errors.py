@@ -47,6 +47,13 @@ class InvalidRequest(ReleaseError):
     """400: the request can't be carried out as it stands."""
 
 
+class Forbidden(ReleaseError):
+    """403: the caller may do such things, but not this one in this way."""
+
+    http_status = 403
+    default_code = "forbidden"
+
+
 class NotFound(ReleaseError):
     """404: what the request names does not exist, or the caller may not see it."""
 

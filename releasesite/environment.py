@@ -42,6 +42,7 @@ class Environment:
     concurrency: int
     sync_seconds: int
     trusted_proxies: list[str]
+    reauth_above: int
 
     @property
     def is_served_over_https(self) -> bool:
@@ -64,6 +65,7 @@ def read() -> Environment:
         workers=_parsed(env, "RELEASE_WORKERS", partial(_number, least=1, most=256)) or 2,
         concurrency=_parsed(env, "RELEASE_CONCURRENCY", partial(_number, least=1, most=10_000)) or 100,
         sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
+        reauth_above=_reauth_above(_parsed(env, "RELEASE_REAUTH_ABOVE", partial(_number, least=0, most=10_000))),
         trusted_proxies=_parsed(env, "RELEASE_TRUSTED_PROXIES", partial(_each, _network)) or [],
     )
     try:
@@ -111,6 +113,10 @@ def _number(value: str, *, least: int, most: int = sys.maxsize) -> int:
         upper = f" to {most}" if most < sys.maxsize else " or more"
         raise ValidationError(f"must be a whole number, {least}{upper}")
     return number
+
+
+def _reauth_above(given: int | None) -> int:
+    return 20 if given is None else given
 
 
 def _each(parse: Callable[[str], str], value: str) -> list[str]:

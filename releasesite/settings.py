@@ -30,6 +30,7 @@ WORKERS = _env.workers
 CONCURRENCY = _env.concurrency
 SYNC_SECONDS = _env.sync_seconds
 TRUSTED_PROXIES = _env.trusted_proxies
+REAUTH_ABOVE = _env.reauth_above
 
 INSTALLED_APPS = [
     "releasesite",

@@ -21,3 +21,11 @@ class ConfirmForm(forms.Form):
         help_text=_("Needed only where neither the node, nor our store, nor an earlier deploy has the version."),
     )
     reason = reason_field()
+    password = forms.CharField(
+        label=_("Your password"),
+        required=False,
+        max_length=1000,
+        strip=False,
+        help_text=_("So many instances at once: please confirm that it is you."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from deploys.models import Operation, Package, Target
 from deploys.operations import NewOperation, create_operation, fingerprint, generated_id, same_operation
+from deploys.package_rules import check_package_rules
 from deploys.states import ACTIVE, Kind
 from inventory.access import Access
-from inventory.errors import InvalidRequest
+from inventory.actors import ActorKind
+from inventory.errors import Forbidden, InvalidRequest
 from inventory.models import Instance, Service
 from inventory.selection import chosen_instances, visible_instance, visible_service
 
@@ -31,7 +34,8 @@ class InstanceRollbackRequest:
 class BatchRollbackRequest:
     """instances None: every instance of the service that does not run the target version.
 
-    from_version: of those, only the ones that run this version.
+    from_version: of those, only the ones that run this version. has_given_password: the person at the console did so
+    for this very rollback.
     """
 
     service: str
@@ -41,6 +45,7 @@ class BatchRollbackRequest:
     from_version: str | None = None
     rollback_id: str | None = None
     reason: str = ""
+    has_given_password: bool = False
 
 
 def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest) -> Operation:
@@ -70,7 +75,10 @@ def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest)
 
 
 def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Operation:
-    """Raises NotFound (service), InvalidRequest (instances, `no_instance_matches`, `package_unknown`), Conflict."""
+    """Raises NotFound (service), InvalidRequest (instances, `no_instance_matches`, `package_unknown`), Conflict.
+
+    Forbidden `password_required`: so many instances at once take a person's password.
+    """
     digest = fingerprint({
         "service": request.service,
         "target_version": request.target_version,
@@ -83,17 +91,29 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
     if same is not None:
         return same
     service = visible_service(access, request.service)
+    instances = selected_instances(service, request)
+    if takes_password(access, len(instances)) and not request.has_given_password:
+        raise Forbidden(
+            f"Rolling back more than {settings.REAUTH_ABOVE} instances at once takes the person's password again: "
+            "do it at the console, or with an API token.",
+            code="password_required",
+        )
     return _start(
         access=access,
         public_id=public_id,
         digest=digest,
         service=service,
         version=request.target_version,
-        instances=selected_instances(service, request),
+        instances=instances,
         package_url=request.package_url,
         from_version=request.from_version or "",
         reason=request.reason,
     )
+
+
+def takes_password(access: Access, instances: int) -> bool:
+    """A stolen or forgotten session must not be enough to turn a fleet around. Programs have tokens of their own."""
+    return access.actor.kind == ActorKind.PERSON and instances > settings.REAUTH_ABOVE
 
 
 def _version_before(instance: Instance) -> str:
@@ -176,8 +196,14 @@ def _start(
 
 
 def _known_package(service: Service, version: str, package_url: str) -> Package | None:
-    """The version's pinned package. Raises InvalidRequest `package_unknown` when there is nothing to take it from."""
+    """The version's pinned package.
+
+    Raises InvalidRequest `package_unknown` when there is nothing to take it from, and `sha256_required` when that would
+    be bytes that nobody has named the digest of.
+    """
     package = service.packages.filter(version=version).first()
+    if package is None and package_url:
+        check_package_rules(service, sha256="", signature="")
     if package is None and not package_url:
         raise InvalidRequest(
             f"Version '{version}' of '{service.name}' was never released here, so its package is unknown. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from django.contrib import messages
+from django.contrib.auth import authenticate
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -23,7 +24,7 @@ from inventory.pages import Pages, page
 from inventory.selection import visible_service
 from rollbacks.forms import ConfirmForm
 from rollbacks.plan import Plan, build_plan
-from rollbacks.services import BatchRollbackRequest, start_batch_rollback
+from rollbacks.services import BatchRollbackRequest, start_batch_rollback, takes_password
 
 ROWS = 100
 
@@ -80,15 +81,24 @@ def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm
     if form.cleaned_data["digest"] != plan.digest or not plan.is_possible:
         # A package URL given just now changes the plan by itself: that is no surprise to the reader.
         return _preview(request, plan, _new_form(**kept), has_moved=not plan.package_url)
+    takes = takes_password(access, len(plan.moving))
+    if takes and not _has_given_password(request, form):
+        return _preview(request, plan, _new_form(**kept), is_password_wrong=True)
     try:
-        operation = start_batch_rollback(access=access, request=_request(plan, form))
+        operation = start_batch_rollback(access=access, request=_request(plan, form, has_given_password=takes))
     except ReleaseError as error:
         return _preview(request, plan, _new_form(**kept), refusal=error)
     messages.success(request, _("The rollback has started."))
     return redirect("rollback", public_id=operation.public_id)
 
 
-def _request(plan: Plan, form: ConfirmForm) -> BatchRollbackRequest:
+def _has_given_password(request: HttpRequest, form: ConfirmForm) -> bool:
+    """Guesses count as failed logins do, and lock the person out in the end."""
+    name = request.user.get_username()
+    return authenticate(request, username=name, password=form.cleaned_data["password"]) == request.user
+
+
+def _request(plan: Plan, form: ConfirmForm, *, has_given_password: bool) -> BatchRollbackRequest:
     return BatchRollbackRequest(
         service=plan.service.name,
         target_version=plan.version,
@@ -97,6 +107,7 @@ def _request(plan: Plan, form: ConfirmForm) -> BatchRollbackRequest:
         from_version=plan.from_version,
         rollback_id=form.cleaned_data["rollback_id"],
         reason=form.cleaned_data["reason"],
+        has_given_password=has_given_password,
     )
 
 
@@ -106,6 +117,7 @@ def _preview(
     form: ConfirmForm,
     *,
     has_moved: bool = False,
+    is_password_wrong: bool = False,
     refusal: ReleaseError | None = None,
 ) -> HttpResponse:
     pages = Pages.of(request.GET, total=len(plan.rows), size=ROWS)
@@ -120,6 +132,9 @@ def _preview(
         ],
         "is_nothing_picked": "picked" in request.GET and "i" not in request.GET,
         "has_moved": has_moved,
+        "takes_password": takes_password(access_of(request), len(plan.moving)),
+        "is_password_wrong": is_password_wrong,
         "refusal": refusal,
     }
-    return render(request, "rollbacks/roll_back.html", context, status=409 if has_moved or refusal else 200)
+    status = 403 if is_password_wrong else 409 if has_moved or refusal else 200
+    return render(request, "rollbacks/roll_back.html", context, status=status)

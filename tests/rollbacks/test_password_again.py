@@ -1,0 +1,116 @@
+"""A person who turns many instances around gives the password again; a session alone is not enough."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from deploys.models import Operation, Package
+from inventory.models import AuditEntry, Instance, Service
+from tests.support.api import caller, person
+from tests.support.fleet import make_instances, make_node, make_service
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+PAGE = "/services/user-service/roll-back?to=v1"
+BATCH = {"service": "user-service", "target_version": "v1"}
+
+
+@pytest.fixture(autouse=True)
+def fleet(settings: Settings) -> Service:
+    settings.REAUTH_ABOVE = 2
+    service = make_service()
+    make_instances(service, make_node(), count=3)
+    Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
+    Instance.objects.update(running_version="v2", running_release="v2", release_history=["v1", "v2"])
+    return service
+
+
+@pytest.fixture
+def browser() -> Client:
+    user = person("operator")
+    user.set_password(PASSWORD)
+    user.save()
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def confirm(browser: Client, page: str = PAGE, **keys: str) -> Any:
+    """Press the button of the preview."""
+    shown = browser.get(page).content.decode()
+    hidden = {name: hidden_value(shown, name) for name in ("digest", "rollback_id")}
+    return browser.post(page, {**hidden, **keys})
+
+
+def hidden_value(html: str, name: str) -> str:
+    [tag] = [tag for tag in re.findall(r"<input[^>]*>", html) if f'name="{name}"' in tag]
+    found = re.search(r'value="([^"]*)"', tag)
+    assert found
+    return found[1]
+
+
+def test_the_form_asks_for_the_password_only_when_there_are_many(browser: Client) -> None:
+    one = Instance.objects.first()
+    assert one is not None
+
+    assert b'name="password"' in browser.get(PAGE).content
+    assert b'name="password"' not in browser.get(f"{PAGE}&i={one.pk}").content
+
+
+def test_with_the_password_it_starts(browser: Client) -> None:
+    assert confirm(browser, password=PASSWORD).status_code == 302
+    assert Operation.objects.get().total == 3
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_without_it_nothing_happens(browser: Client, password: str) -> None:
+    answer = confirm(browser, password=password, reason="it burns")
+
+    assert answer.status_code == 403
+    assert b"That is not your password" in answer.content
+    assert b"it burns" in answer.content
+    assert not Operation.objects.exists()
+
+
+def test_another_persons_password_does_not_help(browser: Client) -> None:
+    other = person("operator", name="bob")
+    other.set_password("hunter22 hunter22")
+    other.save()
+
+    assert confirm(browser, password="hunter22 hunter22").status_code == 403
+
+
+def test_few_instances_need_no_password(browser: Client) -> None:
+    one = Instance.objects.first()
+    assert one is not None
+
+    assert confirm(browser, f"{PAGE}&i={one.pk}").status_code == 302
+
+
+def test_guesses_are_on_the_audit_and_lock_the_person_out(browser: Client, settings: Settings) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+
+    answers = [confirm(browser, password="wrong").status_code for _ in range(3)]
+
+    assert answers == [403, 403, 429]
+    assert AuditEntry.objects.filter(action="login.fail", actor_name="ada").count() == 3
+    assert confirm(browser, password=PASSWORD).status_code == 429
+    assert not Operation.objects.exists()
+
+
+def test_a_session_is_no_way_around_over_the_api(browser: Client) -> None:
+    answer = browser.post("/v1/rollback/batch", BATCH, content_type="application/json")
+
+    assert answer.status_code == 403
+    assert answer.json()["errors"][0]["code"] == "password_required"
+    assert not Operation.objects.exists()
+
+
+def test_a_program_has_no_password_to_give() -> None:
+    assert caller("deploy").post("/v1/rollback/batch", BATCH).status_code == 202
