@@ -17,7 +17,9 @@ from django.utils.translation import gettext as _
 from inventory.errors import Problem, ReleaseError
 
 MAX_BYTES = 16 * 1024**2
-_MAX_YAML_NODES = 1_500_000
+# Some 50,000 instances, and 300 MB of memory.
+_MAX_YAML_NODES = 700_000
+_MAX_ANCHORS = 1000
 _MAX_DEPTH = 8
 _MAX_KEYS = 50
 MAX_PROBLEMS = 200
@@ -162,12 +164,15 @@ def _single_document(text: str, document: Document) -> yaml.Node:
 
 def _check_bounds(text: str, document: Document) -> None:
     """Without recursion, before the composer recurses."""
-    depth = 0
+    depth = anchors = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        anchors += getattr(event, "anchor", None) is not None
+        if anchors > _MAX_ANCHORS:
+            return document.complain(_line(event), _("too many anchors and aliases"), code="too_large")
         if depth > _MAX_DEPTH:
             return document.complain(_line(event), _("nested too deeply"), code="too_large")
         if count > _MAX_YAML_NODES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import StringIO
 from pathlib import Path
 from textwrap import dedent
@@ -334,6 +335,25 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
     found = refusals(f"a: &a [x]\n{levels}\nservices: *u")
 
     assert len(found) < 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: [&a {" + ",".join(f"k{n}: v" for n in range(50)) + "}" + ",*a" * 1_000_000 + "]",
+        "services:\n" + "".join(f"- &a{n} {{name: x}}\n" for n in range(200_000)),
+        "services:\n" + "- a\n" * 3_000_000,
+        "services: [" + "a," * 7_000_000 + "a]",
+    ],
+    ids=["aliases", "anchors", "rows", "flow"],
+)
+def test_a_file_of_too_many_parts_is_refused_in_seconds(text: str) -> None:
+    began = time.monotonic()
+
+    [fault] = refusals(text)
+
+    assert "too many" in fault
+    assert time.monotonic() - began < 20
 
 
 def test_deep_nesting_is_refused() -> None:
