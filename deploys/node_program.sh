@@ -33,19 +33,26 @@ boot=- newest=0 rubbish= message= budget=60 taken=0
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
 
-say() { printf '%s %s\n' "$mark" "$*" 2>/dev/null; }
+# One frame for each argument, in one write.
+say() {
+	frames=
+	for words; do
+		frames="$frames$mark $words
+"
+	done
+	printf %s "$frames" 2>/dev/null
+}
 
-# Frees what is no longer needed: $rubbish names it relative to $base. The worker has its answer by then.
+# The last frames. Then frees what is no longer needed: $rubbish names it relative to $base.
 finish() {
 	[ "$taken" = 0 ] || note 'owner done - - - 0'
-	say over
+	say "$@" over
 	[ -z "$rubbish" ] || { cd -- "$base" && exec rm -rf -- $rubbish 2>/dev/null; }
 	exit 0
 }
 
 stale() {
-	say "error stale $newest"
-	finish
+	finish "error stale $newest"
 }
 
 # fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk is recognised in it. Whatever failed
@@ -58,8 +65,7 @@ fail() {
 	code=$1
 	case $2 in *'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;; esac
 	flatten "$2"
-	say "error $code $flat"
-	finish
+	finish "error $code $flat"
 }
 
 flatten() {
@@ -72,6 +78,9 @@ flatten() {
 	unset IFS
 	set +f
 }
+
+# try COMMAND…: its message in $message when it fails. It runs again for that, because catching it costs a fork.
+try() { "$@" 2>/dev/null || message=$("$@" 2>&1); }
 
 # A file that a builtin could not write: a tool says why.
 no_room() { fail internal_error "cannot write $PWD/state: $(date 2>&1 >>state)"; }
@@ -135,7 +144,7 @@ settle() {
 	waited=0
 	while is_alive "$s_command" "$s_command_start" "$s_boot"; do
 		[ "$waited" != 0 ] || kill -s TERM "$s_command" 2>/dev/null
-		[ "$waited" -lt 60 ] || kill -s KILL -- "-$s_command" 2>/dev/null
+		[ "$waited" -lt 60 ] || kill -s KILL -- "-$s_command" "$s_command" 2>/dev/null
 		waited=$((waited + 1))
 		sleep 0.1
 	done
@@ -147,8 +156,8 @@ take_claim() {
 	made=0
 	if [ ! -d "$claim" ]; then
 		made=1
-		message=$(mkdir -- "$claim" 2>&1) || [ -d "$claim" ] ||
-			message=$(mkdir -p -- "$root/releases" "$base/seals" "$claim" 2>&1) || fail internal_error "$message"
+		mkdir -- "$claim" 2>/dev/null || [ -d "$claim" ] ||
+			try mkdir -p -- "$root/releases" "$base/seals" "$claim" || fail internal_error "$message"
 	fi
 	cd -P -- "$root" || fail internal_error "cannot enter $root"
 	root=$PWD base=$PWD/.release claim=$PWD/.release/claim.$fence
@@ -253,15 +262,40 @@ stage() {
 	say_truth
 	go_home
 	if is_whole "$release" "$3"; then
-		say "outcome present"
-		finish
+		finish "outcome present"
 	fi
 	case $source in
 	stdin) ;;
-	*) [ -f "$source" ] || { say "outcome needs_artifact" && finish; } ;;
+	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;
 	esac
 	say "step stage"
 	[ ! -e release ] || rm -rf -- release
+	if [ "$source" = stdin ] && [ "$7" = 0 ]; then
+		unpack_stream
+	else
+		unpack_upload
+	fi
+	inscribe "$@"
+	publish
+	if [ "$7" = 1 ] && [ "$source" = upload ]; then
+		mv -fT -- upload "$base/kept.$fence" && say "kept $base/kept.$fence"
+	fi
+	rubbish="$rubbish claim.$fence/upload claim.$fence/old"
+	finish "outcome installed"
+}
+
+# Straight off the wire. SSH vouches for every byte, and gzip's own length and checksum for there being no less.
+unpack_stream() {
+	message=$(tar -x -z -o -f - 2>&1) && return
+	case $message in
+	*'No space left on device'* | *'Disk quota exceeded'*) ;;
+	*gzip:*) give_up_as damaged "the upload broke off, or came with other bytes than were sent" ;;
+	esac
+	give_up "$message"
+}
+
+# From a file: the node's other instances read it too, so it has to be what was sent.
+unpack_upload() {
 	if [ "$source" = stdin ]; then
 		source=upload
 		message=$(cat 2>&1 >upload) || give_up "$message"
@@ -269,14 +303,6 @@ stage() {
 	sum=$(sha256sum <"$source") || give_up "cannot read $source"
 	[ "${sum%% *}" = "$want" ] || give_up_as damaged "the artifact came with other bytes than were sent"
 	message=$(tar -x -z -o -f - <"$source" 2>&1) || give_up "$message"
-	inscribe "$@"
-	publish
-	if [ "$7" = 1 ] && [ "$source" = upload ]; then
-		mv -fT -- upload "$base/kept.$fence" && say "kept $base/kept.$fence"
-	fi
-	rubbish="$rubbish claim.$fence/upload claim.$fence/old"
-	say "outcome installed"
-	finish
 }
 
 give_up() { give_up_as internal_error "$1"; }
@@ -294,9 +320,9 @@ inscribe() {
 	fingerprint ../files | sha256sum >../seal
 	cd ..
 	[ -s seal ] || give_up "the seal could not be written: $(date 2>&1 >seal)"
-	message=$(mkdir -p -- "$base/seals/$release" 2>&1) || give_up "$message"
-	message=$(sync -f release 2>&1) || give_up "$message"
-	message=$(mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" 2>&1) || give_up "$message"
+	try mkdir -p -- "$base/seals/$release" || give_up "$message"
+	try sync -f release || case $message in *option* | *usage*) sync ;; *) give_up "$message" ;; esac
+	try mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" || give_up "$message"
 }
 
 # One rename makes the release visible. What stood there and was not whole goes away; when `current` leads to it, in
@@ -309,9 +335,9 @@ publish() {
 			mv -fT -- release old
 			return
 		fi
-		message=$(mv -fT -- "$target" "$claim/old" 2>&1) || give_up "$message"
+		try mv -fT -- "$target" "$claim/old" || give_up "$message"
 	fi
-	message=$(mv -fT -- "$claim/release" "$target" 2>&1) || give_up "$message"
+	try mv -fT -- "$claim/release" "$target" || give_up "$message"
 }
 
 # before_switch RELEASE SECONDS COMMAND ENVIRONMENT…
@@ -323,10 +349,9 @@ before_switch() {
 	where
 	go_home
 	introduce "$release" "$now" "$@"
-	message=$(mkfifo -- "out.$$" "err.$$" 2>&1) || fail internal_error "$message"
-	run_command "$$" "$release" "$seconds" "$command"
-	say "ended $status $late"
-	finish
+	try mkfifo -- "out.$$" "err.$$" || fail internal_error "$message"
+	run_command before_switch "$$" "$release" "$seconds" "$command"
+	finish "ended $status $late"
 }
 
 # introduce RELEASE PREVIOUS NAME=VALUE…: the environment of a command.
@@ -340,16 +365,16 @@ introduce() {
 	export RELEASE_VERSION="$version" RELEASE_PREVIOUS_VERSION="$previous_version"
 }
 
-# run_command FIFOS RELEASE SECONDS COMMAND: sets status, and late to 1 when it was out of time. Of a failed command's
+# run_command STEP FIFOS RELEASE SECONDS COMMAND: sets status, and late to 1 when it was out of time. Of a failed command's
 # process group nothing is left; a good one's daemons live on, and the two readers with them, so that a daemon that
 # inherited our streams neither blocks nor dies when nobody listens any more.
 run_command() {
-	{ cat || cat >/dev/null; } <"out.$1" 2>/dev/null &
+	{ cat || cat >/dev/null; } <"out.$2" 2>/dev/null &
 	out_reader=$!
-	{ cat || cat >/dev/null; } <"err.$1" >&2 2>/dev/null &
+	{ cat || cat >/dev/null; } <"err.$2" >&2 2>/dev/null &
 	err_reader=$!
-	say "command $$ $out_reader $err_reader"
-	exec 7>"out.$1" 8>"err.$1"
+	say "step $1" "command $$ $out_reader $err_reader"
+	exec 7>"out.$2" 8>"err.$2"
 	read -r begun word </proc/uptime
 	# In the foreground: a background job would have SIGINT and SIGQUIT ignored for good.
 	{
@@ -357,16 +382,16 @@ run_command() {
 			trap - HUP PIPE
 			identify self
 			note "command $id_pid $id_start"
-			cd -- "$root/releases/$2" || exit 126
+			cd -- "$root/releases/$3" || exit 126
 			unset LC_ALL TZ
-			exec timeout -k 5 "$3" sh -c "$4" </dev/null >&7 2>&8 7>&- 8>&-
+			exec timeout -k 5 "$4" sh -c "$5" </dev/null >&7 2>&8 7>&- 8>&-
 		)
 	} 2>/dev/null
 	status=$?
 	read -r ended word </proc/uptime
 	late=0
 	if [ "$status" != 0 ]; then
-		[ "$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))" -lt "${3}00" ] || late=1
+		[ "$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))" -lt "${4}00" ] || late=1
 		read_state state
 		kill -s KILL -- "-$s_command" 2>/dev/null
 	fi
@@ -383,8 +408,7 @@ switch() {
 	say "step switch"
 	take_claim
 	if ! is_whole "$release" "$2"; then
-		say "outcome not_whole"
-		finish
+		finish "outcome not_whole"
 	fi
 	shift 6
 	where
@@ -392,11 +416,11 @@ switch() {
 	previous=$now
 	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
 	introduce "$release" "$previous" "$@"
-	[ -z "$command" ] || message=$(mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" 2>&1) || fail switch_failed "$message"
-	message=$(ln -sfT -- "releases/$release" "$claim/link" 2>&1) || fail switch_failed "$message"
+	[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
+	try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
 	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0
 	record || no_room
-	if ! message=$(mv -fT -- "$claim/link" "$root/current" 2>&1); then
+	if ! try mv -fT -- "$claim/link" "$root/current"; then
 		l_phase=refused
 		record
 		fail switch_failed "$message"
@@ -406,8 +430,7 @@ switch() {
 	log "$now" "$release"
 	status=0 late=0
 	if [ -n "$command" ]; then
-		say "step restart"
-		run_command "$$" "$release" "$seconds" "$command"
+		run_command restart "$$" "$release" "$seconds" "$command"
 		l_exit=$status l_late=$late
 	fi
 	[ "$status" = 0 ] || go_back
@@ -415,8 +438,7 @@ switch() {
 	record
 	logged
 	[ "$status" != 0 ] || clean_up
-	say "switched $previous $l_exit $l_late $l_reverted"
-	finish
+	finish "switched $previous $l_exit $l_late $l_reverted"
 }
 
 log() {
@@ -435,10 +457,9 @@ warn() {
 go_back() {
 	first_status=$status
 	[ "$previous" != - ] && [ "$previous" != "$release" ] && [ -d "$root/releases/$previous" ] || return 0
-	say "step revert"
 	l_phase=reverting
 	record
-	message=$(ln -sfT -- "releases/$previous" link 2>&1 && mv -fT -- link "$root/current" 2>&1) || {
+	try ln -sfT -- "releases/$previous" link && try mv -fT -- link "$root/current" || {
 		warn "the link did not go back: $message"
 		return 0
 	}
@@ -447,7 +468,7 @@ go_back() {
 	log "$release" "$previous"
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
-	run_command "back.$$" "$previous" "$seconds" "$command"
+	run_command revert "back.$$" "$previous" "$seconds" "$command"
 	[ "$status" = 0 ] || warn "the restart of $previous failed too: exit status $status"
 	status=$first_status
 }
@@ -460,10 +481,10 @@ clean_up() {
 		case " $keep $release $previous " in *" $name "*) continue ;; esac
 		[ -f "$path/.release.json" ] && [ ! -L "$path" ] || continue
 		[ $# -gt 0 ] || say "step clean_up"
-		message=$(mv -fT -- "$path" "$claim/gone.$name" 2>&1) && set -- "$@" "gone.$name" "$base/seals/$name" ||
+		try mv -fT -- "$path" "$claim/gone.$name" && set -- "$@" "gone.$name" "$base/seals/$name" ||
 			warn "an old release could not be removed: $message"
 	done
-	[ $# = 0 ] || message=$(rm -rf -- "$@" 2>&1) || warn "an old release could not be removed: $message"
+	[ $# = 0 ] || try rm -rf -- "$@" || warn "an old release could not be removed: $message"
 }
 
 # truth: the newest switch on record, and what `current` leads to. Claims nothing, writes nothing.

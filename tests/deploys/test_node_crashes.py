@@ -1,0 +1,122 @@
+"""The node program killed before or after each tool it calls, and held where it hurts most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploys.node_session import StaleFence
+from inventory.transports.base import ConnectionLost, Transport
+from tests.deploys.node_lab import NodeLab
+
+TOOLS = ("cat", "date", "du", "ln", "mkdir", "mkfifo", "mv", "rm", "sha256sum", "sync", "tar", "timeout")
+
+CRASH = """\
+#!/bin/sh
+echo {tool} >>'{folder}/calls'
+is_last=0 wanted=
+[ ! -e '{folder}/crash-at' ] || read -r wanted <'{folder}/crash-at'
+[ -z "$wanted" ] || [ "$(wc -l <'{folder}/calls')" -lt "$wanted" ] || is_last=1
+read -r _ _ _ _ group _ </proc/self/stat
+if [ $is_last = 1 ] && [ -e '{folder}/before' ]; then kill -s KILL -- "-$group"; fi
+if [ $is_last = 0 ]; then exec '{real}' "$@"; fi
+'{real}' "$@"
+kill -s KILL -- "-$group"
+"""
+
+HOLD = """\
+#!/bin/sh
+case "$*" in *"{word}")
+	if [ -e '{folder}/hold' ]; then
+		: >'{folder}/reached'
+		while [ -e '{folder}/hold' ]; do sleep 0.02; done
+	fi ;;
+esac
+exec '{real}' "$@"
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of tools that come before the real ones."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def install(tools: Path, tool: str, script: str, **words: str) -> None:
+    path = os.environ["PATH"].partition(":")[2]
+    real = shutil.which(tool, path=path)
+    (tools / tool).write_text(script.format(tool=tool, folder=tools, real=real, **words))
+    (tools / tool).chmod(0o755)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_tool_the_node_runs_old_or_new_and_the_next_claim_goes_on(
+    lab: NodeLab, tools: Path, when: str
+) -> None:
+    lab.deploy("1.0.0", fence=1, keep=["1.0.0"])
+    for tool in TOOLS:
+        install(tools, tool, CRASH)
+    if when == "before":
+        (tools / "before").touch()
+    fence, crash_at, has_crashed = 1, 0, True
+    while has_crashed:
+        fence, crash_at = fence + 10, crash_at + 1
+        (tools / "calls").write_text("")
+        (tools / "crash-at").write_text(f"{crash_at}\n")
+        with contextlib.suppress(ConnectionLost):
+            lab.deploy("1.1.0", fence=fence, restart="true", keep=["1.0.0"])
+            has_crashed = False
+        (tools / "crash-at").unlink()
+        check_and_go_back(lab, fence=fence, where=f"{when} call {crash_at}: {(tools / 'calls').read_text().split()}")
+    assert crash_at > 12
+
+
+def check_and_go_back(lab: NodeLab, *, fence: int, where: str) -> None:
+    """Old or new, whole, and with a way back; then to where the next round begins."""
+    truth = lab.truth()
+    assert truth.current in ("1.0.0", "1.1.0"), where
+    assert (lab.root / "current" / "VERSION").read_text() == truth.current, where
+    assert lab.stage("1.1.0", fence=fence + 1).outcome in ("present", "installed"), where
+    switched = lab.switch("1.1.0", fence=fence + 1, restart="[ $RELEASE_VERSION = 1.0.0 ]", keep=["1.0.0"])
+    if truth.last is not None and truth.last.phase == "done" and truth.last.fence == fence:
+        assert switched.previous == truth.current, where
+    else:
+        assert (switched.previous, switched.reverted) == ("1.0.0", True), where
+    assert lab.deploy("1.0.0", fence=fence + 2, keep=["1.1.0"]).outcome == "switched", where
+    shutil.rmtree(lab.release("1.1.0"))
+    assert lab.leftovers() == [], where
+
+
+@pytest.mark.parametrize("word", ["current", "releases/1.1.0"])
+def test_a_program_held_right_before_it_makes_something_visible_comes_too_late(
+    lab: NodeLab, tools: Path, word: str
+) -> None:
+    """FAULTS.md row 2 at its worst: paused between its last look and its rename, and not to be found by the newer."""
+    lab.deploy("1.0.0", fence=1)
+    if word == "current":
+        lab.stage("1.1.0", fence=2)
+    install(tools, "mv", HOLD, word=word)
+    (tools / "hold").touch()
+
+    async def main(transport: Transport) -> object:
+        call = lab.switch_on if word == "current" else lab.stage_on
+        task = asyncio.ensure_future(call(transport, "1.1.0", fence=2))
+        while not (tools / "reached").exists():
+            await asyncio.sleep(0.01)
+        (lab.root / ".release" / "claim.2" / "state").write_text("owner 1 1 - 1 1\n")
+        await lab.stage_on(transport, "1.0.0", fence=3)
+        (tools / "hold").unlink()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        return outcome
+
+    assert isinstance(lab.within(main), StaleFence)
+    assert lab.current == "releases/1.0.0"
+    assert ("1.1.0" in lab.releases()) == (word == "current")
