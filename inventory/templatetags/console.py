@@ -174,4 +174,5 @@ def current(context: template.Context, *names: str) -> str:
     """`page` for aria-current on the entry of the page that is shown."""
     request = context.get("request")
     match = request.resolver_match if isinstance(request, HttpRequest) else None
-    return "page" if match is not None and match.url_name in names else "false"
+    is_here = match is not None and (match.url_name in names or match.app_name in names)
+    return "page" if is_here else "false"

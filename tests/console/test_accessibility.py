@@ -19,7 +19,7 @@ RULES = {
 }
 
 
-def _violations(page: Page) -> list[str]:
+def violations(page: Page) -> list[str]:
     page.wait_for_load_state("load")
     found = Axe().run(page, options=RULES).response["violations"]
     return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found for n in v["nodes"]]
@@ -33,11 +33,11 @@ def test_no_page_has_a_violation(
     complaints.expected = ("404 (Not Found)",)
     stranger = open_page("", dark=is_dark, phone=is_phone)
     stranger.goto("/login")
-    found = [f"login: {text}" for text in _violations(stranger)]
+    found = [f"login: {text}" for text in violations(stranger)]
     page = open_page("admin", dark=is_dark, phone=is_phone)
     for name, path in PAGES.items():
         page.goto(path)
-        found += [f"{name}: {text}" for text in _violations(page)]
+        found += [f"{name}: {text}" for text in violations(page)]
     assert found == []
 
 
@@ -45,12 +45,12 @@ def test_no_page_has_a_violation(
 def test_open_menus_and_dialogs_have_none_either(fleet: Fleet, open_page: OpenPage, is_dark: bool) -> None:
     page = open_page("operator", dark=is_dark)
     page.get_by_label("Language and look").click()
-    found = _violations(page)
+    found = violations(page)
     page.keyboard.press("Escape")
     page.get_by_label("Account of operator").click()
-    found += _violations(page)
+    found += violations(page)
     page.get_by_role("button", name="Keyboard shortcuts").click()
-    found += _violations(page)
+    found += violations(page)
     assert found == []
 
 

@@ -301,7 +301,9 @@ def small_fleet() -> Fleet:
     )
     _apply(operations["running"])
     add_log(operations["running"], lines=12)
-    search.instances.filter(instance_id__in=["search-api-3", "search-api-7"]).update(running_version="v0.31.3")
+    search.instances.filter(instance_id__in=["search-api-3", "search-api-7"]).update(
+        running_version="v0.31.3", running_release="v0.31.3"
+    )
     search.instances.filter(instance_id="search-api-5").update(health=Health.UNHEALTHY, health_at=timezone.now())
     services = {service.name: service for service in Service.objects.all()}
     return Fleet(services=services, operations=operations)
