@@ -49,7 +49,6 @@ def _answer(artifact_descriptor: int, limits: Limits) -> dict[str, object]:
 
 
 def _set_limits(limits: Limits) -> None:
-    os.nice(10)
     # The artifact and a spooled member are each smaller than all that may be extracted; the rest is headers.
     file_bytes = limits.extracted_bytes + limits.entries * 2048
     for which, value in (
