@@ -12,7 +12,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection
 
-from deploys import event_loop, leases, lifeline
+from deploys import event_loop, leases, lifeline, prewarming
 from deploys.assignments import Assignment, claim, stop_requests
 from deploys.executor import TargetRun
 from deploys.heartbeat import Heartbeat
@@ -57,6 +57,7 @@ class Drive:
         self._nodes: set[asyncio.Task[None]] = set()
         self._runs: dict[int, TargetRun] = {}
         self._fetches: dict[int, PackageFetch] = {}
+        self._node_pks: list[int] = []
         self._lease_id = 0
         self._may_be_more = True
         self._looks_for_stops_at = 0.0
@@ -73,6 +74,8 @@ class Drive:
         self._recorder.start()
         try:
             await self._work(heartbeat)
+            if self._kind == Kind.DEPLOY and not self._is_draining:
+                await _in_thread(lambda: prewarming.announce(self._node_pks))
         finally:
             await self._recorder.close()
             wakeups.stop()
@@ -119,6 +122,7 @@ class Drive:
         node_run = NodeRun(assignments, self._pool, fetch)
         runs = {each.target_id: TargetRun(each, node_run, self._recorder) for each in assignments}
         self._runs.update(runs)
+        self._node_pks.append(assignments[0].node_pk)
         try:
             await asyncio.gather(*(target_run.run() for target_run in runs.values()))
             await node_run.clean_up()

@@ -180,7 +180,7 @@ def _lock_in_order(batch: _Batch) -> None:
         for table, ids in (("inventory_instance", instances), ("deploys_operation", operations)):
             if ids:
                 cursor.execute(
-                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",  # noqa: S608 - constants
+                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
                     [sorted(ids)],
                 )
 
