@@ -11,7 +11,7 @@ from inventory.names import is_name
 from inventory.transports.base import ConnectionLost, Transport
 
 # Three NUL-ended fields a root: found | none | nowhere, where `current` leads, and the start of its .release.json.
-_PROGRAM = r"""
+READ_PROGRAM = r"""
 for root do
 	found=none link=
 	if [ -L "$root/current" ]; then
@@ -50,7 +50,7 @@ async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seco
     readings: list[Reading] = []
     for start in range(0, len(roots), _ROOTS_AT_ONCE):
         some = roots[start : start + _ROOTS_AT_ONCE]
-        argv = ["sh", "-c", _PROGRAM, "release-read", *some]
+        argv = ["sh", "-c", READ_PROGRAM, "release-read", *some]
         result = await transport.run(argv, timeout_seconds=timeout_seconds)
         readings += parse(result.stdout, some)
     return readings

@@ -1,0 +1,55 @@
+"""`manage.py node_gate NODE`: prints the forced command for that node's authorized_keys (docs/security.md)."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from deploys import node_gate
+from deploys.node_gate import Allowed
+from inventory.models import Instance, Node
+
+
+class Command(BaseCommand):
+    help = "Print a script that lets nothing but our own programs through, for this node's authorized_keys."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("node")
+        parser.add_argument(
+            "--also-program",
+            action="append",
+            default=[],
+            type=_digest,
+            metavar="SHA256",
+            help="a node program of another version, for the time of an upgrade; may be given several times",
+        )
+        parser.add_argument("--digest", action="store_true", help="print this version's node program's SHA-256 alone")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["digest"]:
+            self.stdout.write(node_gate.program_digest())
+            return
+        node = Node.objects.filter(name=options["node"]).first()
+        if node is None:
+            raise CommandError(f"there is no node {options['node']!r}")
+        self.stdout.write(node_gate.gate(_allowed(node), also_programs=options["also_program"]))
+
+
+def _allowed(node: Node) -> list[Allowed]:
+    instances = Instance.objects.filter(node=node).select_related("service").order_by("natural_key")
+    return [
+        Allowed(
+            root=instance.deploy_root,
+            commands=(instance.service.restart_command, instance.service.before_switch_command),
+        )
+        for instance in instances
+    ]
+
+
+def _digest(value: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", value) is None:
+        raise ArgumentTypeError("is no SHA-256")
+    return value

@@ -1,0 +1,132 @@
+#!/bin/sh
+# The forced command of the release system's SSH key on one node: it lets the system's own programs through, for the
+# instances and commands below, and nothing else. Made by `manage.py node_gate`; make it again when the inventory's
+# instances of this node or their commands change, and at every upgrade.
+#
+# The client's command line comes in SSH_ORIGINAL_COMMAND. It must be of plain words and 'single-quoted' ones alone (as
+# Python's shlex.join writes them): such a line has nothing to expand, so that `eval set --` only takes it apart.
+
+set -fu
+LC_ALL=C
+
+is_node_program() { case $1 in @PROGRAMS@) ;; *) return 1 ;; esac; }
+is_reader() { case $1 in @READERS@) ;; *) return 1 ;; esac; }
+is_root() { case $1 in @ROOTS@) ;; *) return 1 ;; esac; }
+# is_command ROOT COMMAND
+is_command() {
+	[ -n "$2" ] || return 0
+	case "$1
+$2" in @COMMANDS@) ;; *) return 1 ;; esac
+}
+
+refuse() {
+	printf 'release-gate: refused: %s\n' "$1" >&2
+	exit 126
+}
+
+is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
+is_digest() { case $1 in - | '') ;; *[!0-9a-f]*) return 1 ;; esac; }
+is_name() { case $1 in '' | .* | *[!A-Za-z0-9._+@-]*) return 1 ;; esac; }
+is_operation() { case $1 in '' | .* | *[!A-Za-z0-9._:+@-]*) return 1 ;; esac; }
+
+is_plain_line() {
+	rest=$1
+	while [ -n "$rest" ]; do
+		case $rest in
+		\'*\'*) rest=${rest#\'*\'} ;;
+		\"\'\"*) rest=${rest#\"\'\"} ;;
+		' '* | [A-Za-z0-9@%+=:,./_-]*) rest=${rest#?} rest=${rest#"${rest%%[!A-Za-z0-9@%+=:,./_ -]*}"} ;;
+		*) return 1 ;;
+		esac
+	done
+}
+
+digest_of() {
+	digest=$(printf %s "$1" | sha256sum) || refuse 'no sha256sum'
+	digest=${digest%% *}
+}
+
+# is_kept PATH: an upload that the node program keeps for the node's other instances.
+is_kept() { is_root "${1%/.release/kept.*}" && is_number "${1##*/.release/kept.}"; }
+
+check_environment() {
+	for pair; do
+		case ${pair%%=*} in
+		*[!A-Z_]*) refuse 'a name in the environment' ;;
+		RELEASE_[A-Z]*) ;;
+		*) refuse 'a name in the environment' ;;
+		esac
+		case $pair in *=*) ;; *) refuse 'the environment' ;; esac
+	done
+}
+
+# check_call MARK TASK ROOT FENCE ARGUMENTS…: as deploys/node_steps.py builds them.
+check_call() {
+	[ $# -ge 4 ] || refuse 'too few arguments'
+	task=$2 root=$3
+	is_root "$root" || refuse 'this deploy root'
+	is_number "$4" || refuse 'the fence'
+	shift 4
+	case $task in
+	truth | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
+	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
+	stage)
+		[ $# = 7 ] && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
+			refuse 'what to stage'
+		case $6 in - | stdin) ;; *) is_kept "$6" || refuse 'the source' ;; esac
+		case $7 in 0 | 1) ;; *) refuse 'what to keep' ;; esac
+		;;
+	before_switch)
+		[ $# -ge 3 ] && is_name "$1" && is_number "$2" || refuse 'what to prepare'
+		is_command "$root" "$3" || refuse 'this command'
+		shift 3
+		check_environment "$@"
+		;;
+	switch)
+		[ $# -ge 6 ] && is_name "$1" && is_digest "$2" && is_operation "$3" && is_number "$4" ||
+			refuse 'what to switch to'
+		is_command "$root" "$5" || refuse 'this command'
+		case $6 in *[!A-Za-z0-9._+@\ -]*) refuse 'what to keep' ;; esac
+		shift 6
+		check_environment "$@"
+		;;
+	*) refuse 'this task' ;;
+	esac
+}
+
+line=${SSH_ORIGINAL_COMMAND-}
+unset SSH_ORIGINAL_COMMAND
+[ -n "$line" ] || refuse 'a login'
+is_plain_line "$line" || refuse 'a line that is not of plain and quoted words'
+eval "set -- $line"
+[ $# -ge 2 ] && [ "$1" = exec ] || refuse 'this line'
+shift
+
+case $1 in
+true) [ $# = 1 ] || refuse 'arguments' ;;
+rm) [ $# = 4 ] && [ "$2" = -f ] && [ "$3" = -- ] && is_kept "$4" || refuse 'to remove this' ;;
+sh)
+	[ $# -ge 5 ] && [ "$2" = -c ] || refuse 'this program'
+	digest_of "$3"
+	case $4 in
+	release-node)
+		is_node_program "$digest" || refuse 'another node program: was this gate made for the version that calls it?'
+		program=$3
+		shift 4
+		check_call "$@"
+		set -- sh -c "$program" release-node "$@"
+		;;
+	release-read)
+		is_reader "$digest" || refuse 'another reader: was this gate made for the version that calls it?'
+		program=$3
+		shift 4
+		for root; do is_root "$root" || refuse 'this deploy root'; done
+		set -- sh -c "$program" release-read "$@"
+		;;
+	*) refuse 'this program' ;;
+	esac
+	;;
+*) refuse 'this program' ;;
+esac
+set +fu
+exec "$@"
