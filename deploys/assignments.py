@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
+from django.db.models import Max
 
 from deploys.models import Package, Target
 from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
@@ -43,6 +44,7 @@ class Assignment:
     """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
 
     releases_needed: release folders that another unfinished operation on this instance will want.
+    fence_of_others: the newest claim of another target on this instance; known when was_switching.
     """
 
     target_id: int
@@ -69,6 +71,7 @@ class Assignment:
     running_sha256: str
     release_history: tuple[str, ...]
     releases_needed: tuple[str, ...]
+    fence_of_others: int
     node_pk: int
     node: NodeAddress
 
@@ -156,10 +159,26 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     )
     rows = list(targets)
     needed = _releases_needed(rows)
+    others = _fences_of_others([target for target in rows if claimed[target.pk][2] is not None])
     return [
-        _assignment(target, claimed[target.pk][2], claimed[target.pk][3], needed.get(target.instance_id, ()))
+        _assignment(
+            target,
+            claimed[target.pk][2],
+            claimed[target.pk][3],
+            needed.get(target.instance_id, ()),
+            others.get(target.instance_id, 0),
+        )
         for target in rows
     ]
+
+
+def _fences_of_others(taken_over: Sequence[Target]) -> dict[int, int]:
+    others = (
+        Target.objects.filter(instance__in=[target.instance_id for target in taken_over], fence__isnull=False)
+        .exclude(pk__in=[target.pk for target in taken_over])
+        .order_by()
+    )
+    return dict(others.values_list("instance_id").annotate(Max("fence")))
 
 
 def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
@@ -174,7 +193,9 @@ def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
     return needed
 
 
-def _assignment(target: Target, prior_fence: int | None, prior_step: str, needed: tuple[str, ...]) -> Assignment:
+def _assignment(
+    target: Target, prior_fence: int | None, prior_step: str, needed: tuple[str, ...], fence_of_others: int
+) -> Assignment:
     operation, instance = target.operation, target.instance
     service, node = operation.service, instance.node
     assert target.fence is not None
@@ -211,6 +232,7 @@ def _assignment(target: Target, prior_fence: int | None, prior_step: str, needed
         running_sha256=instance.running_sha256,
         release_history=tuple(instance.release_history),
         releases_needed=needed,
+        fence_of_others=fence_of_others,
         node_pk=node.pk,
         node=NodeAddress.of(node),
     )
@@ -233,6 +255,12 @@ def _begun(assignment: Assignment) -> dict[str, object]:
         "actor_name": assignment.actor.name,
         "note": "",
     }
+
+
+def let_go(lease_id: int, *, except_targets: Iterable[int]) -> int:
+    """Free what this lease holds though its drive does not know: a claim was committed, and its answer lost."""
+    held = Target.objects.filter(lease=lease_id, status=TargetStatus.IN_PROGRESS)
+    return held.exclude(pk__in=list(except_targets)).update(lease=None)
 
 
 def stop_requests(target_ids: Iterable[int]) -> dict[int, StopReason]:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from deploys import event_loop, leases, lifeline, prewarming
-from deploys.assignments import Assignment, claim, stop_requests
+from deploys.assignments import Assignment, claim, let_go, stop_requests
 from deploys.executor import TargetRun
 from deploys.heartbeat import Heartbeat
 from deploys.listener import CONNECTION_ERRORS
@@ -31,6 +31,7 @@ MORE_WORK_TICK_SECONDS = 0.15
 SMALLEST_SHARE = 8
 # A claim costs about the same for one node as for many: nodes that end one after the other are not replaced one by one.
 CLAIM_PAUSE_SECONDS = 0.03
+HUNG_SECONDS = 30
 
 # One thread, so that its database connection stays open from drive to drive.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drive")
@@ -61,14 +62,17 @@ class Drive:
         self._lease_id = 0
         self._may_be_more = True
         self._looks_for_stops_at = 0.0
+        self._is_claim_unclear = False
         self._is_draining = False
+        self._ticked_at = time.monotonic()
 
     async def run(self) -> None:
         lease = await _in_thread(lambda: leases.create_lease(leases.this_worker(), QUEUES[self._kind]))
         assert lease is not None
         self._lease_id = lease.pk
-        heartbeat = Heartbeat(lease.pk)
+        heartbeat = Heartbeat(lease.pk, is_sound=self._is_sound)
         heartbeat.start()
+        ticking = asyncio.create_task(self._tick())
         wakeups = Wakeups(QUEUES[self._kind], self._wake)
         wakeups.start()
         self._recorder.start()
@@ -79,8 +83,17 @@ class Drive:
         finally:
             await self._recorder.close()
             wakeups.stop()
+            ticking.cancel()
             await asyncio.to_thread(heartbeat.stop)
             await _in_thread(lease.delete)
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked_at = time.monotonic()
+            await asyncio.sleep(1)
+
+    def _is_sound(self) -> bool:
+        return time.monotonic() - self._ticked_at < HUNG_SECONDS
 
     async def _work(self, heartbeat: Heartbeat) -> None:
         while True:
@@ -106,10 +119,14 @@ class Drive:
         share = min(free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
         if share <= 0 or not self._may_be_more:
             return
+        if self._is_claim_unclear:
+            mine = tuple(self._runs)
+            self._is_claim_unclear = await _in_thread(lambda: let_go(self._lease_id, except_targets=mine)) is None
         warm = self._pool.warm_nodes()
         groups = await _in_thread(
             lambda: claim(kind=self._kind, lease_id=self._lease_id, max_nodes=share, warm_nodes=warm)
         )
+        self._is_claim_unclear = self._is_claim_unclear or groups is None
         self._may_be_more = bool(groups)
         for assignments in groups or ():
             task = asyncio.create_task(self._work_on_node(assignments))
@@ -124,11 +141,11 @@ class Drive:
         self._runs.update(runs)
         self._node_pks.append(assignments[0].node_pk)
         try:
-            await asyncio.gather(*(target_run.run() for target_run in runs.values()))
+            ended = await asyncio.gather(*(each.run() for each in runs.values()), return_exceptions=True)
+            for error in filter(None, ended):
+                logger.error("Work on node '%s' broke off.", assignments[0].node.name, exc_info=error)
+                self._is_claim_unclear = True
             await node_run.clean_up()
-        except Exception:
-            # Its targets' lease ends with this drive; the reaper hands them on.
-            logger.exception("Work on node '%s' broke off.", assignments[0].node.name)
         finally:
             for target_id in runs:
                 del self._runs[target_id]

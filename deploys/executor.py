@@ -11,14 +11,23 @@ from typing import TypeVar
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.faults import pause_at
 from deploys.node_run import NodeRun
-from deploys.node_session import Event, NodeError, NodeSession, OutputLine, StaleFence, StepStarted, Switched
+from deploys.node_session import (
+    Event,
+    NodeError,
+    NodeSession,
+    OutputLine,
+    Staged,
+    StaleFence,
+    StepStarted,
+    Switched,
+)
 from deploys.outcomes import Outcome, failure, stopped, switch_ended, unresolved
 from deploys.packages import PackageError
 from deploys.recorder import Recorder, StepChange, SwitchRequest
-from deploys.resolving import ended_before, switched_from
+from deploys.resolving import ended_before, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.transitions import Move
-from inventory.transports.base import ConnectionLost, NodeUnreachable, RunTimeout, TransportError
+from inventory.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +39,14 @@ NEXT_STEP = {
     "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
     "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
 }
-ANSWER_TIMEOUT_SECONDS = 60
+ABORT_SECONDS = 10
+CLAIM_SECONDS = 120
+# A cancel ends every target within 60 s. A restart under way gets a grace; then it is ended, and the way back too. For
+# a dead worker's restart most of that time went by until its lease had run out.
 CANCEL_GRACE_SECONDS = 15
-CANCEL_BOUND_SECONDS = 45
+CANCEL_BOUND_SECONDS = 50
+TAKEN_OVER_GRACE_SECONDS = 5
+TAKEN_OVER_BOUND_SECONDS = 40
 
 
 class Stopped(Exception):
@@ -60,7 +74,10 @@ class TargetRun:
         self._recorder = recorder
         self._stop = assignment.stop_reason
         self._is_handing_back = False
+        self._has_begun = False
+        self._is_interrupted = False
         self._may_not_be_interrupted = False
+        self._is_taking_over = False
         self._was_aborted = False
         self._source = ""
         self._step = Step.CONNECT
@@ -73,33 +90,49 @@ class TargetRun:
 
     def ask_to_stop(self, reason: StopReason) -> None:
         """At once while nothing visible has changed on the node; a switch gets a grace, then a cancel aborts it."""
-        if self._stop:
+        if self._stop in (reason, StopReason.CANCEL):
             return
         self._stop = reason
         if not self._may_not_be_interrupted:
             self._interrupt()
         elif reason == StopReason.CANCEL:
-            self._aborting = asyncio.create_task(self._abort_after_grace())
+            self._abort_later()
 
     def hand_back(self) -> None:
         """The worker stops: give the target back, unless its switch is under way; that is finished first."""
         self._is_handing_back = True
-        if not self._may_not_be_interrupted:
+        if not self._may_not_be_interrupted or self._is_taking_over:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        if self._work is not None:
+        """Once only, and not before the work has begun: that looks for itself whether it is to stop."""
+        if self._work is not None and self._has_begun and not self._is_interrupted:
+            self._is_interrupted = True
             self._work.cancel()
 
-    async def _abort_after_grace(self) -> None:
-        await asyncio.sleep(CANCEL_GRACE_SECONDS)
+    def _abort_later(self) -> None:
+        if self._is_taking_over:
+            call = self._abort_after(TAKEN_OVER_GRACE_SECONDS, bound_seconds=TAKEN_OVER_BOUND_SECONDS)
+        else:
+            call = self._abort_after(CANCEL_GRACE_SECONDS, bound_seconds=CANCEL_BOUND_SECONDS)
+        self._aborting = asyncio.create_task(call)
+
+    async def _abort_after(self, grace_seconds: float, *, bound_seconds: float) -> None:
+        """End the command that runs on the node; when even that tells nothing within the bound, end without it."""
+        bound = time.monotonic() + bound_seconds
+        await asyncio.sleep(grace_seconds)
         self._was_aborted = True
-        try:
-            await asyncio.wait_for((await self._open_session()).abort(), ANSWER_TIMEOUT_SECONDS / 4)
-        except (TransportError, NodeError, TimeoutError) as error:
-            self._say(f"The running command could not be stopped on the node: {error}")
-        await asyncio.sleep(CANCEL_BOUND_SECONDS - CANCEL_GRACE_SECONDS)
+        await self._end_command()
+        await asyncio.sleep(max(0.0, bound - time.monotonic()))
         self._interrupt()
+
+    async def _end_command(self) -> None:
+        fence = self.assignment.prior_fence if self._is_taking_over else None
+        try:
+            async with asyncio.timeout(ABORT_SECONDS):
+                await (await self._open_session(fence)).abort()
+        except (TransportError, NodeError, TimeoutError) as error:
+            self._say(f"The running command could not be stopped on the node: {error or 'no answer'}")
 
     # The run.
 
@@ -116,15 +149,21 @@ class TargetRun:
             self._finish_step()
             await self._move(outcome, step=self._step if outcome.error_code else Step.DONE)
             await pause_at("recorded")
+        finally:
+            if self._aborting is not None:
+                self._aborting.cancel()
 
     async def _outcome(self) -> Outcome:
         """The ladder: every way to end, as an Outcome. Raises HandedBack, ClaimLost or StaleFence."""
+        self._has_begun = True
         try:
             async with self._node_run.slots:
                 return await self._steps()
         except Stopped as stop:
             return stopped(stop.reason, by="A rollback goes first.")
         except asyncio.CancelledError:
+            if self._step == Step.BEFORE_SWITCH:
+                await self._end_command()
             return self._interrupted()
         except PackageError as error:
             return failure(error.code, error.message)
@@ -142,6 +181,8 @@ class TargetRun:
             return failure("internal_error", f"{type(error).__name__} in the worker; its log has the details.")
 
     def _interrupted(self) -> Outcome:
+        if self._is_taking_over and self._is_handing_back:
+            raise ClaimLost  # and not HandedBack: whoever is next has to know that a switch may be under way
         if self._may_not_be_interrupted:
             return Outcome(
                 status=TargetStatus.CANCELLED,
@@ -261,6 +302,9 @@ class TargetRun:
         """Send it once; when the answer is lost, ask the node what is true instead of sending again blindly."""
         try:
             return await self._try_again(lambda session: self._switch_on(session, package), is_safe_to_repeat=False)
+        except (NodeUnreachable, HostKeyMismatch):
+            self._may_not_be_interrupted = False  # nothing was sent, so nothing is unknown
+            raise
         except (ConnectionLost, RunTimeout) as error:
             self._say(f"{error.message}. Asking the node what became of the switch.")
             switched = await switched_from(self._open_session, self.assignment, package)
@@ -290,20 +334,36 @@ class TargetRun:
         pinned = self.assignment.package
         if pinned is None:
             return None
-        ended = await ended_before(self._open_session, self.assignment, pinned)
-        if ended is None:
-            return None
-        self._may_not_be_interrupted = True
-        return switch_ended(self.assignment, pinned, ended, self._stop, was_aborted=False)
+        self._may_not_be_interrupted = self._is_taking_over = True
+        if self._stop == StopReason.CANCEL:
+            self._abort_later()
+        await settled(self._open_session, self.assignment)
+        claimed = await self._try_again(lambda session: self._claim_root(session, pinned))
+        ended = ended_before(claimed.truth.last, self.assignment, pinned)
+        if ended is not None:
+            return switch_ended(self.assignment, pinned, ended, self._stop, was_aborted=self._was_aborted)
+        self._may_not_be_interrupted = self._is_taking_over = False
+        return None
+
+    async def _claim_root(self, session: NodeSession, package: PinnedPackage) -> Staged:
+        """Only claim: from here on a worker that was paused and comes back can not switch any more."""
+        return await session.stage(
+            release=package.release,
+            version=self.assignment.version,
+            sha256=package.sha256,
+            operation=self.assignment.public_id,
+            artifact=None,
+            timeout_seconds=CLAIM_SECONDS,
+        )
 
     # The way to the node.
 
-    async def _open_session(self) -> NodeSession:
+    async def _open_session(self, fence: int | None = None) -> NodeSession:
         transport = await self._node_run.transport()
         return NodeSession(
             transport,
             root=self.assignment.deploy_root,
-            fence=self.assignment.fence,
+            fence=fence or self.assignment.fence,
             env=self.assignment.environment,
             on_event=self._on_event,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from django.db import connection
 
@@ -18,12 +19,14 @@ RETRY_SECONDS = 0.5
 class Heartbeat:
     """A thread with a database connection of its own that renews one lease until stopped.
 
-    It tries on through a database outage. `lost` turns true, for good, when the lease row is gone.
+    It tries on through a database outage. `lost` turns true, for good, when the lease row is gone. It renews nothing
+    while `is_sound` says that the drive hangs: then its work is handed on.
     """
 
-    def __init__(self, lease_id: int) -> None:
+    def __init__(self, lease_id: int, *, is_sound: Callable[[], bool] = lambda: True) -> None:
         self.lost = False
         self._lease_id = lease_id
+        self._is_sound = is_sound
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease_id}", daemon=True)
 
@@ -43,7 +46,10 @@ class Heartbeat:
             connection.close()
 
     def _renew(self) -> bool:
-        """False when the database could not be asked."""
+        """False when it is to be tried again soon: the database could not be asked, or the drive hangs."""
+        if not self._is_sound():
+            logger.error("lease %d: the drive hangs, not renewed", self._lease_id)
+            return False
         try:
             alive = leases.renew(self._lease_id)
         except CONNECTION_ERRORS as error:

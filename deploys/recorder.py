@@ -133,8 +133,13 @@ class Recorder:
             self._has_work.clear()
             batch, self._batch = self._batch, _Batch()
             if len(batch):
-                moved, permits = await loop.run_in_executor(_thread, _write_until_it_works, batch)
-                _answer(batch, moved, permits)
+                try:
+                    moved, permits = await loop.run_in_executor(_thread, _write_until_it_works, batch)
+                except Exception as error:
+                    logger.exception("%d events could not be written; their targets are handed on.", len(batch))
+                    _refuse(batch, error)
+                else:
+                    _answer(batch, moved, permits)
             elif self._is_closing:
                 return
             if self._is_closing:
@@ -148,6 +153,14 @@ def _answer(batch: _Batch, moved: set[int], permits: dict[int, str]) -> None:
     for request, permit in batch.permits:
         if not permit.done():
             permit.set_result(permits.get(request.target_id, "lost"))
+
+
+def _refuse(batch: _Batch, error: Exception) -> None:
+    """Raise it for everyone who waits: a batch that can't be written must not hold up the drive for ever."""
+    waiting: list[asyncio.Future[Any]] = [*(done for _, done in batch.moves), *(done for _, done in batch.permits)]
+    for done in waiting:
+        if not done.done():
+            done.set_exception(error)
 
 
 def _write_until_it_works(batch: _Batch) -> tuple[set[int], dict[int, str]]:

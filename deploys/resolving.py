@@ -19,21 +19,24 @@ OpenSession = Callable[[], Awaitable[NodeSession]]
 
 async def switched_from(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switched | None:
     """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
-    last = await _settled(open_session, assignment)
+    last = await settled(open_session, assignment)
     if last is None or last.fence != assignment.fence:
         return None
     return _as_switched(last, package)
 
 
-async def ended_before(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switched | None:
-    """What the switch of the claim before this one came to; None: it has to be done still."""
-    last = await _settled(open_session, assignment)
-    if last is None or last.fence != assignment.prior_fence:
+def ended_before(last: LastSwitch | None, assignment: Assignment, package: PinnedPackage) -> Switched | None:
+    """What a dead worker's switch for this very target came to; None: it has to be done still.
+
+    Several workers may have died one after the other, so it need not be the last claim's: any since others' work.
+    """
+    prior = assignment.prior_fence or 0
+    if last is None or not assignment.fence_of_others < last.fence <= prior:
         return None
     return _as_switched(last, package)
 
 
-async def _settled(open_session: OpenSession, assignment: Assignment) -> LastSwitch | None:
+async def settled(open_session: OpenSession, assignment: Assignment) -> LastSwitch | None:
     """The node's newest switch, once its program has ended; it finishes by itself when its connection is gone.
 
     Raises TransportError when the node can't be asked for as long as its commands may take.

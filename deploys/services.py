@@ -121,7 +121,7 @@ ORDER BY id FOR NO KEY UPDATE
 """
 _ASK_TO_STOP = """
 UPDATE deploys_target SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp()),
-    stop_reason = CASE WHEN stop_reason = '' THEN %s ELSE stop_reason END, updated_at = clock_timestamp()
+    stop_reason = %s, updated_at = clock_timestamp()
 WHERE operation_id = %s AND status IN ('pending', 'in_progress')
 RETURNING id, instance_id, attempt, status
 """

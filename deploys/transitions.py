@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection, transaction
@@ -59,7 +59,8 @@ class Move:
 def apply_moves(moves: Sequence[Move]) -> set[int]:
     """Make these moves in one transaction; return the ids of the targets that moved.
 
-    A target that does not stand where its move expects it (another worker's, or terminal) is left alone.
+    A target that does not stand where its move expects it (another worker's, or terminal) is left alone. One that a
+    rollback has asked to give way ends as superseded, however its own switch ended, whether its worker knew it or not.
     """
     if not moves:
         return set()
@@ -70,12 +71,12 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
         instances = _lock_instances({move.instance_id for move in moves})
         _lock_operations({move.operation_id for move in moves})
         moved, moved_before = _update_targets(moves)
-        made = [move for move in moves if move.target_id in moved]
+        made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
         changes = [_target_change(move) for move in made]
         changes += _change_instances(made, instances)
         insert_changes(changes)
         _follow_up([move for move in made if move.new in TERMINAL])
-    return moved | moved_before
+    return moved.keys() | moved_before
 
 
 def _follow_up(ended: Sequence[Move]) -> None:
@@ -118,34 +119,37 @@ def _lock_operations(ids: Iterable[int]) -> None:
         )
 
 
+# claims counts the workers that may have died of a target; one that hands it back has not.
 # A move that this claim has made already counts as made, without new rows: a commit may have gone through though its
 # answer was lost, and is then tried again.
 _UPDATE_TARGETS = """
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(
         id bigint, fence bigint, old text, new text, error_code text, error_message text, reverted boolean,
-        source text, step text, terminal boolean)
+        source text, step text, terminal boolean, yields boolean)
 ), moved AS (
     UPDATE deploys_target t SET
-        status = w.new, error_code = w.error_code, error_message = w.error_message,
+        status = CASE WHEN w.yields AND t.stop_reason = 'supersede' THEN 'superseded' ELSE w.new END,
+        error_code = w.error_code, error_message = w.error_message,
         reverted = w.reverted, source = CASE WHEN w.source = '' THEN t.source ELSE w.source END,
         step = CASE WHEN w.step = '' THEN t.step ELSE w.step END,
         updated_at = clock_timestamp(),
         finished_at = CASE WHEN w.terminal THEN clock_timestamp() END,
+        claims = CASE WHEN w.new = 'pending' THEN t.claims - 1 ELSE t.claims END,
         lease_id = NULL
     FROM wanted w
     WHERE t.id = w.id AND t.status = w.old AND (w.fence IS NULL OR t.fence = w.fence)
-    RETURNING t.id
+    RETURNING t.id, t.status
 )
-SELECT id, true FROM moved
+SELECT id, status, true FROM moved
 UNION ALL
-SELECT t.id, false FROM deploys_target t JOIN wanted w ON w.id = t.id
-WHERE t.fence = w.fence AND t.status = w.new AND w.terminal
+SELECT t.id, t.status, false FROM deploys_target t JOIN wanted w ON w.id = t.id
+WHERE t.fence = w.fence AND w.terminal AND (t.status = w.new OR w.yields AND t.status = 'superseded')
 """
 
 
-def _update_targets(moves: Sequence[Move]) -> tuple[set[int], set[int]]:
-    """(moved now, moved before by the same claim)"""
+def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set[int]]:
+    """(moved now, and to what; moved before by the same claim)"""
     records = [
         {
             "id": move.target_id,
@@ -158,13 +162,15 @@ def _update_targets(moves: Sequence[Move]) -> tuple[set[int], set[int]]:
             "source": move.source,
             "step": move.step,
             "terminal": move.new in TERMINAL,
+            "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED),
         }
         for move in moves
     ]
     with connection.cursor() as cursor:
         cursor.execute(_UPDATE_TARGETS, [json.dumps(records)])
         rows = cursor.fetchall()
-    return {row[0] for row in rows if row[1]}, {row[0] for row in rows if not row[1]}
+    moved = {row[0]: TargetStatus(row[1]) for row in rows if row[2]}
+    return moved, {row[0] for row in rows if not row[2]}
 
 
 def _target_change(move: Move) -> dict[str, Any]:
