@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from django.db.models import Max, QuerySet
 
@@ -73,30 +74,30 @@ class Plan:
     rows: Sequence[PlanRow]
     offers: Sequence[Offer]
 
-    @property
+    @cached_property
     def moving(self) -> list[PlanRow]:
         return [row for row in self.rows if row.skip is None]
 
-    @property
+    @cached_property
     def skipped(self) -> list[PlanRow]:
         return [row for row in self.rows if row.skip is not None]
 
-    @property
+    @cached_property
     def sources(self) -> list[tuple[str, int]]:
         counts = Counter(row.source for row in self.moving)
         return [(source, counts[source]) for source in Source if counts[source]]
 
-    @property
+    @cached_property
     def moves(self) -> list[tuple[str, int]]:
         """(version that runs, how many instances leave it), the most frequent first."""
         return Counter(row.from_version for row in self.moving).most_common()
 
-    @property
+    @cached_property
     def superseded(self) -> list[tuple[str, int]]:
         """(deploy id, how many of its instances) of the running deploys in the way."""
         return Counter(row.supersedes for row in self.moving if row.supersedes).most_common()
 
-    @property
+    @cached_property
     def nowhere(self) -> int:
         return sum(row.source == Source.NOWHERE for row in self.moving)
 
@@ -109,7 +110,7 @@ class Plan:
         """The one version that all of the moving instances run, or None."""
         return self.moves[0][0] or None if len(self.moves) == 1 else None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of everything that the reader is shown: it differs as soon as the world has moved."""
         seen = (
