@@ -10,8 +10,8 @@ from django.conf import settings
 from inventory.transports.base import NodeAddress, Transport
 from inventory.transports.local import LocalTransport
 from inventory.transports.ssh import SshTransport
+from inventory.transports.ssh_login import Gates
 
-LOGINS_AT_ONCE = 32
 IDLE_SECONDS = 600.0
 CONNECTIONS = 1000
 
@@ -24,7 +24,7 @@ class ConnectionPool:
         self._idle_seconds = idle_seconds
         self._local = LocalTransport()
         self._warm: dict[NodeAddress, SshTransport] = {}
-        self._logging_in = asyncio.Semaphore(LOGINS_AT_ONCE)
+        self._gates = Gates()
         self._closing: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -39,8 +39,8 @@ class ConnectionPool:
                 raise ValueError(f"unknown transport {other!r} of node {address.name}")
 
     def warm_nodes(self) -> list[str]:
-        """The names of the nodes that a connection is kept to."""
-        return [address.name for address in self._warm]
+        """The names of the nodes that a live connection is kept to."""
+        return [address.name for address, transport in self._warm.items() if transport.is_warm]
 
     async def close(self) -> None:
         """Close every connection; programs that still run on the nodes are left alone."""
@@ -53,7 +53,7 @@ class ConnectionPool:
     async def _ssh(self, address: NodeAddress) -> SshTransport:
         transport = self._warm.pop(address, None)
         if transport is None:
-            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, logging_in=self._logging_in)
+            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, gates=self._gates)
         # Last in the dictionary: the order is that of the latest use.
         self._warm[address] = transport
         transport.used_at = time.monotonic()

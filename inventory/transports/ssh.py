@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import asyncssh
@@ -23,7 +23,7 @@ from inventory.transports.base import (
     TransportError,
     put_through,
 )
-from inventory.transports.ssh_login import log_in
+from inventory.transports.ssh_login import Gates, log_in
 from inventory.transports.ssh_session import Session, feed
 
 # sshd's MaxSessions is 10 unless set otherwise; two are left for what is urgent.
@@ -41,25 +41,26 @@ asyncssh.set_log_level("ERROR")
 class SshTransport:
     """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
 
-    def __init__(
-        self, address: NodeAddress, *, key_file: str, logging_in: AbstractAsyncContextManager[object] | None = None
-    ) -> None:
-        """key_file: a private key's path, '' for the ssh agent. logging_in: entered while a connection is made."""
+    def __init__(self, address: NodeAddress, *, key_file: str, gates: Gates | None = None) -> None:
+        """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop."""
         self.address = address
         self.running = 0
         self.used_at = time.monotonic()
         self._key_file = key_file
-        self._logging_in = logging_in or nullcontext()
+        self._gates = gates or Gates()
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connection_lock = asyncio.Lock()
         self._sessions = asyncio.Semaphore(SESSIONS)
 
+    @property
+    def is_warm(self) -> bool:
+        return self._connection is not None and not self._connection.is_closed()
+
     async def connected(self) -> asyncssh.SSHClientConnection:
         """The live connection, made now if there is none. Raises NodeUnreachable, HostKeyMismatch."""
         async with self._connection_lock:
-            if self._connection is None or self._connection.is_closed():
-                async with self._logging_in:
-                    self._connection = await log_in(self.address, key_file=self._key_file)
+            if self._connection is None or not self.is_warm:
+                self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
             return self._connection
 
     async def run(

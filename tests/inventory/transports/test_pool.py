@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 from typing import Any
 
@@ -99,3 +100,22 @@ def test_a_node_of_transport_local_needs_no_connection(sshd: SshServer) -> None:
         await pool.close()
 
     in_loop(main())
+
+
+def test_nodes_that_accept_and_never_answer_hold_up_no_other(sshd: SshServer) -> None:
+    async def main(port: int) -> None:
+        pool = ConnectionPool()
+        mute = [
+            asyncio.ensure_future(pool.transport(ssh_address(sshd, name=f"mute-{n}", ssh_port=port))) for n in range(40)
+        ]
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(3):
+            await pool.transport(ssh_address(sshd))
+        assert pool.warm_nodes() == ["node-1"]
+        for task in mute:
+            task.cancel()
+        await asyncio.gather(*mute, return_exceptions=True)
+        await pool.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as mute:
+        in_loop(main(mute.getsockname()[1]))
