@@ -18,6 +18,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
 
 
+def start(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run it on this process's event loop, and don't wait for it. It must not raise."""
+    asyncio.run_coroutine_threadsafe(coroutine, _loop())
+
+
 @cache
 def connection_pool() -> ConnectionPool:
     """This process's warm connections; to be used on its event loop alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models.functions import Now
 from django_q.conf import Conf
 
+from deploys import prewarming
 from deploys.drive import run as run_drive
 from deploys.models import Worker
 
@@ -12,6 +13,11 @@ from deploys.models import Worker
 def drive(operation_id: int) -> None:
     """operation_id is why we were woken; a drive works on whatever its queue has to claim."""
     run_drive(Conf.CLUSTER_NAME)
+
+
+def warm(node_pks: list[int]) -> None:
+    """Have connections to these nodes, for a rollback that may come."""
+    prewarming.warm(node_pks)
 
 
 def canary(worker_id: int, n: int) -> None:
