@@ -104,6 +104,8 @@ def test_a_program_held_right_before_it_makes_something_visible_comes_too_late(
     if word == "current":
         lab.stage("1.1.0", fence=2)
     install(tools, "mv", HOLD, word=word)
+    # Not even when what it would rename is still there.
+    install(tools, "rm", "#!/bin/sh\n")
     (tools / "hold").touch()
 
     async def main(transport: Transport) -> object:

@@ -65,6 +65,13 @@ def test_a_command_can_not_forge_a_frame_without_the_nonce() -> None:
     assert not heard.streams.is_over()
 
 
+def test_what_only_begins_like_a_frame_is_shown_when_its_line_ends() -> None:
+    heard = Heard()
+    heard.out(f"{MARK} a\x1eb\nnext\n".encode())
+    assert heard.frames == []
+    assert [text for _, text in heard.lines] == ["0123456789abcdef ab", "next"]
+
+
 def test_it_is_not_done_while_output_of_either_stream_is_under_way() -> None:
     heard = Heard()
     heard.out(frame("command 1 2 3") + frame("end") + frame("over"))
