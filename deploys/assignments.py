@@ -13,7 +13,7 @@ from deploys.models import Package, Target
 from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
 from deploys.transitions import insert_changes
 from inventory.actors import Actor, ActorKind
-from inventory.models import StatusChange
+from inventory.models import Delivery, StatusChange
 from inventory.transports.base import NodeAddress
 
 # From here on the node may run the new release: a worker that takes over asks the node before it does anything.
@@ -74,6 +74,7 @@ class Assignment:
     fence_of_others: int
     node_pk: int
     node: NodeAddress
+    delivery: Delivery
 
     @property
     def operation_name(self) -> str:
@@ -235,6 +236,7 @@ def _assignment(
         fence_of_others=fence_of_others,
         node_pk=node.pk,
         node=NodeAddress.of(node),
+        delivery=Delivery(node.delivery),
     )
 
 

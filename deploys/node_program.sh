@@ -255,9 +255,10 @@ say_truth() {
 	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living"
 }
 
-# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP; SOURCE is -, stdin, or a file on the node.
+# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS; SOURCE is -, stdin, url (a line on
+# stdin), or a file on the node.
 stage() {
-	release=$1 want=$5 source=$6
+	release=$1 want=$5 source=$6 seconds=$8
 	take_claim
 	say_truth
 	go_home
@@ -265,7 +266,7 @@ stage() {
 		finish "outcome present"
 	fi
 	case $source in
-	stdin) ;;
+	stdin | url) ;;
 	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;
 	esac
 	say "step stage"
@@ -296,13 +297,62 @@ unpack_stream() {
 
 # From a file: the node's other instances read it too, so it has to be what was sent.
 unpack_upload() {
-	if [ "$source" = stdin ]; then
+	wrong='damaged the artifact came with other bytes than were sent'
+	case $source in
+	stdin)
 		source=upload
 		message=$(cat 2>&1 >upload) || give_up "$message"
-	fi
+		;;
+	url)
+		source=upload wrong='package_checksum_mismatch what the node fetched is not what was packed for it'
+		fetch
+		;;
+	esac
 	sum=$(sha256sum <"$source") || give_up "cannot read $source"
-	[ "${sum%% *}" = "$want" ] || give_up_as damaged "the artifact came with other bytes than were sent"
+	[ "${sum%% *}" = "$want" ] || give_up_as "${wrong%% *}" "${wrong#* }"
 	message=$(tar -x -z -o -f - <"$source" 2>&1) || give_up "$message"
+}
+
+# The URL, a line on stdin, into `upload`. Its signature must not be seen: printf is a builtin, and both tools read it
+# from their stdin. Their proxies and certificates are the login's own affair.
+fetch() {
+	read -r url
+	if command -v curl >/dev/null; then
+		tool=curl
+	elif command -v wget >/dev/null; then
+		tool=wget
+	else
+		give_up_as package_unreachable "it has neither curl nor wget"
+	fi
+	read -r begun word </proc/uptime
+	for pause in 0 1 2 4; do
+		[ "$pause" = 0 ] || sleep "$pause"
+		read -r now_seconds word </proc/uptime
+		left=$((seconds - ${now_seconds%.*} + ${begun%.*}))
+		[ "$left" -gt 0 ] || break
+		message=$(fetch_with_"$tool" 2>&1) && return
+		case $message in *' 403'* | *' 404'*) break ;; esac
+		check_room
+	done
+	give_up_as package_unreachable "$tool: ${message:-no end after $seconds s}"
+}
+
+# In the foreground: a newer claim ends the whole process group.
+fetch_with_curl() {
+	printf 'url = "%s"\n' "$url" |
+		timeout --foreground "$left" curl -K - -sSfL --max-redirs 3 --connect-timeout 15 \
+			--speed-limit 1000 --speed-time 30 -o upload
+}
+
+fetch_with_wget() {
+	printf '%s\n' "$url" |
+		timeout --foreground "$left" wget -i - -nv --tries=1 --max-redirect=3 --timeout=30 -O upload
+}
+
+# curl does not say why it could not write.
+check_room() {
+	case $message in *'(23)'*) message="$message $(head -c 65536 /dev/zero 2>&1 >>upload)" ;; esac
+	case $message in *'No space left on device'* | *'Disk quota exceeded'*) give_up "$message" ;; esac
 }
 
 give_up() { give_up_as internal_error "$1"; }

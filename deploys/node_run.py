@@ -1,4 +1,4 @@
-"""One operation's work on one node: one connection and one upload, however many instances stand there."""
+"""One operation's work on one node: one connection and one transfer, however many instances stand there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from django.db import connection
 
 from deploys import packages, pinning
+from deploys.artifact_links import artifact_url
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.node_session import NodeSession, Staged
 from deploys.packages import Artifact
+from inventory.models import Delivery
 from inventory.transports.base import Transport, TransportError
 from inventory.transports.pool import ConnectionPool
 
@@ -92,7 +94,7 @@ class NodeRun:
         artifact: Artifact,
         on_begin: Callable[[], None],
     ) -> Staged:
-        """Have the release whole on the node; of a node's instances the first sends it, the others take it there."""
+        """Have the release whole on the node; of a node's instances the first gets it, the others take it there."""
         if self._count == 1:
             on_begin()
             return await _stage(session, assignment, package, artifact)
@@ -131,6 +133,7 @@ async def _stage(
         sha256=package.sha256,
         operation=assignment.public_id,
         artifact=artifact,
+        url=artifact_url(artifact.sha256) if assignment.delivery == Delivery.PULL else None,
         remote_artifact=remote_artifact,
         keep_artifact=keep_artifact,
         timeout_seconds=STAGE_TIMEOUT_SECONDS,

@@ -26,6 +26,7 @@ from deploys.node_answers import (
 from deploys.node_frames import START, Streams
 from deploys.node_steps import NodeCall
 from deploys.packages import Artifact
+from inventory.redaction import scrub
 from inventory.transports.base import STDOUT, ConnectionLost, Transport, TransportError
 
 __all__ = (
@@ -46,6 +47,12 @@ TRUTH_SECONDS = 30.0
 ABORT_SECONDS = 15.0
 # For the node's own work around a command, and for an older claim's switch to end.
 SPARE_SECONDS = 240.0
+# Of the time for staging, so much may go into fetching the artifact; the rest is for what comes before and after.
+FETCH_SHARE = 0.75
+FETCH_ADVICE = (
+    "The old version runs. See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to "
+    "`delivery: push`; then retry."
+)
 
 
 class NodeSession:
@@ -73,17 +80,19 @@ class NodeSession:
         sha256: str,
         operation: str,
         artifact: Artifact | None,
+        url: str | None = None,
         remote_artifact: str | None = None,
         keep_artifact: bool = False,
         timeout_seconds: float,
     ) -> Staged:
         """Claim the root and have the release whole under releases/. Nothing visible changes for who runs `current`.
 
-        Made from remote_artifact, a path on the node, if that is there and intact, else from artifact. Older claims
-        end first; one in the middle of a switch is waited for.
+        Made from remote_artifact, a path on the node, if that is there and intact, else from artifact: sent there, or
+        fetched by the node itself when its url is given. Older claims end first; one in the middle of a switch is
+        waited for.
         """
 
-        async def attempt(source: str, stdin: Path | None) -> Answer:
+        async def attempt(source: str, stdin: Path | bytes | None) -> Answer:
             call = self._call()
             argv = node_steps.stage(
                 call,
@@ -94,6 +103,7 @@ class NodeSession:
                 artifact_sha256=artifact.artifact_sha256 if artifact else NOTHING,
                 source=source,
                 keeps_upload=keep_artifact,
+                fetch_seconds=int(timeout_seconds * FETCH_SHARE),
             )
             return await self._ask(call, argv, timeout_seconds=timeout_seconds, stdin=stdin)
 
@@ -101,6 +111,8 @@ class NodeSession:
             answer = await attempt(remote_artifact or node_steps.NO_SOURCE, None)
             if artifact is None or answer.words.get("outcome") in ("present", "installed"):
                 return answer.staged()
+        if url is not None:
+            return (await attempt(node_steps.URL, f"{url}\n".encode())).staged()
         answer = await attempt(node_steps.STDIN, artifact.path)
         if "outcome" not in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
@@ -164,7 +176,7 @@ class NodeSession:
         argv: Sequence[str],
         *,
         timeout_seconds: float,
-        stdin: Path | None = None,
+        stdin: Path | bytes | None = None,
         is_urgent: bool = False,
     ) -> Answer:
         conversation = _Conversation(self._transport, call, self._on_event)
@@ -195,6 +207,10 @@ class NodeSession:
                 raise NodeError(
                     code, f"No room left on the node's disk under {self._root}: {text}. Free some and retry."
                 )
+            case "package_unreachable":
+                raise NodeError(code, f"The node could not fetch the package itself: {scrub(text)}. {FETCH_ADVICE}")
+            case "package_checksum_mismatch":
+                raise NodeError(code, f"{self._root}: {text}. See what answers at RELEASE_PUBLIC_URL, then retry.")
             case _:
                 raise NodeError(code, f"{self._root}: {text}")
 

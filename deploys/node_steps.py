@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 STDIN = "stdin"
+URL = "url"
 NO_SOURCE = "-"
 
 
@@ -33,11 +34,14 @@ def stage(
     artifact_sha256: str,
     source: str,
     keeps_upload: bool,
+    fetch_seconds: int,
 ) -> list[str]:
-    """source: STDIN, NO_SOURCE (only look), or the path of an artifact on the node."""
-    return call.argv(
-        "stage", release, version, sha256, operation, artifact_sha256, source, "1" if keeps_upload else "0"
-    )
+    """source: STDIN, URL (a line on stdin, so that no process list shows it), NO_SOURCE (only look), or a path there.
+
+    fetch_seconds: after how long the node gives up a URL.
+    """
+    keeps = "1" if keeps_upload else "0"
+    return call.argv("stage", release, version, sha256, operation, artifact_sha256, source, keeps, str(fetch_seconds))
 
 
 def before_switch(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
 from deploys import api
+from deploys.artifact_api import ArtifactDownload
 from inventory.converters import register_converters
 
 register_converters()
@@ -16,4 +17,5 @@ urlpatterns = [
     path("v1/deploy/logs/<operation_id:deploy_id>", api.DeployLog.as_view(), name="deploy-logs"),
     path("v1/deploy/cancel/<operation_id:deploy_id>", api.DeployCancel.as_view(), name="deploy-cancel"),
     path("v1/deploy/retry/<operation_id:deploy_id>", api.DeployRetry.as_view(), name="deploy-retry"),
+    re_path(r"^v1/artifacts/(?P<sha256>[0-9a-f]{64})\Z", ArtifactDownload.as_view(), name="artifact"),
 ]

@@ -57,6 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "ssh_user": Key(),
         "ssh_port": Key(type=int),
         "ssh_host_key": Key(),
+        "delivery": Key(),
     },
     "instances": {
         "instance_id": Key(is_required=True),

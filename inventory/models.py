@@ -50,6 +50,13 @@ class TransportKind(models.TextChoices):
     LOCAL = "local", _("this machine")
 
 
+class Delivery(models.TextChoices):
+    """How a node gets a package that is not on it yet."""
+
+    PUSH = "push", _("push: a worker sends it")
+    PULL = "pull", _("pull: the node fetches it")
+
+
 def natural_key(field: str) -> Func:
     """Every run of digits padded to 20 places, so that text order puts instance-2 before instance-10."""
     padded = Func(F(field), Value(r"(\d+)"), Value("0" * 20 + r"\1"), Value("g"), function="regexp_replace")
@@ -113,6 +120,14 @@ class Node(models.Model):
         _("SSH port"), default=22, validators=[MinValueValidator(1), MaxValueValidator(65_535)]
     )
     ssh_host_key = models.TextField(_("SSH host key"), blank=True, default="", validators=[validate_host_key])
+    delivery = models.CharField(
+        _("delivery"),
+        max_length=4,
+        choices=Delivery,
+        default=Delivery.PUSH,
+        db_default=Delivery.PUSH.value,
+        help_text=_("To fetch packages from this system's web, a node needs curl or wget."),
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:

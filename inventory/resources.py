@@ -84,7 +84,7 @@ class NodeResource(InventoryResource):
     class Meta(Options):
         model = Node
         import_id_fields = ("name",)
-        fields = ("name", "host", "transport", "ssh_user", "ssh_port", "ssh_host_key")
+        fields = ("name", "host", "transport", "ssh_user", "ssh_port", "ssh_host_key", "delivery")
 
     def check(self, instance: Any, changed: set[str]) -> None:
         check_node_move(instance, changed)

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from inventory.models import Node, TransportKind
+from inventory.models import Delivery, Node, TransportKind
 from inventory.redaction import redact_url
 from releasesite.api.probes import has_worker
 from releasesite.demo import ports
@@ -53,6 +53,7 @@ def examine() -> Iterator[Finding]:
         yield migrated
         if migrated.verdict is not Verdict.BAD:
             yield _ssh_key()
+            yield from _pulling_nodes()
             yield _worker()
     yield _package_hosts()
     yield _port()
@@ -152,6 +153,15 @@ def _key_file(path: str) -> Finding:
         advice = "Set RELEASE_SSH_KEY_FILE to a private key without a passphrase, or use an ssh agent."
         return bad(f"SSH key {path} cannot be used: {error}.", advice)
     return good(f"SSH key {path} can be read")
+
+
+def _pulling_nodes() -> Iterator[Finding]:
+    nodes = Node.objects.filter(delivery=Delivery.PULL).count()
+    if nodes and not settings.PUBLIC_URL:
+        yield bad(
+            f"{nodes} nodes fetch their packages themselves, but where from is not known.",
+            "Set RELEASE_PUBLIC_URL to the address that nodes reach the web by, or set them to `delivery: push`.",
+        )
 
 
 def _worker() -> Finding:

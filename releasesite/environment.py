@@ -22,6 +22,8 @@ from environs import Env, EnvValidationError, ValidationError
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
+# Nothing that curl's or wget's configuration could take for more than a URL.
+PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -43,6 +45,7 @@ class Environment:
     sync_seconds: int
     trusted_proxies: list[str]
     reauth_above: int
+    public_url: str
 
     @property
     def is_served_over_https(self) -> bool:
@@ -67,6 +70,7 @@ def read() -> Environment:
         sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
         reauth_above=_reauth_above(_parsed(env, "RELEASE_REAUTH_ABOVE", partial(_number, least=0, most=10_000))),
         trusted_proxies=_parsed(env, "RELEASE_TRUSTED_PROXIES", partial(_each, _network)) or [],
+        public_url=_parsed(env, "RELEASE_PUBLIC_URL", _public_url) or "",
     )
     try:
         env.seal()
@@ -139,6 +143,13 @@ def _origin(item: str) -> str:
     ):
         return item
     raise ValidationError("must hold origins such as https://releases.example.com, separated by commas")
+
+
+def _public_url(value: str) -> str:
+    url = value.strip()
+    if PUBLIC_URL.fullmatch(url):
+        return url.rstrip("/")
+    raise ValidationError("must look like https://releases.example.com, without user, query or fragment")
 
 
 def _package_host(item: str) -> str:

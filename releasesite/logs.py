@@ -24,7 +24,11 @@ SHARED: list[Any] = [
 
 
 def scrub_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: scrub_value(value) for key, value in event.items()}
+    scrubbed = {key: scrub_value(value) for key, value in event.items()}
+    if isinstance(scrubbed.get("request"), str):
+        # "GET /path?query": no URL to know it by, and a link's signature stands in its query.
+        scrubbed["request"] = scrubbed["request"].partition("?")[0]
+    return scrubbed
 
 
 def add_caller(request: HttpRequest, log_kwargs: dict[str, Any], **_: Any) -> None:

@@ -31,6 +31,7 @@ CONCURRENCY = _env.concurrency
 SYNC_SECONDS = _env.sync_seconds
 TRUSTED_PROXIES = _env.trusted_proxies
 REAUTH_ABOVE = _env.reauth_above
+PUBLIC_URL = _env.public_url
 
 INSTALLED_APPS = [
     "releasesite",

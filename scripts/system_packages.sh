@@ -12,6 +12,8 @@ missing() {
 	has_program chromium || has_program chromium-browser || has_program google-chrome || echo chromium
 	has_program msgfmt || echo gettext
 	has_program ip || echo iproute2
+	has_program curl || echo curl
+	has_program wget || echo wget
 	has_program git || echo git
 	has_program fc-list || echo fontconfig
 	has_chinese_font || echo fonts-noto-cjk

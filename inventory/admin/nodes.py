@@ -39,8 +39,8 @@ class NodeAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
     resource_classes = (NodeResource,)
     form = NodeForm
     change_form_template = "admin/inventory/node/change_form.html"
-    list_display = ("name", "host", "transport", "ssh_user", "ssh_port", "fingerprint", "instance_count")
-    list_filter = ("transport",)
+    list_display = ("name", "host", "transport", "ssh_user", "ssh_port", "fingerprint", "delivery", "instance_count")
+    list_filter = ("transport", "delivery")
     search_fields = ("name", "host")
     readonly_fields = ("fingerprint", "created_at")
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from pytest_django import Settings
 
 from releasesite import doctor
 from releasesite.doctor import Verdict
+from tests.support.fleet import make_node
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.django_db
@@ -66,3 +68,13 @@ def test_it_says_what_is_wrong_with_a_file_that_is_no_key(tmp_path: Path) -> Non
     (tmp_path / "key").write_text("no key\n")
 
     assert doctor._key_file(str(tmp_path / "key")).verdict is Verdict.BAD
+
+
+def test_it_says_that_nodes_would_not_know_where_to_fetch_packages_from(settings: Settings) -> None:
+    settings.PUBLIC_URL = ""
+    make_node(delivery="pull")
+
+    assert "1 nodes fetch their packages themselves" in output()
+
+    settings.PUBLIC_URL = "https://releases.example.com"
+    assert "fetch their packages" not in output()

@@ -1,0 +1,32 @@
+"""Artifacts for nodes that fetch what they install. The signature in the link stands in for a token."""
+
+from __future__ import annotations
+
+from django.http import FileResponse
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from deploys import packages
+from deploys.artifact_links import check_link
+from inventory.errors import NotFound
+
+
+class ArtifactDownload(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    schema = None
+
+    def get(self, request: Request, sha256: str) -> FileResponse:
+        """The artifact made of the package with this digest, from this host's package store."""
+        given = request.query_params
+        check_link(sha256, expires=given.get("expires", ""), signature=given.get("signature", ""))
+        artifact = packages.stored(sha256)
+        if artifact is None:
+            raise NotFound(
+                "This web host's package store does not have it: let web and workers share RELEASE_DATA_DIR/packages.",
+                code="artifact_not_here",
+            )
+        answer = FileResponse(artifact.path.open("rb"), content_type="application/gzip")
+        answer["Cache-Control"] = "private, no-store"
+        return answer

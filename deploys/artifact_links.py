@@ -1,0 +1,52 @@
+"""Signed, expiring URLs under which a node with `delivery: pull` fetches an artifact from our web."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core import signing
+from django.urls import reverse
+
+from deploys import package_errors
+from deploys.package_errors import PackageError
+from inventory.errors import Forbidden
+
+# To begin the download; one under way is not cut off. A claim before ours on the node may take some minutes to end.
+VALID_SECONDS = 900
+_SALT = "deploys.artifact"
+
+
+def artifact_url(sha256: str) -> str:
+    """Where this package's artifact can be fetched for the next minutes. Raises PackageError without RELEASE_PUBLIC_URL.
+
+    Whoever has it can fetch those bytes: it belongs in no log and no process list.
+    """
+    if not settings.PUBLIC_URL:
+        raise PackageError(
+            package_errors.UNREACHABLE,
+            "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
+            "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry.",
+        )
+    expires = int(time.time()) + VALID_SECONDS
+    query = urlencode({"expires": expires, "signature": _signer().signature(_signed_text(sha256, expires))})
+    return f"{settings.PUBLIC_URL}{reverse('artifact', args=[sha256])}?{query}"
+
+
+def check_link(sha256: str, *, expires: str, signature: str) -> None:
+    """Raise Forbidden unless we have made this link, and lately."""
+    try:
+        _signer().unsign(f"{_signed_text(sha256, expires)}:{signature}")
+    except signing.BadSignature:
+        raise Forbidden("This link was not made by us, or with another SECRET_KEY.", code="link_invalid") from None
+    if int(expires) < time.time():
+        raise Forbidden("This link has expired. Retry the deploy: it makes a new one.", code="link_expired")
+
+
+def _signer() -> signing.Signer:
+    return signing.Signer(salt=_SALT)
+
+
+def _signed_text(sha256: str, expires: int | str) -> str:
+    return f"{sha256}:{expires}"
