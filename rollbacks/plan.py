@@ -37,7 +37,7 @@ class Skip(StrEnum):
     ROLLING_BACK = "rolling_back"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRow:
     """One instance. supersedes: the running deploy that would give way; held_by: the rollback that it is in."""
 
@@ -123,19 +123,42 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Past:
+    """What instances have soundly run; most of a service's share one, so that it is looked into once for all of them."""
+
+    running_release: str
+    history: tuple[str, ...]
+
+    @cached_property
+    def earlier(self) -> list[str]:
+        """Releases other than the running one, the latest first, each once."""
+        return list(dict.fromkeys(release for release in reversed(self.history) if release != self.running_release))
+
+    @cached_property
+    def versions(self) -> frozenset[str]:
+        releases = (*self.earlier[:_HISTORY_LOOKED_AT], self.running_release)
+        return frozenset(version_of(release) for release in releases if release)
+
+    def has_kept(self, version: str, keep: int) -> bool:
+        """A node keeps the running release and the newest sound ones, keep_releases in all and the previous one always."""
+        kept = {self.running_release, *self.earlier[: max(1, keep - 1)]}
+        return any(version_of(release) == version for release in kept if release)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """An instance as far as a plan needs it."""
+    """An instance as far as a plan needs it. destined: the version it will run if nobody does anything."""
 
     pk: int
     instance_id: str
     running_version: str
-    running_release: str
-    history: Sequence[str]
+    destined: str
+    past: _Past
 
     @property
-    def earlier(self) -> list[str]:
-        """Releases other than the running one, the latest first, each once."""
-        return list(dict.fromkeys(release for release in reversed(self.history) if release != self.running_release))
+    def is_leaving(self) -> bool:
+        """An unfinished deploy is about to take the instance away from what it runs."""
+        return self.destined != self.running_version
 
 
 @dataclass(kw_only=True)
@@ -153,46 +176,53 @@ def build_plan(
 
     version '': the last good one. undone: the version of the deploy that is to be undone; it is not offered.
     """
-    seen = _look(instances)
     holders = _holders(service)
-    offers = _offers(service, seen, holders, undone)
+    seen = _look(instances, holders)
+    offers = _offers(service, seen, undone)
     chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
-    elsewhere = _source_elsewhere(service, chosen, package_url)
     return Plan(
         service=service,
         version=chosen,
         package_url=package_url,
-        rows=[_row(one, chosen, service.keep_releases, holders, elsewhere) for one in seen] if chosen else [],
+        rows=_rows(service, seen, holders, chosen, package_url) if chosen else [],
         offers=offers,
     )
 
 
-def _look(instances: QuerySet[Instance]) -> list[_Seen]:
+def _look(instances: QuerySet[Instance], holders: _Holders) -> list[_Seen]:
     rows = instances.order_by("natural_key").values_list(
         "pk", "instance_id", "running_version", "running_release", "release_history"
     )
-    return [
-        _Seen(pk=pk, instance_id=name, running_version=version, running_release=release, history=history)
-        for pk, name, version, release, history in rows
-    ]
+    pasts: dict[tuple[str, ...], _Past] = {}
+    seen = []
+    for pk, name, version, release, history in rows:
+        key = (release, *history)
+        past = pasts.get(key)
+        if past is None:
+            past = pasts[key] = _Past(running_release=release, history=tuple(history))
+        _deploy, destined = holders.deploys.get(pk, ("", version))
+        seen.append(_Seen(pk=pk, instance_id=name, running_version=version, destined=destined, past=past))
+    return seen
 
 
 def version_of(release: str) -> str:
     return release.partition("@")[0]
 
 
-def _offers(service: Service, seen: Sequence[_Seen], holders: _Holders, undone: str) -> list[Offer]:
+def _offers(service: Service, seen: Sequence[_Seen], undone: str) -> list[Offer]:
     ran: Counter[str] = Counter()
     before: Counter[str] = Counter()
-    destined: set[str] = set()
-    for one in seen:
-        earlier = one.earlier[:_HISTORY_LOOKED_AT]
-        ran.update({version_of(release) for release in (*earlier, one.running_release) if release})
-        destined.add(_destined(one, holders))
-        if _is_leaving(one, holders) and one.running_release:
-            before[version_of(one.running_release)] += 1  # what it runs still is what it goes back to
-        elif earlier:
-            before[version_of(earlier[0])] += 1
+    alike = Counter((id(one.past), one.is_leaving) for one in seen)
+    pasts = {id(one.past): one.past for one in seen}
+    for (key, is_leaving), count in alike.items():
+        past = pasts[key]
+        for version in past.versions:
+            ran[version] += count
+        if is_leaving and past.running_release:
+            before[version_of(past.running_release)] += count  # what it runs still is what it goes back to
+        elif past.earlier:
+            before[version_of(past.earlier[0])] += count
+    destined = {one.destined for one in seen}
     for version in {undone, *(destined if len(destined) == 1 else ())}:
         ran.pop(version, None)
         before.pop(version, None)
@@ -237,38 +267,31 @@ def _source_elsewhere(service: Service, version: str, package_url: str) -> Sourc
     return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
 
 
-def _destined(seen: _Seen, holders: _Holders) -> str:
-    """What the instance will run if nobody does anything."""
-    return holders.deploys.get(seen.pk, ("", seen.running_version))[1]
+def _rows(service: Service, seen: Sequence[_Seen], holders: _Holders, version: str, package_url: str) -> list[PlanRow]:
+    elsewhere = _source_elsewhere(service, version, package_url)
+    pasts = {id(one.past): one.past for one in seen}
+    sources = {
+        key: Source.NODE if past.has_kept(version, service.keep_releases) else elsewhere for key, past in pasts.items()
+    }
+    rows = []
+    for one in seen:
+        held_by = holders.rollbacks.get(one.pk, "")
+        rows.append(
+            PlanRow(
+                pk=one.pk,
+                instance_id=one.instance_id,
+                from_version=one.running_version,
+                from_release=one.past.running_release,
+                source=sources[id(one.past)],
+                supersedes=holders.deploys[one.pk][0] if one.pk in holders.deploys else "",
+                held_by=held_by,
+                skip=_skip(one, version, held_by),
+            )
+        )
+    return rows
 
 
-def _is_leaving(seen: _Seen, holders: _Holders) -> bool:
-    """An unfinished deploy is about to take the instance away from what it runs."""
-    return _destined(seen, holders) != seen.running_version
-
-
-def _row(seen: _Seen, version: str, keep: int, holders: _Holders, elsewhere: Source) -> PlanRow:
-    deploy_id, _version = holders.deploys.get(seen.pk, ("", ""))
-    held_by = holders.rollbacks.get(seen.pk, "")
-    return PlanRow(
-        pk=seen.pk,
-        instance_id=seen.instance_id,
-        from_version=seen.running_version,
-        from_release=seen.running_release,
-        source=_source(seen, version, keep, elsewhere),
-        supersedes=deploy_id,
-        held_by=held_by,
-        skip=_skip(seen, version, held_by, is_leaving=_is_leaving(seen, holders)),
-    )
-
-
-def _source(seen: _Seen, version: str, keep: int, elsewhere: Source) -> Source:
-    """A node keeps the running release and the newest sound ones, keep_releases in all and the previous one always."""
-    kept = {seen.running_release, *seen.earlier[: max(1, keep - 1)]}
-    return Source.NODE if any(version_of(release) == version for release in kept if release) else elsewhere
-
-
-def _skip(seen: _Seen, version: str, held_by: str, *, is_leaving: bool) -> Skip | None:
+def _skip(one: _Seen, version: str, held_by: str) -> Skip | None:
     if held_by:
         return Skip.ROLLING_BACK
-    return Skip.RUNS_IT if seen.running_version == version and not is_leaving else None
+    return Skip.RUNS_IT if one.running_version == version and not one.is_leaving else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
-from deploys.models import Operation
+from deploys.models import Operation, Target
 from deploys.page_queries.progress import OperationRow, rows
 from deploys.queries import with_status
 from inventory.access import Access
@@ -56,9 +56,17 @@ class HistoryPage:
 
 
 def history(access: Access, wanted: HistoryFilter) -> HistoryPage:
+    # Of any one target: what most came from would cost a look at all of them.
+    came_from = (
+        Target.objects.filter(operation=OuterRef("pk"), is_latest=True)
+        .exclude(previous_version="")
+        .order_by()
+        .values("previous_version")
+    )
     undone_by = Operation.objects.order_by("pk").only("pk", "kind", "public_id", "undoes_id")
     operations = (
         wanted.matching(access)
+        .annotate(came_from=Subquery(came_from[:1]))
         .select_related("service", "undoes")
         .prefetch_related(Prefetch("undone_by", queryset=undone_by))
     )

@@ -7,6 +7,8 @@ python -m tests.support.screenshots [part of a name …]
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from tests.support import demo_data
 from tests.support.browser import Complaints, chromium, log_in, new_context
 
 FOLDER = Path(settings.BASE_DIR) / "docs" / "screenshots"
+MOST_HEIGHT = 1500
 VARIANTS = (("wide", False), ("phone", True))
 PAGES: dict[str, str] = {
     "overview": "/",
@@ -44,6 +47,7 @@ PAGES: dict[str, str] = {
     "deploy-preview": "/deploy?service=billing",
     "history": "/history",
     "instance": "/instances/checkout-2",
+    "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#log",
     "password": "/password",
     "not-found": "/nowhere",
     "admin": "/admin/",
@@ -78,6 +82,8 @@ def main(wanted: list[str]) -> int:
         for language in ("en", "zh"):
             for dark in (False, True):
                 for size, phone in VARIANTS:
+                    if language == "zh" and dark != phone:
+                        continue  # in Chinese light when wide, dark on the phone: the layout is the same
                     suffix = f"{language}-{'dark' if dark else 'light'}-{size}"
                     context = new_context(browser, base_url=url, dark=dark, phone=phone, language=language)
                     page = context.new_page()
@@ -116,8 +122,11 @@ def _shoot(page: Page, name: str, suffix: str) -> None:
     width = page.viewport_size["width"] if page.viewport_size else 1440
     # The whole page, up to a height: what sticks to an edge then does so at the page's end, not in its middle.
     size = page.viewport_size
-    page.set_viewport_size({"width": width, "height": max(700, min(height, 2000))})
-    page.screenshot(path=FOLDER / f"{name}-{suffix}.png")
+    page.set_viewport_size({"width": width, "height": max(700, min(height, MOST_HEIGHT))})
+    path = FOLDER / f"{name}-{suffix}.png"
+    page.screenshot(path=path)
+    if quantizer := shutil.which("pngquant"):
+        subprocess.run([quantizer, "--force", "--skip-if-larger", "--ext", ".png", "128", str(path)], check=False)
     if size:
         page.set_viewport_size(size)
 
