@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from inventory.transports.base import Transport
 from tests.deploys.node_lab import NodeLab
@@ -166,3 +167,18 @@ def test_a_failed_switch_removes_nothing(node: NodeLab) -> None:
         node.deploy(version, fence=fence, keep=["1.0.0"])
     node.deploy("1.2.0", fence=3, restart="exit 1")
     assert node.releases() == ["1.0.0", "1.1.0", "1.2.0"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can put another user's files there")
+@pytest.mark.parametrize("node", ["ssh"], indirect=True)
+def test_a_release_that_can_not_be_removed_is_a_warning(node: NodeLab) -> None:
+    for fence, version in enumerate(("1.0.0", "1.1.0"), start=1):
+        node.deploy(version, fence=fence, keep=["1.0.0"])
+    stubborn = node.release("1.0.0") / "cache"
+    stubborn.mkdir()
+    (stubborn / "file").touch()
+    switched = node.deploy("1.2.0", fence=3)
+    assert switched.outcome == "switched"
+    assert "could not be removed" in switched.warnings[0]
+    assert node.releases() == ["1.1.0", "1.2.0"]
+    assert node.deploy("1.3.0", fence=4).warnings == ()
