@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
@@ -148,7 +146,7 @@ DRIFTED = ~Q(expected_version="") & ~Q(running_version=F("expected_version"))
 
 
 def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:
-    grouped: Iterable[dict[str, Any]] = (
+    grouped = (
         access.visible(Instance.objects.order_by())
         .values("service_id", "running_version", "expected_version")
         .annotate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import QueryDict
@@ -178,7 +179,7 @@ def service_mark(service: Service) -> str:
     )
     moved = StatusChange.objects.order_by("-pk").values_list("pk", flat=True).first() if found["count"] else 0
     return ".".join(
-        str(part.timestamp() if hasattr(part, "timestamp") else part or 0)
+        str(part.timestamp() if isinstance(part, datetime) else part or 0)
         for part in (
             newest[0] if newest else 0, newest[1] if newest else 0, found["count"], found["stopping"],
             changed["changed"], changed["health"], changed["count"], moved,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 
 from django.contrib.auth.models import Group, User
@@ -322,7 +323,7 @@ def _packages(service: Service, version: str) -> None:
 
 def _past(users: Service, checkout: Service, search: Service, billing: Service) -> dict[str, Operation]:
     done, cancelled, superseded = TargetStatus.COMPLETED, TargetStatus.CANCELLED, TargetStatus.SUPERSEDED
-    person = {"by": "lin.wei", "by_kind": ActorKind.PERSON}
+    person = partial(add_operation, by="lin.wei", by_kind=ActorKind.PERSON)
     day = 24 * 60
     made = {
         "first": add_operation(users, "deploy-2026-11-12-0007", [done] * 24, version="v1.4.0", minutes_ago=11 * day),
@@ -336,11 +337,11 @@ def _past(users: Service, checkout: Service, search: Service, billing: Service) 
         "superseded": add_operation(
             checkout, "deploy-2026-11-22-checkout", [done] * 7 + [superseded] * 11, version="v2.8.1", minutes_ago=day
         ),
-        "cancelled": add_operation(
-            billing, "deploy-2026-11-22-billing", [cancelled] * 8, version="v5.3.0", minutes_ago=day - 90, **person
+        "cancelled": person(
+            billing, "deploy-2026-11-22-billing", [cancelled] * 8, version="v5.3.0", minutes_ago=day - 90
         ),
     }
-    made["rollback"] = add_operation(
+    made["rollback"] = person(
         checkout,
         "rollback-5f2c9a7714d0be31",
         [done] * 18,
@@ -350,7 +351,6 @@ def _past(users: Service, checkout: Service, search: Service, billing: Service) 
         minutes_ago=day - 4,
         undoes=made["superseded"],
         reason="Payments time out since 02:10; p99 at 9 s. Back to the last good one while we look.",
-        **person,
     )
     for name in ("sound", "rollback", "superseded"):
         add_log(made[name])
