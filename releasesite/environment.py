@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
 
+from inventory.redaction import SHORTEST_SECRET
+
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
@@ -46,6 +48,14 @@ class Environment:
     trusted_proxies: list[str]
     reauth_above: int
     public_url: str
+    secrets: tuple[str, ...]
+
+    @property
+    def database_password(self) -> str:
+        """'' also when it is no secret at all: to mask the user's or the database's name would spoil every text."""
+        database = self.database or {}
+        password = str(database.get("PASSWORD") or "")
+        return "" if password in (database.get("USER"), database.get("NAME"), database.get("HOST")) else password
 
     @property
     def is_served_over_https(self) -> bool:
@@ -69,6 +79,7 @@ def read() -> Environment:
         concurrency=_parsed(env, "RELEASE_CONCURRENCY", partial(_number, least=1, most=10_000)) or 100,
         sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
         reauth_above=_reauth_above(_parsed(env, "RELEASE_REAUTH_ABOVE", partial(_number, least=0, most=10_000))),
+        secrets=_parsed(env, "RELEASE_SECRETS_FILE", _secrets) or (),
         trusted_proxies=_parsed(env, "RELEASE_TRUSTED_PROXIES", partial(_each, _network)) or [],
         public_url=_parsed(env, "RELEASE_PUBLIC_URL", _public_url) or "",
     )
@@ -166,6 +177,20 @@ def _network(item: str) -> str:
         raise ValidationError(
             f"holds {item!r}: write addresses or networks such as 10.0.0.0/8, separated by commas"
         ) from None
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    """One to a line. Too short ones can't be masked without blanking out everyday words."""
+    try:
+        lines = Path(value).expanduser().read_text().splitlines()
+    except OSError as error:
+        raise ValidationError(f"names a file that cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValidationError("names a file that is not UTF-8 text") from None
+    given = tuple(line.strip() for line in lines if line.strip())
+    if any(len(secret) < SHORTEST_SECRET for secret in given):
+        raise ValidationError(f"holds a line of less than {SHORTEST_SECRET} characters, too short to be masked")
+    return given
 
 
 def _key_file(value: str) -> str:

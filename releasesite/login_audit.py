@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
 
 from inventory import audit
 from inventory.actors import Actor, ActorKind
 from releasesite.api.addresses import client_address
+from releasesite.login_names import NOBODYS, is_known
 
 
 def connect() -> None:
@@ -29,10 +29,8 @@ def _logged_out(sender: object, request: HttpRequest | None, user: Any, **_: obj
 
 
 def _failed(sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **_: object) -> None:
-    """A name that nobody has is not kept: it may be a password that went into the wrong field."""
     name = str(credentials.get("username", ""))
-    is_known = "\x00" not in name and User.objects.filter(username=name).exists()
-    _record("login.fail", name if is_known else "(nobody's name)", request)
+    _record("login.fail", name if is_known(name) else NOBODYS, request)
 
 
 def _record(action: str, name: str, request: HttpRequest | None) -> None:

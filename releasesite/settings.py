@@ -7,7 +7,7 @@ import warnings
 from datetime import timedelta
 from typing import Any
 
-from inventory.redaction import TOKEN_PREFIX
+from inventory.redaction import TOKEN_PREFIX, register_secret
 from releasesite import environment, logs
 from releasesite.secret_key import stored_secret_key
 
@@ -22,6 +22,10 @@ try:
     SECRET_KEY = _env.secret_key or stored_secret_key(DATA_DIR)
 except OSError as error:
     environment.stop({"RELEASE_DATA_DIR": f"cannot be used to keep the secret key in ({error}): set it, or SECRET_KEY"})
+
+# What may never be read in a log, a page, an answer or a command's output.
+for _secret in (SECRET_KEY, _env.database_password, *_env.secrets):
+    register_secret(_secret)
 
 PACKAGE_HOSTS = _env.package_hosts
 PACKAGE_MAX_BYTES = _env.package_max_bytes
@@ -151,10 +155,14 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login"
+SESSION_COOKIE_AGE = 12 * 3600  # a day's work, not Django's two weeks
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_CALLABLE = "releasesite.login_names.counted_name"
+# Attempts are kept with what was posted: nothing of that may be a secret, a rollback's package URL included.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "package_url", "csrfmiddlewaretoken"]
 AXES_CLIENT_IP_CALLABLE = "releasesite.api.addresses.client_address"
 AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
 AXES_VERBOSE = False

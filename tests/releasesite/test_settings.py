@@ -20,6 +20,8 @@ WRONG = {
     "RELEASE_PACKAGE_HOSTS": "https://packages.example.com/",
     "RELEASE_PACKAGE_MAX_BYTES": "2 GiB",
     "RELEASE_PUBLIC_URL": "https://user:word@releases.example.com",
+    "RELEASE_REAUTH_ABOVE": "-1",
+    "RELEASE_SECRETS_FILE": "/nowhere/secrets",
     "RELEASE_SSH_KEY_FILE": "/nowhere/id_ed25519",
     "RELEASE_TRUSTED_PROXIES": "10.0.0.0/33",
     "RELEASE_WORKERS": "two",

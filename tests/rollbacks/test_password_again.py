@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.test import Client
 from pytest_django.fixtures import Settings
 
@@ -44,8 +45,13 @@ def browser() -> Client:
 def confirm(browser: Client, page: str = PAGE, **keys: str) -> Any:
     """Press the button of the preview."""
     shown = browser.get(page).content.decode()
-    hidden = {name: hidden_value(shown, name) for name in ("digest", "rollback_id")}
-    return browser.post(page, {**hidden, **keys})
+    if "package_url" in keys:  # it changes the plan, which is shown again
+        shown = browser.post(page, {**hidden_values(shown), **keys}).content.decode()
+    return browser.post(page, {**hidden_values(shown), **keys})
+
+
+def hidden_values(shown: str) -> dict[str, str]:
+    return {name: hidden_value(shown, name) for name in ("digest", "rollback_id")}
 
 
 def hidden_value(html: str, name: str) -> str:
@@ -102,6 +108,16 @@ def test_guesses_are_on_the_audit_and_lock_the_person_out(browser: Client, setti
     assert AuditEntry.objects.filter(action="login.fail", actor_name="ada").count() == 3
     assert confirm(browser, password=PASSWORD).status_code == 429
     assert not Operation.objects.exists()
+
+
+def test_a_wrong_password_leaves_no_secret_behind(browser: Client) -> None:
+    url = "http://build:hunter22@host.example/v1.tar.gz?key=sesame"
+
+    confirm(browser, password="almost right", package_url=url)
+
+    [attempt] = AccessAttempt.objects.all()
+    kept = f"{attempt.post_data} {attempt.get_data} {attempt.path_info} {attempt.username}"
+    assert not any(secret in kept for secret in ("almost right", "hunter22", "sesame"))
 
 
 def test_a_session_is_no_way_around_over_the_api(browser: Client) -> None:

@@ -1,0 +1,74 @@
+"""Guessing passwords ends at our own page, tells nobody who exists, and keeps no secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from inventory.models import AuditEntry
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def limit(settings: Settings) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    User.objects.create_user("ada", password=PASSWORD)
+
+
+def guess(name: str = "ada", password: str = "wrong", *, address: str = "10.0.0.1") -> Any:
+    return Client().post("/login", {"username": name, "password": password}, REMOTE_ADDR=address)
+
+
+def test_the_right_password_is_refused_too_after_too_many_wrong_ones() -> None:
+    answers = [guess().status_code for _ in range(3)]
+
+    assert answers == [200, 200, 429]
+    locked = guess(password=PASSWORD)
+    assert locked.status_code == 429
+    assert "registration/locked.html" in [template.name for template in locked.templates]
+
+
+def test_others_are_not_locked_out_with_them() -> None:
+    for _ in range(3):
+        guess()
+
+    assert guess(password=PASSWORD, address="10.0.0.2").status_code == 302
+
+
+def test_a_login_within_the_limit_starts_the_count_anew() -> None:
+    for _ in range(3):
+        assert [guess().status_code, guess().status_code, guess(password=PASSWORD).status_code] == [200, 200, 302]
+
+
+def test_a_forwarded_address_of_a_stranger_does_not_help() -> None:
+    for number in range(3):
+        client = Client(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=f"10.9.9.{number}")
+        client.post("/login", {"username": "ada", "password": "wrong"})
+
+    assert guess(password=PASSWORD).status_code == 429
+
+
+def test_nobody_learns_which_names_exist() -> None:
+    known = [guess("ada") for _ in range(4)]
+    unknown = [guess("nobody") for _ in range(4)]
+
+    assert [answer.status_code for answer in known] == [answer.status_code for answer in unknown]
+    assert guess("somebody").status_code == 200
+
+
+def test_a_password_in_the_wrong_field_is_kept_nowhere() -> None:
+    guess(PASSWORD, PASSWORD)
+
+    [attempt] = AccessAttempt.objects.all()
+    kept = " ".join(str(value) for value in vars(attempt).values())
+    assert PASSWORD not in kept
+    assert "correct" not in kept
+    assert AuditEntry.objects.get(action="login.fail").object_id == "(nobody's name)"
