@@ -148,8 +148,10 @@ def _insert_operation(new: NewOperation) -> Operation:
 
 def _lock_instances(instance_ids: Sequence[int]) -> None:
     """In one order, so that two requests over the same instances wait for each other instead of deadlocking."""
-    locked = Instance.objects.filter(pk__in=instance_ids).order_by("pk").select_for_update(no_key=True)
-    list(locked.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM inventory_instance WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(instance_ids)]
+        )
 
 
 _INSERT_TARGETS = """

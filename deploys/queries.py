@@ -21,6 +21,7 @@ from inventory.access import Access
 from inventory.errors import NotFound
 from inventory.queries import next_cursor
 from inventory.redaction import redact_url
+from inventory.wire_time import WireTime, wire_time
 
 Payload = dict[str, Any]
 
@@ -41,7 +42,7 @@ def operation_payload(access: Access, kind: Kind, public_id: str) -> Payload:
     operation = visible_operation(access, kind, public_id)
     rows = _target_rows(operation)
     counts = Counter(row[1] for row in rows)
-    updated_at = max([operation.updated_at, *(row[3] for row in rows)])
+    updated_at = max([wire_time(operation.updated_at), *(row[3] for row in rows)])
     return {
         **_summary(operation, counts, updated_at),
         "instances": [
@@ -67,7 +68,7 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
             "instance__instance_id",
             "status",
             "instance__running_version",
-            "updated_at",
+            WireTime("updated_at"),
             "step",
             "error_code",
             "error_message",
@@ -77,7 +78,7 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
     )
 
 
-def _summary(operation: Operation, counts: Mapping[str, int], updated_at: datetime) -> Payload:
+def _summary(operation: Operation, counts: Mapping[str, int], updated_at: datetime | str) -> Payload:
     """All of a status but its instances: what a list shows of an operation."""
     return {
         f"{operation.kind}_id": operation.public_id,

@@ -24,7 +24,7 @@ from deploys.transitions import Move, apply_moves
 from inventory import audit
 from inventory.access import Access
 from inventory.errors import Conflict, NotFound
-from inventory.selection import chosen_instances, visible_service
+from inventory.selection import chosen_instance_pks, visible_service
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
         return same
     service = visible_service(access, request.service)
     check_package_rules(service, sha256=request.sha256, signature=request.signature)
-    instances = chosen_instances(service, request.instances)
+    instance_pks = chosen_instance_pks(service, request.instances)
     return create_operation(
         NewOperation(
             kind=Kind.DEPLOY,
@@ -66,7 +66,7 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             fingerprint=digest,
             service=service,
             version=request.version,
-            instance_ids=[instance.pk for instance in instances],
+            instance_ids=instance_pks,
             access=access,
             package_url=request.package_url,
             requested_sha256=request.sha256,

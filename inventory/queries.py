@@ -5,45 +5,45 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from django.db.models import FilteredRelation, Q
+from django.db.models import Q
 
 from inventory.access import Access
-from inventory.models import Instance, RunStatus, StatusChange
+from inventory.models import Instance, RunStatus, Service, StatusChange
 from inventory.selection import visible_instance, visible_service
+from inventory.wire_time import WireTime
 
 Payload = dict[str, Any]
 # The unfinished statuses of `deploys.states`, whose targets are reached by their relation's name alone.
 UNFINISHED = Q(targets__status__in=("pending", "in_progress"))
+_DOING = {"deploy": RunStatus.DEPLOYING.value, "rollback": RunStatus.ROLLING_BACK.value}
 
 
 def service_versions(access: Access, service_name: str) -> Payload:
     """CONTRACT.md, "Versions and instances": the version and run status of every instance, in natural order."""
     service = visible_service(access, service_name)
+    at_work = _at_work(service)
     rows = (
         Instance.objects.filter(service=service)
-        .annotate(
-            deploy=FilteredRelation("targets", condition=UNFINISHED & Q(targets__kind="deploy")),
-            rollback=FilteredRelation("targets", condition=UNFINISHED & Q(targets__kind="rollback")),
-        )
         .order_by("natural_key")
-        .values_list("instance_id", "running_version", "run_status", "changed_at", "deploy__id", "rollback__id")
+        .values_list("pk", "instance_id", "running_version", "run_status", WireTime("changed_at"))
     )
     instances = [
         {
             "instance_id": instance_id,
             "version": version or None,
-            "status": _run_status(run_status, deploy, rollback),
+            "status": at_work.get(pk, run_status),
             "last_updated": changed_at,
         }
-        for instance_id, version, run_status, changed_at, deploy, rollback in rows
+        for pk, instance_id, version, run_status, changed_at in rows
     ]
     return {"service": service.name, "instances": instances, "version_summary": _summary(instances)}
 
 
-def _run_status(stored: str, deploy: int | None, rollback: int | None) -> str:
-    if rollback is not None:
-        return RunStatus.ROLLING_BACK
-    return RunStatus.DEPLOYING if deploy is not None else stored
+def _at_work(service: Service) -> dict[int, str]:
+    """What is being done to those of the service's instances that an unfinished operation holds."""
+    held = Instance.objects.filter(UNFINISHED, service=service).order_by("targets__kind")
+    # A rollback, listed behind a deploy, goes before it.
+    return {pk: _DOING[kind] for pk, kind in held.values_list("pk", "targets__kind")}
 
 
 def _summary(instances: list[Payload]) -> dict[str, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from django.db import connection
+
 from inventory.access import Access
 from inventory.errors import InvalidRequest, NotFound, Problem
 from inventory.models import Instance, Service
@@ -29,13 +31,20 @@ def visible_instance(access: Access, instance_id: str) -> Instance:
 
 def chosen_instances(service: Service, instance_ids: Sequence[str]) -> list[Instance]:
     """The service's instances of these ids. Raises InvalidRequest naming every id that is double or not its own."""
-    found = {instance.instance_id: instance for instance in Instance.objects.filter(instance_id__in=instance_ids)}
+    found = Instance.objects.in_bulk(chosen_instance_pks(service, instance_ids))
+    return list(found.values())
+
+
+def chosen_instance_pks(service: Service, instance_ids: Sequence[str]) -> list[int]:
+    """The same as primary keys, in the order of the ids: ten thousand of them need no models."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT instance_id, id FROM inventory_instance WHERE instance_id = ANY(%s) AND service_id = %s",
+            [list(instance_ids), service.pk],
+        )
+        found: dict[str, int] = dict(cursor.fetchall())
     problems = [_duplicate(name) for name, count in Counter(instance_ids).items() if count > 1]
-    problems += [
-        _stranger(service, name)
-        for name in dict.fromkeys(instance_ids)
-        if name not in found or found[name].service_id != service.pk
-    ]
+    problems += [_stranger(service, name) for name in dict.fromkeys(instance_ids) if name not in found]
     if problems:
         raise InvalidRequest(problems=problems)
     return [found[name] for name in instance_ids]
