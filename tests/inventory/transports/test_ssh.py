@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inventory.transports import ssh, ssh_login
@@ -205,3 +206,23 @@ def test_what_is_urgent_does_not_queue(sshd: SshServer) -> None:
         await transport.close()
 
     asyncio.run(main())
+
+
+def test_a_node_that_reads_slowly_does_not_fill_our_memory(sshd: SshServer, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+
+    async def main() -> int:
+        transport = transport_to(sshd)
+        await transport.run(["true"], timeout_seconds=10)
+        before = psutil.Process().memory_info().rss
+        task = asyncio.create_task(transport.run(["sleep", "20"], stdin=source, timeout_seconds=30))
+        await asyncio.sleep(1.5)
+        grown = psutil.Process().memory_info().rss - before
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await transport.close()
+        return grown
+
+    assert asyncio.run(main()) < 32 * 1024 * 1024
