@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
@@ -158,3 +159,11 @@ class InventoryAdmin(AuditedAdmin):
                     obj.delete()
         except models.ProtectedError:
             messages.error(request, _("Nothing was deleted: something refers to it by now."))
+
+
+def without_side_doors(fields: Mapping[str, Any]) -> None:
+    """Take away the pop-ups beside a choice, which add, edit or delete what is chosen from."""
+    for field in fields.values():
+        if isinstance(field.widget, RelatedFieldWidgetWrapper):
+            for door in ("can_add_related", "can_change_related", "can_delete_related", "can_view_related"):
+                setattr(field.widget, door, False)

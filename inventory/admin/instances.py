@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from inventory.access import access_of
-from inventory.admin.base import InventoryAdmin
+from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
 from inventory.forms import InstanceForm
@@ -89,6 +89,11 @@ class InstanceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
         if not instance.has_drifted:
             return ""
         return _("expected %(version)s") % {"version": instance.expected_version}
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        without_side_doors(form.base_fields)
+        return form
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "service":

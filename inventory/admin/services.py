@@ -10,11 +10,13 @@ from django.core.paginator import Paginator
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from inventory.access import access_of
-from inventory.admin.base import InventoryAdmin
+from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
 from inventory.edit_checks import check_roots
@@ -56,6 +58,12 @@ class InstanceFormSet(InlineFormSet):
         keys = (str(self.data.get(f"{self.prefix}-{number}-id", "")) for number in range(total))
         return [int(key) for key in keys if key.isascii() and key.isdigit()]
 
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """The table's head names the columns for the eye alone."""
+        super().add_fields(form, index)
+        for field in form.fields.values():
+            getattr(field.widget, "widget", field.widget).attrs.setdefault("aria-label", field.label)
+
     def clean(self) -> None:
         """Two new rows may be in each other's way, which each alone can't see."""
         super().clean()
@@ -71,16 +79,23 @@ class InstanceInline(Inline):
     form = InstanceForm
     formset = InstanceFormSet  # type: ignore[assignment]  # the stubs know of no form of one's own
     template = "admin/inventory/instances_inline.html"
-    fields = ("instance_id", "node", "port", "deploy_root", "running_version", "run_status")
-    readonly_fields = ("running_version", "run_status")
+    fields = ("instance_id", "node", "port", "deploy_root", "running_version", "run_status", "details")
+    readonly_fields = ("running_version", "run_status", "details")
     autocomplete_fields = ("node",)
     extra = 0
     max_num = INSTANCES_A_PAGE + 100
     can_delete = False
-    show_change_link = True
+
+    @admin.display(description="")
+    def details(self, instance: Instance) -> str:
+        if instance.pk is None:
+            return ""
+        url = reverse("admin:inventory_instance_change", args=[instance.pk])
+        return format_html('<a href="{}">{}</a>', url, _("Details"))
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)
+        without_side_doors(formset.form.base_fields)
         formset.page_number = request.GET.get("instances")
         return formset
 
