@@ -103,7 +103,7 @@ def run(
 def _settle(outcome: Future[T], work: Callable[[Cutoff], T], cutoff: Cutoff) -> None:
     try:
         outcome.set_result(work(cutoff))
-    except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+    except BaseException as error:
         outcome.set_exception(error)
     finally:
         cutoff.release()

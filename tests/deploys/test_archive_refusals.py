@@ -167,6 +167,8 @@ INVALID = {
         _local_a + _local_b, [_entry_a, zip_entry(b"b", b"1" * 100, offset=len(_local_a) - 5)[1]]
     ),
     "zip: reaches into the directory": zip_of(_local_a[:-10], [_entry_a]),
+    "zip: ends in the directory": zip_of(zip_entry(b"a", b"1PK\x01\x02")[0][:-4], [zip_entry(b"a", b"1PK\x01\x02")[1]]),
+    "zip: directory of another size than stated": FLAT_ZIP[:-10] + struct.pack("<L", 1) + FLAT_ZIP[-6:],
     "zip: smaller than stated": single_zip(b"a", b"1", size=2),
     "zip: larger than stated": single_zip(b"a", b"1" * 99, method=8, size=2),
     "zip: wrong checksum": FLAT_ZIP.replace(struct.pack("<L", zlib.crc32(b"1" * 1000)), b"abcd"),

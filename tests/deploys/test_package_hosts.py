@@ -320,7 +320,7 @@ def test_an_entry_allows_one_host_at_one_port(entry: str, scheme: str, host: str
 
 @pytest.mark.parametrize("entry", ["", "http://h", "h/p", "u@h", "h:0", "h:99999", "h:x", "[::1", "a b", "*"])
 def test_an_entry_that_is_no_host_is_refused(entry: str) -> None:
-    with pytest.raises(ValueError, match="h|Port|port|IPv6|not a"):
+    with pytest.raises(ValueError, match=r"not a host|Port|port|IPv6"):
         HostRule.parse(entry)
 
 
