@@ -89,6 +89,7 @@ def node_form(**changed: Any) -> dict[str, Any]:
         "ssh_user": "",
         "ssh_port": 22,
         "ssh_host_key": "",
+        "delivery": "push",
         **changed,
     }
 
