@@ -11,7 +11,7 @@ from releasesite.api.addresses import client_address
 from releasesite.api.people import access_of_user
 
 # The probes must answer while the database is away; a session can't be looked up then.
-WITHOUT_SESSION = ("/v1/", "/healthz", "/readyz", "/static/")
+WITHOUT_SESSION = ("/v1/", "/healthz", "/readyz", "/metrics", "/static/")
 
 
 class AccessMiddleware:

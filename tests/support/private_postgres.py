@@ -19,13 +19,21 @@ from tests.settings import FAST
 
 
 class PrivatePostgres:
-    def __init__(self, folder: Path) -> None:
+    """network: who else may connect, over TCP at `address`, such as 198.18.0.0/24; else there is the socket alone."""
+
+    def __init__(self, folder: Path, *, address: str = "", network: str = "") -> None:
         self._server = EmbeddedServer(folder)
-        self._server.create(FAST, durable=False)
+        self._address = address
+        self._server.create({**FAST, "listen_addresses": f"'{address}'"}, durable=False)
+        if network:
+            with (self._server.data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network} trust\n")
         self.start()
 
     @property
     def url(self) -> str:
+        if self._address:
+            return f"postgres://{SUPERUSER}@{self._address}:{PORT}/{DATABASE}"
         return f"postgres://{SUPERUSER}@{quote(str(self._server.socket_folder), safe='')}:{PORT}/{DATABASE}"
 
     def start(self) -> None:
@@ -42,11 +50,11 @@ class PrivatePostgres:
 
 
 @contextmanager
-def private_postgres() -> Iterator[PrivatePostgres]:
+def private_postgres(*, address: str = "", network: str = "") -> Iterator[PrivatePostgres]:
     """A migrated database on a server of its own."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     folder.chmod(0o755)  # The server's account has to get in.
-    postgres = PrivatePostgres(folder / "postgres")
+    postgres = PrivatePostgres(folder / "postgres", address=address, network=network)
     try:
         postgres.migrate()
         yield postgres

@@ -36,7 +36,7 @@ def running_web(**variables: str) -> Iterator[Web]:
     port = free_port()
     with tempfile.NamedTemporaryFile(prefix="web-", suffix=".log") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "releasesite.wsgi", f"--bind=127.0.0.1:{port}", "--workers=1"],
+            [sys.executable, "-m", "gunicorn", "releasesite.wsgi", f"--bind=127.0.0.1:{port}"],
             cwd=settings.BASE_DIR,
             env=process_environment(**variables),
             stdin=subprocess.DEVNULL,

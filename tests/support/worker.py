@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -116,12 +116,17 @@ class WorkerHost:
 
 
 @contextmanager
-def running_worker(variables: Mapping[str, str] | None = None, *, wait: bool = True) -> Iterator[WorkerHost]:
-    """One worker host over the test's database, gone with all its processes afterwards."""
+def running_worker(
+    variables: Mapping[str, str] | None = None, *, wait: bool = True, within: Sequence[str] = ()
+) -> Iterator[WorkerHost]:
+    """One worker host over the test's database, gone with all its processes afterwards.
+
+    within: a command that executes the one after it in a place of its own, such as `ip netns exec NAME`.
+    """
     environment = process_environment(**(variables or {}))
     with tempfile.NamedTemporaryFile(prefix="worker-", suffix=".log") as log:
         process = subprocess.Popen(
-            [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker"],
+            [*within, sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

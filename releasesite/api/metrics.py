@@ -1,0 +1,137 @@
+"""`/metrics` for Prometheus: read off the database at each scrape, so that any web process tells of the whole system."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Q
+from django.db.models.functions import Now
+from django.http import HttpResponse
+from django_q.models import OrmQ
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from deploys.models import Operation, Target, Worker
+from deploys.page_queries.overview import DRIFTED
+from deploys.queries import with_status
+from deploys.queueing import QUEUES
+from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
+from inventory.access import Access, Scope
+from inventory.models import Instance, RunStatus
+from releasesite.api.probes import SEEN_WITHIN
+
+UNFINISHED = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS)
+# What a proxy adds: behind one on this machine every caller seems to be on loopback.
+FORWARDED = ("x-forwarded-for", "x-real-ip", "forwarded", "via")
+
+
+class LoopbackOrReader(BasePermission):
+    """A caller on this very machine, or one that may read every service: the numbers are of all of them."""
+
+    code = "scope_missing"
+    message = "This needs the scope 'read' for all services, or a call from the web's own machine."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if _is_direct_loopback(request):
+            return True
+        access: Access | None = getattr(request, "access", None)
+        return access is not None and access.allows(Scope.READ) and access.services is None
+
+
+class Metrics(APIView):
+    permission_classes = (LoopbackOrReader,)
+    throttle_classes = ()
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        registry = CollectorRegistry()
+        registry.register(DatabaseCollector())
+        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class DatabaseCollector(Collector):
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: registering asks no database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._operations()
+        yield self._targets()
+        yield self._oldest_pending()
+        yield self._workers()
+        yield self._queue()
+        yield from self._instances()
+
+    def _operations(self) -> Metric:
+        found = GaugeMetricFamily("release_operations", "Unfinished operations.", labels=("kind", "status"))
+        for kind in Kind:
+            for status in UNFINISHED:
+                found.add_metric((kind, status), with_status(Operation.objects.filter(kind=kind), status).count())
+        return found
+
+    def _targets(self) -> Metric:
+        found = GaugeMetricFamily("release_targets", "Instances in unfinished operations.", labels=("kind", "status"))
+        rows = Target.objects.filter(status__in=ACTIVE).values_list("kind", "status").annotate(count=Count("pk"))
+        counts = {(kind, status): count for kind, status, count in rows.order_by()}
+        for kind in Kind:
+            for status in ACTIVE:
+                found.add_metric((kind, status), counts.get((kind, status), 0))
+        return found
+
+    def _oldest_pending(self) -> Metric:
+        found = GaugeMetricFamily(
+            "release_oldest_pending_seconds", "How long the longest waiting instance has waited.", labels=("kind",)
+        )
+        age = ExpressionWrapper(Now() - F("created_at"), output_field=DurationField())
+        rows = Target.objects.filter(status=TargetStatus.PENDING).values_list("kind").annotate(age=Max(age)).order_by()
+        ages = dict(rows)
+        for kind in Kind:
+            found.add_metric((kind,), ages[kind].total_seconds() if kind in ages else 0)
+        return found
+
+    def _workers(self) -> Metric:
+        alive = Worker.objects.filter(seen_at__gte=Now() - SEEN_WITHIN).count()
+        return GaugeMetricFamily("release_workers", "Worker hosts that are alive.", value=alive)
+
+    def _queue(self) -> Metric:
+        found = GaugeMetricFamily(
+            "release_queue_messages", "Wake-up messages that nobody has taken.", labels=("queue",)
+        )
+        counts = dict(OrmQ.objects.filter(key__in=QUEUES).values_list("key").annotate(count=Count("pk")).order_by())
+        for queue in QUEUES:
+            found.add_metric((queue,), counts.get(queue, 0))
+        return found
+
+    def _instances(self) -> Iterator[Metric]:
+        families = (
+            GaugeMetricFamily("release_instances", "Instances.", labels=("service",)),
+            GaugeMetricFamily(
+                "release_instances_failed", "Instances whose last operation failed them.", labels=("service",)
+            ),
+            GaugeMetricFamily(
+                "release_instances_drifted", "Instances that run another version than expected.", labels=("service",)
+            ),
+        )
+        failed = Count("pk", filter=Q(run_status=RunStatus.FAILED))
+        rows = Instance.objects.values_list("service__name").annotate(
+            count=Count("pk"), failed=failed, drifted=Count("pk", filter=DRIFTED)
+        )
+        for service, *counts in rows.order_by("service__name"):
+            for family, count in zip(families, counts, strict=True):
+                family.add_metric((service,), count)
+        yield from families
+
+
+def _is_direct_loopback(request: Request) -> bool:
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
