@@ -18,7 +18,7 @@ from deploys.states import Kind
 from inventory.actors import SYSTEM, ActorKind
 from inventory.import_report import ImportReport, Outcome
 from inventory.importer import import_inventory
-from inventory.inventory_file import MAX_BYTES, MAX_PROBLEMS, InventoryFileError
+from inventory.inventory_file import MAX_BYTES, MAX_PROBLEMS, SECTIONS, InventoryFileError
 from inventory.models import AuditEntry, Instance, Node, RunStatus, Service, StatusChange
 
 pytestmark = pytest.mark.django_db
@@ -170,7 +170,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
         "Ensure this value is greater than or equal to 1.",
         "inventory.yaml:12: nodes[1] (here): host is missing",
         "inventory.yaml:13: nodes[1] (here): hots: unknown key; "
-        "known: name, host, transport, ssh_user, ssh_port, ssh_host_key",
+        f"known: {', '.join(SECTIONS['nodes'])}",
         "inventory.yaml:19: instances[0] (instance-1): port: must be a whole number",
     ]
     assert not Service.objects.exists()
