@@ -6,9 +6,8 @@ Secret here is: an Authorization or cookie header's value, the userinfo, query a
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -84,50 +83,6 @@ def register_secret(value: str) -> None:
     alternatives = sorted(registered, key=len, reverse=True)
     _registered_pattern = re.compile("|".join(re.escape(secret) for secret in alternatives))
     _registered = registered
-
-
-def register_url_password(url: str) -> None:
-    """Register the password inside `url` (a DATABASE_URL, say), if there is one."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return
-    if password:
-        register_secret(password)
-
-
-class ScrubFilter(logging.Filter):
-    """Scrubs each record before its handler formats it: message, arguments, traceback and stack. Drops nothing.
-
-    It belongs on handlers: a logger's filter does not see the records of the loggers below it.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, dict):
-            # structlog hands its event over as a dict, which its own formatter renders.
-            record.msg = scrub_value(record.msg)
-        else:
-            record.msg = scrub(_message(record))
-            record.args = ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = scrub(record.exc_text)
-        if record.stack_info:
-            record.stack_info = scrub(record.stack_info)
-        return True
-
-
-def scrub_event(logger: object, method_name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor; it goes after the one that renders the exception."""
-    return {key: scrub_value(value) for key, value in event.items()}
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:  # a wrong format string must not silence the record
-        return f"{record.msg} {record.args}"
 
 
 # A terminal's escape sequences (ECMA-48): CSI; OSC, DCS, SOS, PM, APC with their strings; two-character escapes.

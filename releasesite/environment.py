@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
 
+from deploys.package_hosts import HostRule
 from inventory.redaction import SHORTEST_SECRET
 
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
@@ -164,10 +165,13 @@ def _public_url(value: str) -> str:
 
 
 def _package_host(item: str) -> str:
-    host, colon, port = item.rpartition(":") if re.search(r":\d+$", item) else (item, "", "")
-    if HOST.fullmatch(host) and (not colon or 1 <= int(port) <= 65_535):
-        return item.lower()
-    raise ValidationError(f"holds {item!r}: write host or host:port, separated by commas, without scheme or path")
+    try:
+        HostRule.parse(item)
+    except ValueError:
+        raise ValidationError(
+            f"holds {item!r}: write host or host:port, separated by commas, without scheme or path"
+        ) from None
+    return item.lower()
 
 
 def _network(item: str) -> str:
