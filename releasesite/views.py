@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
+from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -13,6 +14,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from inventory import audit
+from inventory.access import access_of
 from releasesite.context_processors import THEMES
 
 _YEAR_SECONDS = 365 * 86_400
@@ -28,7 +31,12 @@ class PasswordChange(auth_views.PasswordChangeView):
     success_url = reverse_lazy("overview")
 
     def form_valid(self, form: Form) -> HttpResponse:
-        response = super().form_valid(form)  # type: ignore[arg-type]
+        with transaction.atomic():
+            response = super().form_valid(form)  # type: ignore[arg-type]
+            name = self.request.user.get_username()
+            audit.record(
+                actor=access_of(self.request).actor, action="user.password", object_kind="user", object_id=name
+            )
         messages.success(self.request, _("Your password has been changed."))
         return response
 

@@ -54,6 +54,16 @@ def test_a_password_typed_into_the_wrong_field_is_not_kept(client: Client) -> No
     assert "hunter2" not in name
 
 
+def test_a_new_password_is_in_the_audit_and_the_password_is_not(client: Client) -> None:
+    client.force_login(User.objects.create_user("ann", password=PASSWORD))
+    new = "another long passphrase"
+
+    client.post(reverse("password"), {"old_password": PASSWORD, "new_password1": new, "new_password2": new})
+
+    assert actions()[-1] == ("user.password", "ann")
+    assert "passphrase" not in str(list(AuditEntry.objects.values()))
+
+
 def test_a_token_is_shown_once(root: Client) -> None:
     service = make_service("shop")
 
