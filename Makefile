@@ -26,7 +26,8 @@ setup: ## the .venv alone
 setup-dev: ## the .venv with what development needs
 	@sh scripts/venv.sh requirements-dev.txt
 
-bench: setup-dev ## the benchmarks
+bench: setup-dev ## the benchmarks, beside other tools (ARGS="fleet --nodes 50")
+	@sh scripts/system_packages.sh
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: setup-dev ## random faults under load (SECONDS=300 SEED=…)
@@ -63,3 +64,5 @@ lock: setup-dev ## new lock files from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
 		--constraint requirements.txt --custom-compile-command 'make lock' \
 		--output-file requirements-dev.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command 'make lock' --output-file requirements-bench.txt requirements-bench.in

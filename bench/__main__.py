@@ -1,0 +1,79 @@
+"""`python -m bench [PART …]`: runs the benchmarks, prints tables, writes var/bench/results.json and docs' picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import picture
+from bench.results import Table, as_text
+from bench.site import Foundation, foundation
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback")
+
+
+def main() -> None:
+    options = _options()
+    tables: list[Table] = []
+    with foundation() as base:
+        for part in options.parts or PARTS:
+            for table in _part(part, base, options):
+                print(as_text(table), flush=True)
+                tables.append(table)
+    _write(options.json, tables)
+    if options.picture:
+        picture.write(CHECKOUT / "docs" / "performance.svg", tables)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=1000, help="nodes of the memory benchmark")
+    parser.add_argument("--only", action="append", default=[], help="fleet: this competitor alone (again for more)")
+    parser.add_argument("--json", type=Path, default=CHECKOUT / "var" / "bench" / "results.json")
+    parser.add_argument("--picture", action="store_true", help="also draw docs/performance.svg")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
+
+
+def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[Table]:
+    """Imported only now: they need Django to be set up."""
+    from bench import api, fleet, memory, queue, rollback
+    from bench.limit import limit_table
+
+    parts: dict[str, Callable[[], Sequence[Table]]] = {
+        "fleet": lambda: fleet.fleet(base, nodes=options.nodes, rounds=options.rounds, only=options.only),
+        "limit": lambda: [limit_table(base, nodes=options.nodes, rounds=options.rounds)],
+        "api": lambda: api.api(base),
+        "queue": lambda: queue.queue(base),
+        "memory": lambda: memory.memory(base, nodes=options.many),
+        "rollback": lambda: rollback.rollback(base),
+    }
+    return parts[name]()
+
+
+def _write(path: Path, tables: Sequence[Table]) -> None:
+    """One run's results; parts that it left out stay from the run before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(path.read_text())["tables"] if path.exists() else {}
+    found = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "tables": {**kept, **{table.key: table.as_json() for table in tables}},
+    }
+    path.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

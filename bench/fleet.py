@@ -1,0 +1,143 @@
+"""(a) Deploy to N SSH nodes and roll back, from the POST to `completed`, beside the tools that people use today.
+
+All do the same: unpack into releases/, switch the link atomically, run a restart command. The others are started from
+the command line, as people start them; ours gets an HTTP request.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bench.competitors.ansible import Ansible
+from bench.competitors.fabric import Fabric
+from bench.competitors.fleet import Fleet
+from bench.competitors.openssh import OpenSsh
+from bench.competitors.pyinfra import Pyinfra
+from bench.limit import limit
+from bench.release_package import release_package
+from bench.results import Table
+from bench.site import Foundation, Site, make_fleet, running_site
+
+if TYPE_CHECKING:
+    from inventory.models import Instance
+
+OURS, OURS_COLD, OURS_FIRST = "this system", "this system, new connections", "this system, first after a deploy"
+LIMIT = "the same extraction, no network"
+TOOLS = (OpenSsh, Pyinfra, Fabric, Ansible)
+# A person needs longer to see that a deploy went wrong.
+REST_SECONDS = 3.0
+
+
+class Competitor(Protocol):
+    name: str
+    fleet: Fleet
+
+    def deploy(self, version: str, package: Path) -> None: ...
+
+    def roll_back(self, version: str) -> None: ...
+
+
+def fleet(base: Foundation, *, nodes: int, rounds: int, only: Sequence[str] = ()) -> list[Table]:
+    """In each round all take their turn, so that what else the machine does meets all alike. Ansible: once, it is slow."""
+    run = _Run(base=base, nodes=nodes)
+    tools = [make(run.their_fleet(make.__name__)) for make in TOOLS if not only or make.__name__.lower() in only]
+    with running_site(base) as site:
+        ours = _Ours(site, nodes)
+        run.add_deploy(OURS_COLD, ours.deploy())
+        for number in range(rounds):
+            run.add_deploy(OURS, ours.deploy())
+            run.add_rollback(OURS if number else OURS_FIRST, ours.roll_back())
+            ours.forward()
+            for tool in tools:
+                if number == 0 or not isinstance(tool, Ansible):
+                    _their_round(run, tool, f"t{number}")
+    run.deploys.setdefault(LIMIT, limit(base, nodes=nodes, rounds=rounds))
+    return run.tables()
+
+
+class _Ours:
+    def __init__(self, site: Site, nodes: int) -> None:
+        self._site = site
+        self._instances: Sequence[Instance] = make_fleet(site.base, nodes, prefix=f"fleet{nodes}")
+        self._history: list[tuple[str, str]] = []
+
+    def deploy(self) -> float:
+        self._history.append(self._site.new_version())
+        return self._site.deploy(self._instances, *self._history[-1])
+
+    def roll_back(self) -> float:
+        time.sleep(REST_SECONDS)
+        return self._site.roll_back(self._instances, self._history[-2][0])
+
+    def forward(self) -> None:
+        """Leaves the newest version running, for the next round's rollback to have where to go."""
+        self._site.deploy(self._instances, *self._history[-1])
+        time.sleep(REST_SECONDS)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """Seconds by tool."""
+
+    base: Foundation
+    nodes: int
+    deploys: dict[str, list[float]] = field(default_factory=dict)
+    rollbacks: dict[str, list[float]] = field(default_factory=dict)
+
+    def their_fleet(self, name: str) -> Fleet:
+        folder = self.base.folder / name
+        folder.mkdir()
+        return Fleet(sshd=self.base.sshd, roots=self.base.new_roots(self.nodes), folder=folder)
+
+    def add_deploy(self, name: str, seconds: float) -> None:
+        self.deploys.setdefault(name, []).append(seconds)
+
+    def add_rollback(self, name: str, seconds: float) -> None:
+        self.rollbacks.setdefault(name, []).append(seconds)
+
+    def tables(self) -> list[Table]:
+        deploys = Table(
+            key="fleet-deploy",
+            title=f"Deploy 2.4 MB, 200 files, to {self.nodes} SSH nodes",
+            unit="s",
+            ratio_to=OURS,
+            goal="OpenSSH ≥ 1; pyinfra and Fabric ≥ 1.5, Ansible ≥ 10",
+        )
+        rollbacks = Table(
+            key="fleet-rollback",
+            title=f"Roll back {self.nodes} SSH nodes",
+            unit="s",
+            ratio_to=OURS,
+            goal="pyinfra and Fabric ≥ 4, Ansible ≥ 20; ≤ 8 ms a node",
+        )
+        for table, found in ((deploys, self.deploys), (rollbacks, self.rollbacks)):
+            for name, seconds in found.items():
+                each = f"{statistics.median(seconds) / self.nodes * 1000:.1f} ms a node"
+                table.add(name, seconds, "the limit" if name == LIMIT else each)
+        return [deploys, rollbacks]
+
+
+def _their_round(run: _Run, tool: Competitor, version: str) -> None:
+    package = run.base.folder / f"{version}.tar.gz"
+    package.write_bytes(release_package(version))
+    run.add_deploy(tool.name, _timed(lambda: tool.deploy(version, package)))
+    run.add_rollback(tool.name, _timed(lambda: tool.roll_back(version)))
+    _check(tool.fleet, version)
+
+
+def _check(theirs: Fleet, version: str) -> None:
+    """They have really done it, on every node."""
+    for root in theirs.roots:
+        assert (Path(root) / "current/VERSION").read_text() == version, root
+        assert (Path(root) / "restarts").read_text().split()[-2:] == [version] * 2, root
+
+
+def _timed(call: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
