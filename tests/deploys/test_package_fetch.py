@@ -275,7 +275,7 @@ def test_it_gives_up_on_a_slow_drip_at_the_deadline(
     error = refusal(package_host.behave("p.tar.gz", Behaviour(chunk_bytes=10, pause_seconds=0.05)))
     assert error.code == "package_unreachable"
     assert "not there after 1 seconds" in str(error)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_it_gives_up_on_a_silent_host_without_waiting_for_the_deadline(
@@ -286,7 +286,7 @@ def test_it_gives_up_on_a_silent_host_without_waiting_for_the_deadline(
     began = time.monotonic()
     error = refusal(package_host.behave("p.tar.gz", Behaviour(silent_seconds=30)))
     assert error.code == "package_unreachable"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def test_it_gives_up_on_an_endless_body_at_the_byte_cap(store: PackageStore, package_host: PackageHost) -> None:
@@ -313,7 +313,7 @@ def test_it_reads_no_body_of_a_redirect(store: PackageStore, package_host: Packa
         settings.PACKAGE_HOSTS = (package_host.netloc, address)
         began = time.monotonic()
         assert packages.fetch(f"http://{address}/p").sha256 == sha256(CONTENT)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 # Stopping.
@@ -370,7 +370,7 @@ def assert_it_stops(url: str, store: PackageStore) -> None:
     with pytest.raises(FetchStopped):
         packages.fetch(url, should_stop=stop.is_set)
     timer.join()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 6
     assert left_behind(store) == []
 
 

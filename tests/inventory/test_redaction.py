@@ -87,7 +87,7 @@ def test_it_takes_linear_time_on_hostile_text(unit: str) -> None:
     began = time.monotonic()
     scrub(text)
     clean_output(text.encode())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
