@@ -162,6 +162,10 @@ class ServiceLimit(models.Model):
     )
     services = models.ManyToManyField(Service, verbose_name=_("services"), blank=True, related_name="+")
 
+    class Meta:
+        verbose_name = _("limit to services")
+        verbose_name_plural = _("limits to services")
+
     def __str__(self) -> str:
         return f"services of {self.user}"
 
