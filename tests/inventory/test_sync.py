@@ -309,11 +309,11 @@ def test_two_syncs_of_a_service_do_not_run_at_once(instances: list[Instance]) ->
 
 
 def test_the_program_runs_in_the_plainest_shell(instances: list[Instance]) -> None:
-    from inventory.node_truth import _PROGRAM, parse
+    from inventory.node_truth import READ_PROGRAM, parse
 
     shell = "/bin/dash" if os.path.exists("/bin/dash") else "/bin/sh"
     roots = [instance.deploy_root for instance in instances]
-    output = subprocess.run([shell, "-euc", _PROGRAM, "x", *roots], capture_output=True, check=True).stdout
+    output = subprocess.run([shell, "-euc", READ_PROGRAM, "x", *roots], capture_output=True, check=True).stdout
 
     assert [reading.version for reading in parse(output, roots)] == ["v1", "v1", "v1"]
 
