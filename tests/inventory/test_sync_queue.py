@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
+from inventory import tasks
 from inventory.access import SYSTEM_ACCESS, Access, Scope
 from inventory.actors import Actor, ActorKind
 from inventory.errors import NotFound
@@ -109,3 +111,15 @@ def test_a_sync_whose_worker_died_is_begun_again() -> None:
 
     assert due_services().exists()
     assert begin(service.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_leaves_its_worker_free_and_reads_all_the_same() -> None:
+    service = make_service("shop")
+
+    tasks.sync_service(service.pk)
+
+    deadline = time.monotonic() + 20
+    while Service.objects.get().synced_at is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert Service.objects.get().synced_at is not None
