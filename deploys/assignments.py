@@ -107,8 +107,10 @@ CLAIMABLE = """
         WHERE other.instance_id = t.instance_id AND other.status = 'in_progress' AND other.id <> t.id)
 """
 
+# `pairs` must be worked out once: with statistics from before the targets were inserted, the planner takes them for none
+# and would work it out anew for each of them, which takes minutes.
 _CLAIM = f"""
-WITH pairs AS (
+WITH pairs AS MATERIALIZED (
     SELECT DISTINCT t.operation_id, n.name = ANY (%(warm)s) AS is_warm, i.node_id
     FROM deploys_target t
     JOIN inventory_instance i ON i.id = t.instance_id
