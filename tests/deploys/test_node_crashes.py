@@ -13,6 +13,8 @@ import pytest
 from deploys.node_session import StaleFence
 from inventory.transports.base import ConnectionLost, Transport
 from tests.deploys.node_lab import NodeLab
+from tests.deploys.test_node_restart import is_gone
+from tests.deploys.test_node_takeover import program_of
 
 TOOLS = ("cat", "date", "du", "ln", "mkdir", "mkfifo", "mv", "rm", "sha256sum", "sync", "tar", "timeout")
 
@@ -122,3 +124,25 @@ def test_a_program_held_right_before_it_makes_something_visible_comes_too_late(
     assert isinstance(lab.within(main), StaleFence)
     assert lab.current == "releases/1.0.0"
     assert ("1.1.0" in lab.releases()) == (word == "current")
+
+
+def test_a_stopped_program_is_ended_by_the_newer_claim(lab: NodeLab, tools: Path) -> None:
+    lab.deploy("1.0.0", fence=1)
+    install(tools, "sync", HOLD, word="release")
+    (tools / "hold").touch()
+
+    async def main(transport: Transport) -> object:
+        task = asyncio.ensure_future(lab.stage_on(transport, "1.1.0", fence=2))
+        while not (tools / "reached").exists():
+            await asyncio.sleep(0.01)
+        program = program_of(lab, 2)
+        program.suspend()
+        await lab.stage_on(transport, "1.0.0", fence=3)
+        assert is_gone(program.pid)
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        return outcome
+
+    assert isinstance(lab.within(main), ConnectionLost)
+    assert lab.releases() == ["1.0.0"]
+    (tools / "hold").unlink()
+    assert lab.deploy("1.1.0", fence=4).outcome == "switched"

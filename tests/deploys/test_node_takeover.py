@@ -51,6 +51,12 @@ def program_of(node: NodeLab, fence: int) -> psutil.Process:
     return psutil.Process(int([line for line in state if line.startswith("owner")][-1].split()[1]))
 
 
+def kill_program(node: NodeLab, fence: int) -> None:
+    program = program_of(node, fence)
+    program.kill()
+    assert is_gone(program.pid)
+
+
 def test_a_newer_claim_waits_for_a_switch_under_way(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
     node.stage("1.1.0", fence=2)
@@ -110,7 +116,7 @@ def test_what_a_killed_programs_restart_left_is_ended_before_the_next_begins(nod
         lambda transport: node.switch_on(transport, "1.1.0", fence=2, restart="echo $$ >../../pid; sleep 60; true"),
         until=lambda: pid.exists() and pid.read_text() != "",
     )
-    program_of(node, 2).kill()
+    kill_program(node, 2)
     last = node.truth().last
     assert last is not None
     assert (last.fence, last.phase, last.is_alive, last.previous) == (2, "switched", False, "1.0.0")
@@ -128,37 +134,11 @@ def test_after_a_half_done_switch_the_way_back_leads_to_the_last_good_release(no
         lambda transport: node.switch_on(transport, "1.1.0", fence=2, restart="echo $$ >../../pid; sleep 60"),
         until=lambda: pid.exists() and pid.read_text() != "",
     )
-    program_of(node, 2).kill()
+    kill_program(node, 2)
     for fence in (3, 4, 5):
         node.stage("1.1.0", fence=fence)
     switched = node.switch("1.1.0", fence=6, restart="[ $RELEASE_VERSION = 1.0.0 ]")
     assert (switched.previous, switched.reverted, node.current) == ("1.0.0", True, "releases/1.0.0")
-
-
-@pytest.mark.parametrize("forgotten", [False, True])
-def test_a_stopped_program_that_comes_back_finds_itself_retired(lab: NodeLab, forgotten: bool) -> None:
-    """FAULTS.md row 2, on the node. Forgotten: even one that the newer claim could not find and end."""
-    lab.deploy("1.0.0", fence=1)
-
-    async def main(transport: Transport) -> object:
-        task = asyncio.ensure_future(lab.stage_on(transport, "1.1.0", fence=2))
-        state = lab.root / ".release" / "claim.2" / "state"
-        while not (state.exists() and "owner" in state.read_text()):
-            await asyncio.sleep(0)
-        (program,) = programs_here()
-        program.suspend()
-        if forgotten:
-            state.write_text("owner 1 1 - 1 1\n")
-        await lab.stage_on(transport, "1.0.0", fence=3)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            program.resume()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        return outcome
-
-    outcome = lab.within(main)
-    assert isinstance(outcome, StaleFence if forgotten else ConnectionLost)
-    assert lab.releases() == ["1.0.0"]
-    assert lab.deploy("1.1.0", fence=4).outcome == "switched"
 
 
 @pytest.mark.parametrize("steps", (2, 9, 17, 30))
