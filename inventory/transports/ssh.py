@@ -49,7 +49,7 @@ class SshTransport:
         self._key_file = key_file
         self._gates = gates or Gates()
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._connection_lock = asyncio.Lock()
+        self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions = asyncio.Semaphore(SESSIONS)
 
     @property
@@ -57,11 +57,19 @@ class SshTransport:
         return self._connection is not None and not self._connection.is_closed()
 
     async def connected(self) -> asyncssh.SSHClientConnection:
-        """The live connection, made now if there is none. Raises NodeUnreachable, HostKeyMismatch."""
-        async with self._connection_lock:
-            if self._connection is None or not self.is_warm:
-                self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
+        """The live connection, made now if there is none. Raises NodeUnreachable, HostKeyMismatch.
+
+        All who wait share one attempt and its failure: a dead node costs its instances one deadline, not one each.
+        """
+        if self._connection is not None and self.is_warm:
             return self._connection
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
+        return self._connection
 
     async def run(
         self,

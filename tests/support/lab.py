@@ -52,10 +52,7 @@ class Lab:
         return {"RELEASE_PACKAGE_HOSTS": self.package_host.netloc, "RELEASE_FAULT_DIR": str(self.faults)}
 
     def deploy(self, version: str, *, broken: bool = False, instances: Sequence[Instance] | None = None) -> Operation:
-        files = {"app.py": f"print('{version}')\n" * 200, "data/blob": version * 1000}
-        if broken:
-            files["broken"] = "yes"
-        url = self.package_host.add(f"{version}.tar.gz", package(files))
+        url = self.add_package(version, broken=broken)
         return start_deploy(
             access=SCHEDULER,
             request=DeployRequest(
@@ -65,6 +62,12 @@ class Lab:
                 package_url=url,
             ),
         )
+
+    def add_package(self, version: str, *, broken: bool = False) -> str:
+        files = {"app.py": f"print('{version}')\n" * 200, "data/blob": version * 1000}
+        if broken:
+            files["broken"] = "yes"
+        return self.package_host.add(f"{version}.tar.gz", package(files))
 
     def roll_back(self, instance: Instance, version: str | None = None) -> Operation:
         return start_instance_rollback(

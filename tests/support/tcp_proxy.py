@@ -20,6 +20,7 @@ class TcpProxy:
         self.sent_bytes = 0
         self._target = target
         self._cut_after: int | None = None
+        self._is_cutting_once = False
         self._flowing = threading.Event()
         self._flowing.set()
         self._sockets: list[socket.socket] = []
@@ -27,8 +28,9 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, sent_bytes: int | None) -> None:
+    def cut_after(self, sent_bytes: int | None, *, once: bool = False) -> None:
         """Cut each connection once the client has sent this many bytes more over the proxy; None: never."""
+        self._is_cutting_once = once
         self._cut_after = None if sent_bytes is None else self.sent_bytes + sent_bytes
 
     def cut(self) -> None:
@@ -61,7 +63,11 @@ class TcpProxy:
             except OSError:
                 return
             self.connections += 1
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
             self._sockets += [client, server]
             threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
@@ -80,6 +86,8 @@ class TcpProxy:
     def _count(self, size: int) -> None:
         self.sent_bytes += size
         if self._cut_after is not None and self.sent_bytes >= self._cut_after:
+            if self._is_cutting_once:
+                self._cut_after = None
             self.cut()
 
 

@@ -1,0 +1,91 @@
+"""Break everything at random for a while, and see that nothing is lost and nothing half-done.
+
+    SECONDS=300 SEED=7 python -m tests.faults.soak          (`make soak`)
+
+The same seed makes the same choices; what they meet depends on the machine's timing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SETTLE_SECONDS = 120
+
+
+@dataclass(kw_only=True)
+class Report:
+    seed: int
+    seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    operations: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    looks: int = 0
+    violations: list[str] = field(default_factory=list)
+    slowest_recovery_seconds: float = 0.0
+    settled_seconds: float = 0.0
+
+    def table(self) -> str:
+        rows = [
+            ("seed", str(self.seed)),
+            ("seconds", f"{self.seconds:.0f}"),
+            *((f"fault: {name}", str(count)) for name, count in sorted(self.faults.items())),
+            ("faults", str(self.faults.total())),
+            *((f"operation: {name}", str(count)) for name, count in sorted(self.operations.items())),
+            *((f"target: {name}", str(count)) for name, count in sorted(self.outcomes.items())),
+            ("invariant checks", str(self.looks)),
+            ("slowest recovery", f"{self.slowest_recovery_seconds:.1f} s"),
+            ("all ended after the last fault", f"{self.settled_seconds:.1f} s"),
+            ("violations", str(len(self.violations))),
+        ]
+        return "\n".join(f"{name:<40}{value:>10}" for name, value in rows)
+
+
+def soak(folder: Path, *, seed: int, seconds: float) -> Report:
+    """Needs a migrated database that processes it starts can see. Leaves no process behind."""
+    from tests.faults.soak_faults import Faults
+    from tests.faults.soak_watch import Watch
+    from tests.faults.soak_world import world
+
+    report = Report(seed=seed)
+    chance = random.Random(seed)
+    with world(folder, report) as here, Watch(here.lab.instances, report) as watch:
+        faults = Faults(here, report, chance)
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            here.operate(chance)
+            faults.maybe()
+            watch.look_at_rows()
+            time.sleep(chance.uniform(0.05, 0.6))
+        report.seconds = time.monotonic() - began
+        faults.end()
+        report.settled_seconds = watch.wait_until_settled(SETTLE_SECONDS)
+        watch.check_end(here.service)
+    return report
+
+
+def main() -> int:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    seed = int(os.environ.get("SEED") or random.randrange(10_000))
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        report = soak(Path(folder), seed=seed, seconds=float(os.environ.get("SECONDS") or 300))
+    print(report.table())
+    for violation in report.violations:
+        print(f"\nVIOLATION {violation}")
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

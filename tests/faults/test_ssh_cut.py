@@ -1,0 +1,173 @@
+"""FAULTS.md 16, 17, 21: the connection to a node, or the node itself, goes away at the worst moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploys.models import Operation
+from deploys.services import DeployRequest, retry_operation, start_deploy
+from deploys.states import Kind, OperationStatus
+from tests.support.fleet import SCHEDULER, ids
+from tests.support.lab import Lab, check_invariants, wait_until
+from tests.support.package_builder import package
+from tests.support.sshd import SshServer
+from tests.support.tcp_proxy import TcpProxy
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+RunDrive = Callable[[str], None]
+UPLOAD_BYTES = 2_000_000
+
+
+@pytest.fixture
+def far(far_lab: Lab, run_drive: RunDrive, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """v1 runs on both instances."""
+    monkeypatch.setenv("RELEASE_FAULT_DIR", str(far_lab.faults))
+    deploy(far_lab, "v1", run_drive)
+    return far_lab
+
+
+def test_an_upload_cut_once_is_sent_again(far: Lab, proxy: TcpProxy, run_drive: RunDrive) -> None:
+    proxy.cut_after(UPLOAD_BYTES // 2, once=True)
+
+    operation = deploy_large(far, run_drive)
+
+    assert operation.status == OperationStatus.COMPLETED
+    assert "Trying again" in log_of(operation)
+
+
+def test_an_upload_cut_every_time_leaves_nothing_visible_and_may_be_retried(
+    far: Lab, proxy: TcpProxy, run_drive: RunDrive
+) -> None:
+    proxy.cut_after(UPLOAD_BYTES // 2)
+
+    operation = deploy_large(far, run_drive)
+
+    assert codes(operation) == ["node_unreachable"] * 2
+    for instance in far.instances:
+        assert os.readlink(f"{instance.deploy_root}/current") == "releases/v1"
+        assert os.listdir(f"{instance.deploy_root}/releases") == ["v1"]
+    check_invariants(far.instances)
+
+    proxy.cut_after(None)
+    assert retried(operation, run_drive).status == OperationStatus.COMPLETED
+
+
+def test_a_cut_after_the_switch_went_out_is_resolved_by_asking_the_node(
+    far: Lab, proxy: TcpProxy, run_drive: RunDrive
+) -> None:
+    with restart_held(far), driving(far, "v2", run_drive) as operation:
+        wait_until(lambda: all(is_current(far, "v2")), what="switch", seconds=30)
+        proxy.cut()
+
+    assert operation.status == OperationStatus.COMPLETED
+    assert "Asking the node what became of the switch" in log_of(operation)
+    for instance in far.instances:
+        assert Path(instance.deploy_root, "restarts.txt").read_text().split() == ["v1", "v2"]
+    check_invariants(far.instances)
+
+
+def test_a_node_that_dies_before_the_switch_keeps_the_old_version(
+    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+) -> None:
+    held = far.hold("permitted")
+    with driving(far, "v2", run_drive) as operation:
+        far.wait_until_held("permitted")
+        own_sshd.stop()
+        held.unlink()
+
+    assert codes(operation) == ["node_unreachable"] * 2
+    assert "The old version runs" in operation.targets.all()[0].error_message
+    assert set(operation.targets.values_list("instance__run_status", flat=True)) == {"running"}
+    own_sshd.start()
+    check_invariants(far.instances)
+    assert retried(operation, run_drive).status == OperationStatus.COMPLETED
+
+
+def test_a_node_that_dies_right_after_the_link_moved_is_asked_again_and_finished(
+    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+) -> None:
+    with restart_held(far), driving(far, "v2", run_drive) as operation:
+        wait_until(lambda: all(is_current(far, "v2")), what="switch", seconds=30)
+        own_sshd.stop()
+        own_sshd.start()
+
+    assert operation.status == OperationStatus.COMPLETED
+    check_invariants(far.instances)
+
+
+def test_a_changed_host_key_ends_the_deploy_before_anything_is_sent(
+    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+) -> None:
+    own_sshd.change_host_key()
+
+    operation = deploy(far, "v2", run_drive)
+
+    assert codes(operation) == ["node_host_key_mismatch"] * 2
+    assert is_current(far, "v1") == [True, True]
+
+
+def deploy(lab: Lab, version: str, run_drive: RunDrive) -> Operation:
+    operation = lab.deploy(version)
+    run_drive("deploys")
+    operation.refresh_from_db()
+    return operation
+
+
+def deploy_large(lab: Lab, run_drive: RunDrive) -> Operation:
+    """Random bytes, which no packing makes smaller than a cut that comes after so many of them."""
+    url = lab.package_host.add("large.tar.gz", package({"blob": random.Random(1).randbytes(UPLOAD_BYTES)}))
+    request = DeployRequest(service="user-service", version="large", instances=ids(lab.instances), package_url=url)
+    operation = start_deploy(access=SCHEDULER, request=request)
+    run_drive("deploys")
+    operation.refresh_from_db()
+    return operation
+
+
+def retried(operation: Operation, run_drive: RunDrive) -> Operation:
+    retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
+    run_drive("deploys")
+    operation.refresh_from_db()
+    return operation
+
+
+@contextmanager
+def driving(lab: Lab, version: str, run_drive: RunDrive) -> Iterator[Operation]:
+    operation = lab.deploy(version)
+    thread = threading.Thread(target=run_drive, args=("deploys",))
+    thread.start()
+    yield operation
+    for held in (*lab.faults.glob("*.hold"), *(Path(each.deploy_root, "hold") for each in lab.instances)):
+        held.unlink(missing_ok=True)
+    thread.join(timeout=90)
+    assert not thread.is_alive()
+    operation.refresh_from_db()
+
+
+@contextmanager
+def restart_held(lab: Lab) -> Iterator[None]:
+    holds = [Path(instance.deploy_root, "hold") for instance in lab.instances]
+    for held in holds:
+        held.touch()
+    yield
+    for held in holds:
+        held.unlink(missing_ok=True)
+
+
+def is_current(lab: Lab, version: str) -> list[bool]:
+    return [os.readlink(f"{each.deploy_root}/current") == f"releases/{version}" for each in lab.instances]
+
+
+def codes(operation: Operation) -> list[str]:
+    return list(operation.targets.filter(is_latest=True).values_list("error_code", flat=True))
+
+
+def log_of(operation: Operation) -> str:
+    return "\n".join(operation.log_lines.values_list("text", flat=True))
