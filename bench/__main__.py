@@ -1,4 +1,4 @@
-"""`python -m bench [PART …]`: runs the benchmarks, prints tables, writes var/bench/results.json and docs' picture."""
+"""`python -m bench [PART …]`: runs the benchmarks, prints tables, writes var/bench/results.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import picture
+from bench import document, picture
 from bench.results import Table, as_text
 from bench.site import Foundation, foundation
 
@@ -27,7 +27,8 @@ def main() -> None:
                 print(as_text(table), flush=True)
                 tables.append(table)
     _write(options.json, tables)
-    if options.picture:
+    if options.document:
+        document.update(CHECKOUT / "docs" / "performance.md", tables)
         picture.write(CHECKOUT / "docs" / "performance.svg", tables)
 
 
@@ -39,7 +40,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--many", type=int, default=1000, help="nodes of the memory benchmark")
     parser.add_argument("--only", action="append", default=[], help="fleet: this competitor alone (again for more)")
     parser.add_argument("--json", type=Path, default=CHECKOUT / "var" / "bench" / "results.json")
-    parser.add_argument("--picture", action="store_true", help="also draw docs/performance.svg")
+    parser.add_argument("--document", action="store_true", help="put tables and picture into docs/performance.*")
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:

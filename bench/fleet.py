@@ -7,6 +7,7 @@ the command line, as people start them; ours gets an HTTP request.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ def fleet(base: Foundation, *, nodes: int, rounds: int, only: Sequence[str] = ()
             for tool in tools:
                 if number == 0 or not isinstance(tool, Ansible):
                     _their_round(run, tool, f"t{number}")
+                    print(f"{tool.name}: {run.deploys[tool.name][-1]:.1f} s", file=sys.stderr, flush=True)
     run.deploys.setdefault(LIMIT, limit(base, nodes=nodes, rounds=rounds))
     return run.tables()
 

@@ -192,7 +192,7 @@ def make_fleet(base: Foundation, count: int, *, prefix: str) -> list[Instance]:
     rules = {"restart_command": RESTART, "command_timeout": 600, "keep_releases": 30}
     service, _ = Service.objects.get_or_create(name=SERVICE, defaults=rules)
     fields = base.sshd.node_fields
-    nodes = Node.objects.bulk_create(Node(name=f"{prefix}-node-{n}", **fields) for n in range(1, count + 1))  # type: ignore[misc]
+    nodes = Node.objects.bulk_create(Node(name=f"{prefix}-node-{n}", **fields) for n in range(1, count + 1))
     roots = base.new_roots(count)
     return Instance.objects.bulk_create(
         Instance(instance_id=f"{prefix}-{n}", service=service, node=node, port=8000, deploy_root=root)

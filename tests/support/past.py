@@ -34,7 +34,7 @@ WHERE o.id = ANY(%s) ORDER BY o.id, i.natural_key
 
 def make_instances_at_once(service: Service, count: int) -> None:
     """Each on a node of its own, running v1."""
-    values = {"prefix": service.name, "count": count, "service": service.pk}
+    values: dict[str, str | int] = {"prefix": service.name, "count": count, "service": service.pk}
     with connection.cursor() as cursor:
         cursor.execute(_NODES, values)
         cursor.execute(_INSTANCES, values)
