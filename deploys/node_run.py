@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from deploys import packages, pinning
 from deploys.artifact_links import artifact_url
 from deploys.assignments import Assignment, PinnedPackage, pinned
+from deploys.models import Package
 from deploys.node_session import NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.models import Delivery
 from inventory.transports.base import Transport, TransportError
 from inventory.transports.pool import ConnectionPool
 
+logger = logging.getLogger(__name__)
+
 STAGE_TIMEOUT_SECONDS = 1_800
+DATABASE_PAUSE_SECONDS = 0.5
 # Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
 INSTANCES_AT_ONCE = 100
 
@@ -44,14 +50,24 @@ class PackageFetch:
 
     def _fetch(self) -> tuple[PinnedPackage, Artifact]:
         try:
-            package, artifact = pinning.package_for(
-                self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say
-            )
+            package, artifact = self._fetch_until_it_is_pinned()
         finally:
             connection.close()  # this thread goes back to a pool, where it would stay open
         pin = pinned(package)
         assert pin is not None
         return pin, artifact
+
+    def _fetch_until_it_is_pinned(self) -> tuple[Package, Artifact]:
+        """A database that is away for a while must not turn a sound package into a failure."""
+        while True:
+            try:
+                return pinning.package_for(self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say)
+            except (OperationalError, InterfaceError) as error:
+                if self._is_unwanted:
+                    raise
+                logger.warning("The database is away while a package is fetched, trying again: %s", error)
+                connection.close()
+                time.sleep(DATABASE_PAUSE_SECONDS)
 
 
 class NodeRun:
