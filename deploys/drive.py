@@ -187,7 +187,8 @@ class Drive:
         self._wake.clear()
         if is_woken:
             self._looks_for_stops_at = 0.0
-        self._may_be_more = self._may_be_more or is_woken or not ended
+        # With its last node done a drive looks once more: a target may have been put back meanwhile.
+        self._may_be_more = self._may_be_more or is_woken or not ended or not self._nodes
 
 
 async def _in_thread(call: Callable[[], T]) -> T | None:

@@ -8,6 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from django.db import connection
+
+from deploys import fences
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.faults import pause_at
 from deploys.node_run import NodeRun
@@ -47,6 +50,13 @@ CANCEL_GRACE_SECONDS = 15
 CANCEL_BOUND_SECONDS = 50
 TAKEN_OVER_GRACE_SECONDS = 5
 TAKEN_OVER_BOUND_SECONDS = 40
+
+
+def _raise_fences(newest: int) -> bool:
+    try:
+        return fences.raise_above(newest)
+    finally:
+        connection.close()  # this thread goes back to a pool, where it would stay open
 
 
 class Stopped(Exception):
@@ -143,8 +153,10 @@ class TargetRun:
             outcome = await self._work
         except HandedBack:
             await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
-        except (ClaimLost, StaleFence):
-            logger.warning("Target %d was handed on to another worker.", self.assignment.target_id)
+        except StaleFence as stale:
+            await self._refused_as_stale(stale)
+        except ClaimLost:
+            self._lose_claim()
         else:
             self._finish_step()
             await self._move(outcome, step=self._step if outcome.error_code else Step.DONE)
@@ -152,6 +164,18 @@ class TargetRun:
         finally:
             if self._aborting is not None:
                 self._aborting.cancel()
+
+    async def _refused_as_stale(self, stale: StaleFence) -> None:
+        """Another worker is at it; or the database is younger than the node's record, and gives out higher tokens now."""
+        is_behind = await asyncio.to_thread(_raise_fences, stale.newest)
+        if not is_behind or self._is_taking_over:
+            self._lose_claim()
+            return
+        self._say("The node knows higher claims than this database ever gave out: going on above them.")
+        await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
+
+    def _lose_claim(self) -> None:
+        logger.warning("Target %d was handed on to another worker.", self.assignment.target_id)
 
     async def _outcome(self) -> Outcome:
         """The ladder: every way to end, as an Outcome. Raises HandedBack, ClaimLost or StaleFence."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from deploys.models import LogLine, Operation, Target
@@ -231,7 +232,7 @@ def test_a_wrong_sha256_is_refused_before_any_node_is_touched(
 def test_the_commands_run_in_the_release_with_their_environment_and_are_logged_line_by_line(
     deploy: Callable[..., Operation], fleet: list[Instance], service: Service
 ) -> None:
-    service.before_switch_command = 'pwd; env | grep ^RELEASE_ | sort; echo oops >&2'
+    service.before_switch_command = "pwd; env | grep ^RELEASE_ | sort; echo oops >&2"
     service.save()
 
     operation = deploy("v1.0.0")
@@ -274,6 +275,20 @@ def test_old_releases_are_removed_but_never_the_current_and_the_previous_one(
     assert sorted(os.listdir(f"{fleet[0].deploy_root}/releases")) == ["v3", "v4"]
 
 
+def test_after_the_database_was_made_anew_the_nodes_follow_it(
+    deploy: Callable[..., Operation], fleet: list[Instance]
+) -> None:
+    deploy("v1.0.0")
+    deploy("v1.1.0")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER SEQUENCE deploys_fence RESTART WITH 1")
+
+    operation = deploy("v1.2.0")
+
+    assert operation.status == OperationStatus.COMPLETED
+    assert current(fleet[0]) == "releases/v1.2.0"
+
+
 def test_a_node_that_cannot_be_reached_fails_alone(
     deploy: Callable[..., Operation], fleet: list[Instance], service: Service, sshd: SshServer, settings: Settings
 ) -> None:
@@ -288,4 +303,3 @@ def test_a_node_that_cannot_be_reached_fails_alone(
     target = Target.objects.get(operation=operation, instance__instance_id="dead-1")
     assert target.error_code == "node_unreachable"
     assert "dead" in target.error_message
-
