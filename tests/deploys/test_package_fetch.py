@@ -372,7 +372,15 @@ def assert_it_stops(url: str, store: PackageStore, *, may_leave_thread: bool = F
     timer.join()
     assert time.monotonic() - began < 6
     assert left_behind(store) == []
-    assert may_leave_thread or not [thread for thread in threading.enumerate() if thread.name == "download"]
+    assert may_leave_thread or not downloading()
+
+
+def downloading() -> list[threading.Thread]:
+    """The downloads' threads that are still there after a moment."""
+    threads = [thread for thread in threading.enumerate() if thread.name == "download"]
+    for thread in threads:
+        thread.join(3)
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def test_both_callbacks_are_called_in_the_callers_thread(store: PackageStore, package_host: PackageHost) -> None:
@@ -402,7 +410,7 @@ def test_it_leaves_no_thread_and_no_open_file(store: PackageStore, package_host:
         refusal(url)
         refusal(package_host.url("missing"))
     assert abs(len(os.listdir("/proc/self/fd")) - before) <= 2
-    assert not [thread for thread in threading.enumerate() if thread.name == "download"]
+    assert not downloading()
 
 
 # The wrong bytes (FAULTS.md, row 23).
