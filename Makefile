@@ -3,6 +3,9 @@
 .PHONY: help run test check bench setup setup-dev lock audit password doctor soak fuzz screenshots static messages
 
 PYTHON ?= python3
+# Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
+# stalls for seconds is told from code that is wrong.
+RERUNS ?= --reruns 1 --reruns-delay 2
 BIN := .venv/bin
 export PYTHON
 
@@ -15,7 +18,7 @@ run: setup ## start the demo: database, web, workers, three instances (PORT=8000
 
 test: setup-dev ## install what the tests need, then run every test (ARGS="-k name")
 	@sh scripts/system_packages.sh
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(RERUNS) $(ARGS)
 
 check: setup-dev ## lint, types, import layers, migrations, deployment checks
 	@sh scripts/check.sh
