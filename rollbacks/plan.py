@@ -39,7 +39,10 @@ class Skip(StrEnum):
 
 
 class PlanRow(NamedTuple):
-    """One instance; a tuple, because ten thousand are made at once. supersedes: the running deploy that would give way; held_by: the rollback that it is in."""
+    """One instance; a tuple, because ten thousand are made at once.
+
+    supersedes: the running deploy that would give way; held_by: the rollback that it is in.
+    """
 
     pk: int
     instance_id: str

@@ -12,7 +12,6 @@ from inventory import words
 from inventory.admin.base import ReadOnlyAdmin
 from inventory.models import Instance, StatusChange
 
-
 FAMILIES: dict[str, str] = {"target": "target", "run_status": "run", "health": "health"}
 
 
