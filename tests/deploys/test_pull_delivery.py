@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -17,11 +18,12 @@ from pytest_django import Settings
 
 from deploys import artifact_links
 from deploys.models import LogLine, Operation, Target
-from deploys.node_session import NodeError
+from deploys.node_session import NodeError, StaleFence
 from deploys.packages import Artifact
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
+from inventory.transports.base import TransportError
 from tests.deploys.node_lab import NodeLab
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 from tests.support.package_builder import package
@@ -181,6 +183,27 @@ def test_a_full_disk_is_called_so(fetching: NodeLab, package_host: PackageHost) 
         fetching.stage("1.0.0", fence=1, artifact=artifact, url=url)
 
     assert caught.value.code == "node_disk_full", caught.value.message
+
+
+@TOOLS
+def test_a_newer_claim_does_not_wait_for_a_download(fetching: NodeLab, package_host: PackageHost) -> None:
+    artifact, url = served(fetching, package_host)
+    package_host.behave("artifact", Behaviour(silent_seconds=30, times=1))
+    older = threading.Thread(target=_stage_in_vain, args=(fetching, artifact, url))
+    older.start()
+    while not package_host.requests_for("artifact"):
+        time.sleep(0.02)
+    began = time.monotonic()
+
+    assert fetching.stage("1.0.0", fence=2, artifact=artifact, url=url).outcome == "installed"
+
+    assert time.monotonic() - began < 10
+    older.join()
+
+
+def _stage_in_vain(lab: NodeLab, artifact: Artifact, url: str) -> None:
+    with contextlib.suppress(TransportError, StaleFence, NodeError):
+        lab.stage("1.0.0", fence=1, artifact=artifact, url=url)
 
 
 # A whole deploy, over sshd and gunicorn.
