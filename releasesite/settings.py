@@ -173,6 +173,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _env.is_serve
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if _env.is_served_over_https else 0
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "releasesite.views.csrf_failure"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains: whether those speak TLS too is not ours to say.
     "security.W021",  # HSTS preload: the same.

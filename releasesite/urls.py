@@ -20,3 +20,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("inventory.page_urls")),
     path("", include("releasesite.page_urls")),
 ]
+
+handler400 = "releasesite.views.bad_request"

@@ -1,14 +1,15 @@
-"""Logging in and out, the password, and how the pages look: what belongs to the person, not to releases."""
+"""Logging in and out, the password, how the pages look, and refusals by the set-up: what is not about releases."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
+from django.core.exceptions import DisallowedHost
 from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -59,3 +60,16 @@ def preferences(request: HttpRequest) -> HttpResponse:
             secure=request.is_secure(),
         )
     return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A host that ALLOWED_HOSTS does not name is said, with the setting that lets it in."""
+    wrong_host = request.META.get("HTTP_HOST", "")[:200] if isinstance(exception, DisallowedHost) else ""
+    return render(request, "400.html", {"wrong_host": wrong_host}, status=400)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Says which origin was refused, and the setting that trusts it; without one the form was simply too old."""
+    origin = request.META.get("HTTP_ORIGIN", "")[:200]
+    wrong_origin = origin if "rigin" in reason else ""
+    return render(request, "403_csrf.html", {"wrong_origin": wrong_origin}, status=403)
