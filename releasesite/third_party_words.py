@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop as _
 
-DJANGO = (
-    _("After you’ve created a user, you’ll be able to edit more user options."),
-)
+DJANGO = (_("After you’ve created a user, you’ll be able to edit more user options."),)
 AXES = (
     _("access attempt"),
     _("access attempts"),

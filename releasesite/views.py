@@ -64,12 +64,12 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A host that ALLOWED_HOSTS does not name is said, with the setting that lets it in."""
-    wrong_host = request.META.get("HTTP_HOST", "")[:200] if isinstance(exception, DisallowedHost) else ""
+    wrong_host = request.headers.get("host", "")[:200] if isinstance(exception, DisallowedHost) else ""
     return render(request, "400.html", {"wrong_host": wrong_host}, status=400)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Says which origin was refused, and the setting that trusts it; without one the form was simply too old."""
-    origin = request.META.get("HTTP_ORIGIN", "")[:200]
+    origin = request.headers.get("origin", "")[:200]
     wrong_origin = origin if "rigin" in reason else ""
     return render(request, "403_csrf.html", {"wrong_origin": wrong_origin}, status=403)

@@ -65,7 +65,7 @@ def test_no_signature_file_crashes_it(signature: bytes) -> None:
 )
 def test_it_says_what_a_key_looks_like(key: str) -> None:
     with pytest.raises(ValueError, match="Ed25519 public key"):
-        signatures.read_public_key(key)
+        read_public_key(key)
 
 
 def test_openssl_signs_as_the_module_says(tmp_path: Path) -> None:

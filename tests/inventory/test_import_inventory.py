@@ -169,8 +169,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
         "inventory.yaml:4: services[0] (user-service): command_timeout: "
         "Ensure this value is greater than or equal to 1.",
         "inventory.yaml:12: nodes[1] (here): host is missing",
-        "inventory.yaml:13: nodes[1] (here): hots: unknown key; "
-        f"known: {', '.join(SECTIONS['nodes'])}",
+        f"inventory.yaml:13: nodes[1] (here): hots: unknown key; known: {', '.join(SECTIONS['nodes'])}",
         "inventory.yaml:19: instances[0] (instance-1): port: must be a whole number",
     ]
     assert not Service.objects.exists()

@@ -50,7 +50,7 @@ def test_a_login_within_the_limit_starts_the_count_anew() -> None:
 
 def test_a_forwarded_address_of_a_stranger_does_not_help() -> None:
     for number in range(3):
-        client = Client(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=f"10.9.9.{number}")
+        client = Client(REMOTE_ADDR="10.0.0.1", headers={"x-forwarded-for": f"10.9.9.{number}"})
         client.post("/login", {"username": "ada", "password": "wrong"})
 
     assert guess(password=PASSWORD).status_code == 429

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from inventory.access import Access, Scope
 from inventory.actors import Actor, ActorKind
@@ -14,11 +15,11 @@ SCHEDULER = Access(
 )
 
 
-def make_service(name: str = "user-service", **fields: object) -> Service:
+def make_service(name: str = "user-service", **fields: Any) -> Service:
     return Service.objects.create(name=name, **fields)
 
 
-def make_node(name: str = "node-1", **fields: object) -> Node:
+def make_node(name: str = "node-1", **fields: Any) -> Node:
     return Node.objects.create(name=name, **{"host": "127.0.0.1", "transport": "local", **fields})
 
 
