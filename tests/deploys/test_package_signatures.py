@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from deploys import packages, signatures
 from deploys.package_errors import PackageError
+from inventory.signing_keys import read_public_key
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
 
