@@ -71,9 +71,9 @@ check_call() {
 	truth | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)
-		[ $# = 7 ] && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
+		[ $# = 8 ] && is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
 			refuse 'what to stage'
-		case $6 in - | stdin) ;; *) is_kept "$6" || refuse 'the source' ;; esac
+		case $6 in - | stdin | url) ;; *) is_kept "$6" || refuse 'the source' ;; esac
 		case $7 in 0 | 1) ;; *) refuse 'what to keep' ;; esac
 		;;
 	before_switch)

@@ -104,7 +104,14 @@ def line_of(argv: list[str]) -> str:
 
 
 CALL = NodeCall(mark="\x1emark", root="ROOT", fence=1)
-STAGE = {"version": "v1", "sha256": "0" * 64, "operation": "d-1", "artifact_sha256": "0" * 64, "keeps_upload": False}
+STAGE = {
+    "version": "v1",
+    "sha256": "0" * 64,
+    "operation": "d-1",
+    "artifact_sha256": "0" * 64,
+    "keeps_upload": False,
+    "fetch_seconds": 9,
+}
 SWITCH = {"release": "v1", "sha256": "0" * 64, "operation": "d-1", "timeout_seconds": 5, "keep": [], "env": {}}
 PREPARE = {"release": "v1", "timeout_seconds": 5, "env": {}}
 REFUSED: dict[str, str] = {
