@@ -41,6 +41,11 @@ def page(scope: Scope = Scope.READ) -> Callable[[PageView], PageView]:
     return decorate
 
 
+def word(params: QueryDict, name: str, *, limit: int = 100) -> str:
+    """What an address says for this name, without what no column can hold."""
+    return params.get(name, "").replace("\x00", "").strip()[:limit]
+
+
 def is_fragment(request: HttpRequest) -> bool:
     """A live part asks, not a person: answer with the part alone."""
     return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers

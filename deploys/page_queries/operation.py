@@ -15,7 +15,7 @@ from django.utils import timezone
 from deploys.models import Operation, Target
 from deploys.page_queries.progress import OperationRow
 from deploys.states import Step, TargetStatus
-from inventory.pages import Pages
+from inventory.pages import Pages, word
 
 PAGE_SIZE = 25
 FIRST_ERRORS = 3
@@ -44,7 +44,7 @@ class TargetFilter:
     @classmethod
     def of(cls, params: QueryDict) -> TargetFilter:
         status = params.get("status", "")
-        return cls(status=status if status in TargetStatus.values else "", query=params.get("q", "").strip()[:100])
+        return cls(status=status if status in TargetStatus.values else "", query=word(params, "q"))
 
     def matching(self, operation: Operation) -> QuerySet[Target]:
         targets = Target.objects.filter(operation=operation, is_latest=True)

@@ -14,7 +14,7 @@ from deploys.page_queries.overview import DRIFTED, version_segments
 from deploys.page_queries.progress import OperationRow, rows
 from deploys.states import ACTIVE, Kind
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
-from inventory.pages import Pages
+from inventory.pages import Pages, word
 from inventory.templatetags.console import Segment
 
 PAGE_SIZE = 50
@@ -32,11 +32,7 @@ class InstanceFilter:
 
     @classmethod
     def of(cls, params: QueryDict) -> InstanceFilter:
-        return cls(
-            query=params.get("q", "").strip()[:100],
-            version=params.get("version", "")[:100],
-            status=params.get("status", "")[:20],
-        )
+        return cls(query=word(params, "q"), version=word(params, "version"), status=word(params, "status", limit=20))
 
     def matching(self, service: Service) -> QuerySet[Instance]:
         instances = Instance.objects.filter(service=service)
@@ -137,6 +133,9 @@ def figures(service: Service) -> ServiceFigures:
             counts[key] = counts.get(key, 0) + count
     moving = _active_targets(service).order_by().values_list("kind").annotate(count=Count("instance", distinct=True))
     in_motion: Mapping[str, int] = dict(moving)
+    stored = _active_targets(service).order_by().values_list("instance__run_status")
+    for run_status, count in stored.annotate(count=Count("instance", distinct=True)):
+        found.run[run_status] = found.run.get(run_status, 0) - count  # what is in motion counts as that alone
     found.deploying, found.rolling_back = in_motion.get(Kind.DEPLOY, 0), in_motion.get(Kind.ROLLBACK, 0)
     return found
 

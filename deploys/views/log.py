@@ -13,7 +13,7 @@ from deploys.services import visible_operation
 from deploys.states import Kind
 from inventory.access import access_of
 from inventory.models import Instance
-from inventory.pages import page
+from inventory.pages import page, word
 
 
 @page()
@@ -42,7 +42,7 @@ def download(request: HttpRequest, kind: str, public_id: str) -> StreamingHttpRe
 
 def chosen_instance(request: HttpRequest, operation: Operation) -> Instance | None:
     """The one whose lines alone are asked for."""
-    name = request.GET.get("instance", "")
+    name = word(request.GET, "instance")
     return Instance.objects.filter(instance_id=name, service=operation.service_id).first() if name else None
 
 

@@ -7,7 +7,7 @@ from django.shortcuts import render
 
 from deploys.page_queries.overview import has_worker, overview, overview_mark
 from inventory.access import access_of
-from inventory.pages import Pages, is_fragment, page
+from inventory.pages import Pages, is_fragment, page, word
 
 PAGE_SIZE = 50
 SHOWS = ("attention", "running", "failed", "unhealthy", "drifted")
@@ -16,7 +16,7 @@ SHOWS = ("attention", "running", "failed", "unhealthy", "drifted")
 @page()
 def show(request: HttpRequest) -> HttpResponse:
     access = access_of(request)
-    query, show_only = request.GET.get("q", "")[:100], request.GET.get("show", "")
+    query, show_only = word(request.GET, "q"), word(request.GET, "show")
     mark = overview_mark(access)
     if is_fragment(request) and request.GET.get("mark") == mark:
         return HttpResponse(status=204)

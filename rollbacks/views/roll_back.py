@@ -20,7 +20,7 @@ from inventory.access import Access, Scope, access_of
 from inventory.errors import ReleaseError
 from inventory.models import Instance, Service
 from inventory.names import is_name
-from inventory.pages import Pages, page
+from inventory.pages import Pages, page, word
 from inventory.selection import visible_service
 from rollbacks.forms import ConfirmForm
 from rollbacks.plan import Plan, build_plan
@@ -48,7 +48,7 @@ def roll_back(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _deploy(request: HttpRequest, access: Access) -> Operation | None:
-    public_id = request.GET.get("deploy", "")
+    public_id = word(request.GET, "deploy", limit=200)
     return visible_operation(access, Kind.DEPLOY, public_id) if public_id else None
 
 

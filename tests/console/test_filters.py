@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from deploys.page_queries.service import InstanceFilter, figures
+from tests.support import demo_data
+
+
+def test_each_states_count_is_what_its_filter_shows(db: None) -> None:
+    service = demo_data.small_fleet().services["user-service"]
+    choices = figures(service).status_choices
+    assert {value for _family, value, _count in choices} >= {"deploying", "running", "failed", "healthy"}
+    for _family, value, count in choices:
+        assert InstanceFilter(status=value).matching(service).count() == count, value
+
+
+NONSENSE = (
+    "/?page=x&show=%00&q=%F0",
+    "/services/billing?page=999999999&status=zzz&version=%27",
+    "/history?since=x&kind=y&before=-1",
+    "/history?status=pending&service=%22",
+    "/services/billing/roll-back?i=abc&i=99999999999999999999&to=%2e%2e",
+    "/services/billing/roll-back?picked=1",
+    "/services/billing?q=%00&version=%00&status=%00",
+    "/history?service=%00&who=%00",
+    "/deploys/deploy-2026-11-23-0142?q=%00&instance=%00",
+    "/deploy?service=%00",
+    "/deploys/deploy-2026-11-23-0142?line=99999999&instance=nobody&status=x",
+    "/deploys/deploy-2026-11-23-0142/log?after=x&before=",
+    "/deploys/deploy-2026-11-23-0142?page=-3&q=%25",
+)
+
+
+@pytest.mark.parametrize("path", NONSENSE)
+def test_nonsense_in_an_address_breaks_nothing(db: None, client: Client, path: str) -> None:
+    demo_data.people()
+    demo_data.small_fleet()
+    client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
+    assert client.get(path).status_code == 200
+
+
+def test_a_deploy_that_is_not_there_is_not_found(db: None, client: Client) -> None:
+    demo_data.people()
+    demo_data.small_fleet()
+    client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
+    assert client.get("/services/billing/roll-back?deploy=%00no").status_code == 404
