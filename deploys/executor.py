@@ -24,12 +24,12 @@ from deploys.node_session import (
     StepStarted,
     Switched,
 )
-from deploys.outcomes import Outcome, failure, stopped, switch_ended, unresolved
+from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.packages import PackageError
 from deploys.recorder import Recorder, StepChange, SwitchRequest
-from deploys.resolving import ended_before, settled, switched_from
+from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
-from deploys.transitions import Move
+from deploys.transitions import Effect, Move
 from inventory.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class TargetRun:
         self._is_interrupted = False
         self._may_not_be_interrupted = False
         self._is_taking_over = False
+        self._half_switched: Effect | None = None
         self._was_aborted = False
         self._source = ""
         self._step = Step.CONNECT
@@ -152,13 +153,17 @@ class TargetRun:
         try:
             outcome = await self._work
         except HandedBack:
-            await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
+            # A switch broken off on the node stays in its step, so that the next worker knows of it.
+            if self._half_switched is None:
+                await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
         except StaleFence as stale:
             await self._refused_as_stale(stale)
         except ClaimLost:
             self._lose_claim()
         else:
             self._finish_step()
+            if self._half_switched is not None:
+                outcome = broken_off(outcome, self._half_switched)
             await self._move(outcome, step=self._step if outcome.error_code else Step.DONE)
             await pause_at("recorded")
         finally:
@@ -224,7 +229,10 @@ class TargetRun:
             if done is not None:
                 return done
         self._check_stop()
-        package, is_staged = await self._release_on_node()
+        if self._half_switched is not None and self.assignment.package is not None:
+            package, is_staged = self.assignment.package, False
+        else:
+            package, is_staged = await self._release_on_node()
         await pause_at("staged")
         if is_staged:
             await self._before_switch(package)
@@ -366,6 +374,7 @@ class TargetRun:
         ended = ended_before(claimed.truth.last, self.assignment, pinned)
         if ended is not None:
             return switch_ended(self.assignment, pinned, ended, self._stop, was_aborted=self._was_aborted)
+        self._half_switched = half_switched(claimed.truth, self.assignment, pinned)
         self._may_not_be_interrupted = self._is_taking_over = False
         return None
 

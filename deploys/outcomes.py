@@ -38,6 +38,14 @@ def unresolved(code: str, message: str) -> Outcome:
     return failure(code, message, effect=Effect(run_status=RunStatus.UNKNOWN))
 
 
+def broken_off(outcome: Outcome, half_switched: Effect) -> Outcome:
+    """The outcome of a target whose earlier switch had been broken off on the node in its middle, and was not redone."""
+    if outcome.effect is not None:
+        return outcome
+    what = "An earlier switch was broken off on the node; whether the instance runs is unknown. Sync the service."
+    return replace(outcome, error_message=what, effect=half_switched)
+
+
 def switch_ended(
     assignment: Assignment, package: PinnedPackage, switched: Switched, stop: StopReason, *, was_aborted: bool
 ) -> Outcome:

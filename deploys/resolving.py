@@ -7,7 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from deploys.assignments import Assignment, PinnedPackage
-from deploys.node_session import LastSwitch, NodeSession, Switched
+from deploys.node_session import LastSwitch, NodeSession, NodeTruth, Switched
+from deploys.transitions import Effect
+from inventory.models import RunStatus
 from inventory.transports.base import TransportError
 
 POLL_SECONDS = 0.3
@@ -34,6 +36,19 @@ def ended_before(last: LastSwitch | None, assignment: Assignment, package: Pinne
     if last is None or not assignment.fence_of_others < last.fence <= prior:
         return None
     return _as_switched(last, package)
+
+
+def half_switched(truth: NodeTruth, assignment: Assignment, package: PinnedPackage) -> Effect | None:
+    """What holds for the instance if a dead worker's switch broke off on the node itself; None: nothing had changed."""
+    last = truth.last
+    if last is None or not assignment.fence_of_others < last.fence <= (assignment.prior_fence or 0):
+        return None
+    is_begun = last.phase in ("switched", "reverting") or (last.phase == "switching" and truth.current == last.release)
+    if not is_begun or last.release != package.release:
+        return None
+    if not truth.current:
+        return Effect(run_status=RunStatus.UNKNOWN)
+    return Effect(version=truth.version, release=truth.current, sha256=truth.sha256, run_status=RunStatus.UNKNOWN)
 
 
 async def settled(open_session: OpenSession, assignment: Assignment) -> LastSwitch | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def soak(folder: Path, *, seed: int, seconds: float) -> Report:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what it has started ends with it
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     import django
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -98,7 +99,8 @@ class Faults:
     def _stop_host(self) -> None:
         number = self._chance.randrange(len(self._world.hosts))
         began = time.monotonic()
-        self._world.hosts[number].stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._world.hosts[number].stop()
         if time.monotonic() - began > 30:
             self._report.violations.append(f"a host took {time.monotonic() - began:.1f} s to stop")
         if self._world.hosts[number].family():

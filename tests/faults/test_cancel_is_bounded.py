@@ -1,0 +1,173 @@
+"""A cancel ends every target within its bound, whatever its node does, and says what is true of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploys import executor
+from deploys.models import Operation
+from deploys.reaper import reap
+from deploys.services import cancel_operation
+from deploys.states import Kind, TargetStatus
+from inventory.models import Instance, RunStatus
+from tests.support.fleet import SCHEDULER
+from tests.support.lab import Lab, check_invariants, wait_until
+from tests.support.lone_drive import kill, lone_drive
+from tests.support.tcp_proxy import TcpProxy
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+RunDrive = Callable[[str], None]
+BOUND_SECONDS = 8
+HANG = 'while [ "$RELEASE_VERSION" = {version} ] && [ -e "$RELEASE_ROOT/hang" ]; do sleep 0.1; done\n'
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same proportions as in production, where grace, way back and what is left fit into 60 s."""
+    assert executor.CANCEL_BOUND_SECONDS <= 55
+    assert executor.CANCEL_GRACE_SECONDS + executor.ABORT_SECONDS <= executor.CANCEL_BOUND_SECONDS
+    monkeypatch.setattr(executor, "CANCEL_GRACE_SECONDS", 1)
+    monkeypatch.setattr(executor, "TAKEN_OVER_GRACE_SECONDS", 1)
+    monkeypatch.setattr(executor, "ABORT_SECONDS", 2)
+    monkeypatch.setattr(executor, "CANCEL_BOUND_SECONDS", 5)
+    monkeypatch.setattr(executor, "TAKEN_OVER_BOUND_SECONDS", 5)
+
+
+def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, run_drive: RunDrive) -> None:
+    instance = deployed(holds, run_drive)
+    with deploying(holds, instance, run_drive) as operation:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
+        cancel(operation)
+
+    target = operation.targets.get()
+    assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
+    assert current(instance) == "releases/v1"
+    check_invariants([instance])
+
+
+def test_a_hanging_before_switch_command_is_ended_on_the_node_too(holds: Lab, run_drive: RunDrive) -> None:
+    instance = deployed(holds, run_drive)
+    pid_file = Path(instance.deploy_root, "pid")
+    service = instance.service
+    service.before_switch_command = f"echo $$ >{pid_file}; exec sleep 100"
+    service.command_timeout = 120
+    service.save()
+    with deploying(holds, instance, run_drive) as operation:
+        wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", what="command", seconds=30)
+        cancel(operation)
+
+    assert operation.targets.get().status == TargetStatus.CANCELLED
+    wait_until(lambda: not os.path.exists(f"/proc/{pid_file.read_text().strip()}"), what="command's end", seconds=8)
+    check_invariants([instance])
+
+
+def test_a_node_that_answers_no_more_ends_as_unknown(far_lab: Lab, proxy: TcpProxy, run_drive: RunDrive) -> None:
+    instance = deployed(far_lab, run_drive)
+    with deploying(far_lab, instance, run_drive) as operation:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
+        proxy.stall()
+        cancel(operation)
+
+    target = operation.targets.get()
+    instance.refresh_from_db()
+    assert target.status == TargetStatus.CANCELLED
+    assert "did not say in time what became of the switch" in target.error_message
+    assert instance.run_status == RunStatus.UNKNOWN
+    Path(instance.deploy_root, "hang").unlink()
+
+
+def test_a_deploy_that_a_rollback_waits_for_can_still_be_cancelled(holds: Lab, run_drive: RunDrive) -> None:
+    instance = deployed(holds, run_drive)
+    with deploying(holds, instance, run_drive) as operation:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
+        rollback = holds.roll_back(instance, "v1")
+        cancel(operation)
+    run_drive("rollbacks")
+
+    assert operation.targets.get().status in (TargetStatus.CANCELLED, TargetStatus.SUPERSEDED)
+    assert rollback.targets.get().status == TargetStatus.COMPLETED
+    check_invariants([instance])
+
+
+def test_a_dead_workers_switch_is_ended_by_who_takes_over(lab: Lab, run_drive: RunDrive) -> None:
+    instance = deployed(lab, run_drive)
+    hang_only("v2", instance)
+    operation = lab.deploy("v2", instances=[instance])
+    with lone_drive("deploys", lab.environment) as worker:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
+        kill(worker)
+        take_over_cancelled(operation, run_drive)
+
+    target = operation.targets.get()
+    assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
+    check_invariants([instance])
+
+
+def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, run_drive: RunDrive) -> None:
+    instance = deployed(lab, run_drive)
+    hang_only("v2", instance)
+    operation = lab.deploy("v2", instances=[instance])
+    with lone_drive("deploys", lab.environment) as worker:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
+        kill(worker, with_its_node_programs=True)
+        take_over_cancelled(operation, run_drive)
+
+    target = operation.targets.get()
+    instance.refresh_from_db()
+    assert target.status == TargetStatus.CANCELLED
+    assert "broken off on the node" in target.error_message
+    assert (instance.running_version, instance.run_status) == ("v2", RunStatus.UNKNOWN)
+    check_invariants([instance])
+
+
+def take_over_cancelled(operation: Operation, run_drive: RunDrive) -> None:
+    cancel(operation)
+    wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
+    with driving(run_drive):
+        pass
+
+
+def deployed(lab: Lab, run_drive: RunDrive) -> Instance:
+    lab.deploy("v1", instances=lab.instances[:1])
+    run_drive("deploys")
+    return lab.instances[0]
+
+
+def hang_only(version: str, instance: Instance) -> None:
+    service = instance.service
+    service.restart_command = HANG.format(version=version) + service.restart_command
+    service.save()
+    Path(instance.deploy_root, "hang").touch()
+
+
+@contextmanager
+def deploying(lab: Lab, instance: Instance, run_drive: RunDrive) -> Iterator[Operation]:
+    """v2, whose restart hangs, and no other's; the drive ends within the bound from the block's end on."""
+    hang_only("v2", instance)
+    operation = lab.deploy("v2", instances=[instance])
+    with driving(run_drive):
+        yield operation
+
+
+@contextmanager
+def driving(run_drive: RunDrive) -> Iterator[None]:
+    thread = threading.Thread(target=run_drive, args=("deploys",))
+    thread.start()
+    yield
+    thread.join(timeout=2 * BOUND_SECONDS)
+    assert not thread.is_alive(), "not ended within the bound"
+
+
+def cancel(operation: Operation) -> None:
+    cancel_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
+
+
+def current(instance: Instance) -> str:
+    return os.readlink(f"{instance.deploy_root}/current")
