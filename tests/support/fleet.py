@@ -19,7 +19,7 @@ def make_service(name: str = "user-service", **fields: Any) -> Service:
     return Service.objects.create(name=name, **fields)
 
 
-def make_node(name: str = "node-1", **fields: Any) -> Node:
+def make_node(name: str = "node-1", /, **fields: Any) -> Node:
     return Node.objects.create(name=name, **{"host": "127.0.0.1", "transport": "local", **fields})
 
 
