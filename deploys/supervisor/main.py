@@ -15,6 +15,7 @@ from django.db.backends.signals import connection_created
 
 from deploys.queueing import QUEUES
 from deploys.reaper import reap
+from deploys.store_retention import prune_store
 from deploys.supervisor import presence
 from deploys.supervisor.chores import Chore, ChoreThread
 from deploys.supervisor.cluster import Cluster
@@ -47,6 +48,7 @@ class Supervisor:
                     Chore(name="reaper", every_seconds=4.0, run=reap),
                     Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
+                    Chore(name="package store", every_seconds=3600.0, run=prune_store),
                 ],
             ),
         ]

@@ -221,7 +221,7 @@ def fleet(own_sshd: SshServer, settings: Settings, package_host: PackageHost) ->
     settings.SSH_KEY_FILE = str(own_sshd.private_key)
     settings.PACKAGE_HOSTS = (package_host.netloc,)
     service = make_service(restart_command='echo "$RELEASE_VERSION" >>"$RELEASE_ROOT/restarts"')
-    node = make_node(delivery=Delivery.PULL, **own_sshd.node_fields)  # type: ignore[arg-type]
+    node = make_node(delivery=Delivery.PULL, **own_sshd.node_fields)
     return make_instances(service, node, root=own_sshd.node_root())
 
 
