@@ -19,6 +19,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
+from deploys.lazy_commit import lazy_commit
 from deploys.leases import this_worker
 from deploys.listener import CONNECTION_ERRORS, Listener
 
@@ -114,7 +115,8 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         return taken
 
     def _take(self) -> list[tuple[int, str]]:
-        with connections[Conf.ORM].cursor() as cursor:
+        """A crash of PostgreSQL may give a message back, and a message may come twice."""
+        with lazy_commit(using=Conf.ORM), connections[Conf.ORM].cursor() as cursor:
             cursor.execute(TAKE, [self._inbox, Conf.RETRY, self.list_key, self._inbox, Conf.BULK])
             messages: list[tuple[int, str]] = cursor.fetchall()
         return messages

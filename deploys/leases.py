@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from deploys.lazy_commit import lazy_commit
 from deploys.models import Lease
 
 LEASE_SECONDS = 6
@@ -23,7 +24,9 @@ def this_worker() -> str:
 
 
 def create_lease(worker_name: str, queue: str) -> Lease:
-    return Lease.objects.create(worker=worker_name, queue=queue, expires_at=Now() + LEASE)
+    """Each claim under it commits after it, and takes it to the disk."""
+    with lazy_commit():
+        return Lease.objects.create(worker=worker_name, queue=queue, expires_at=Now() + LEASE)
 
 
 def renew(lease_id: int) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+from deploys.lazy_commit import lazy_commit
 from deploys.models import LogLine
 from deploys.states import Step
 from deploys.transitions import Move, apply_moves
@@ -67,6 +68,11 @@ class _Batch:
     steps: list[StepChange] = field(default_factory=list)
     moves: list[tuple[Move, asyncio.Future[bool]]] = field(default_factory=list)
     permits: list[tuple[SwitchRequest, asyncio.Future[str]]] = field(default_factory=list)
+
+    @property
+    def is_progress_alone(self) -> bool:
+        """Nothing but which step is under way, which the next batch says again."""
+        return not (self.lines or self.moves or self.permits)
 
     def __len__(self) -> int:
         return len(self.lines) + len(self.steps) + len(self.moves) + len(self.permits)
@@ -168,7 +174,7 @@ def _write_until_it_works(batch: _Batch) -> tuple[set[int], dict[int, str]]:
     pause_seconds = 0.1
     while True:
         try:
-            with transaction.atomic():
+            with lazy_commit() if batch.is_progress_alone else transaction.atomic():
                 return _write(batch)
         except (OperationalError, InterfaceError) as error:
             logger.warning("The database does not take %d events, trying again: %s", len(batch), error)

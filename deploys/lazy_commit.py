@@ -1,0 +1,20 @@
+"""Commits that need not wait for the disk: the next one that waits takes them along, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+
+@contextmanager
+def lazy_commit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """A transaction for what may be lost when PostgreSQL itself crashes, and then only together with all that came after.
+
+    Others see it as soon as it commits, as ever.
+    """
+    with transaction.atomic(using=using):
+        with connections[using].cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+        yield
