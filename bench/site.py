@@ -241,8 +241,8 @@ def _start_web(base: Foundation, variables: dict[str, str]) -> tuple[subprocess.
             stdout=log,
             stderr=log,
         )
-    deadline = time.monotonic() + 60
-    while not accepts(port) or requests.get(f"http://127.0.0.1:{port}/healthz", timeout=30).status_code != 200:
+    deadline = time.monotonic() + 180
+    while not accepts(port) or requests.get(f"http://127.0.0.1:{port}/healthz", timeout=120).status_code != 200:
         if web.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError((base.folder / "web.log").read_text()[-3000:])
         time.sleep(0.1)
