@@ -12,3 +12,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Lets tests that commit empty the tables afterwards, the append-only audit included."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE inventory_auditentry DISABLE TRIGGER audit_no_truncate")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: once Playwright has started, an event loop runs in this thread and `asyncio.run` can't."""
+    items.sort(key=lambda item: "console" in item.path.parts)
