@@ -141,23 +141,28 @@ def test_after_a_half_done_switch_the_way_back_leads_to_the_last_good_release(no
     assert (switched.previous, switched.reverted, node.current) == ("1.0.0", True, "releases/1.0.0")
 
 
-@pytest.mark.parametrize("steps", (2, 9, 13, 17))
-def test_a_program_killed_anywhere_leaves_old_or_new_and_the_next_claim_goes_on(lab: NodeLab, steps: int) -> None:
+@pytest.mark.parametrize("milliseconds", (2, 9, 17, 30))
+def test_a_program_killed_anywhere_leaves_old_or_new_and_the_next_claim_goes_on(
+    lab: NodeLab, milliseconds: int
+) -> None:
     lab.deploy("1.0.0", fence=1)
-    kill_after(lab, steps)
+    kill_after(lab, milliseconds)
     truth = lab.truth()
     assert truth.current in ("1.0.0", "1.1.0")
     assert truth.sha256
     assert (lab.root / "current" / "VERSION").read_text() == truth.current
     assert lab.stage("1.1.0", fence=3).outcome in ("present", "installed")
+    # On a fast machine the switch may be done by then: 1.1.0 was restarted soundly, and is what came before.
+    was_done = truth.last is not None and (truth.last.fence, truth.last.phase) == (2, "done")
     switched = lab.switch("1.1.0", fence=3, restart="[ $RELEASE_VERSION = 1.0.0 ]")
-    assert (switched.outcome, switched.previous, switched.reverted) == ("restart_failed", "1.0.0", True)
+    before = ("1.1.0", False) if was_done else ("1.0.0", True)
+    assert (switched.outcome, switched.previous, switched.reverted) == ("restart_failed", *before)
     assert lab.deploy("1.1.0", fence=4, restart="true").outcome == "switched"
     assert lab.leftovers() == []
 
 
-def kill_after(lab: NodeLab, steps: int) -> None:
-    """Stage and switch 1.1.0 with fence 2, and kill whatever of it runs after a number of milliseconds."""
+def kill_after(lab: NodeLab, milliseconds: int) -> None:
+    """Stage and switch 1.1.0 with fence 2, and kill whatever of it runs after so many milliseconds."""
 
     async def main(transport: Transport) -> None:
         async def work() -> None:
@@ -165,7 +170,7 @@ def kill_after(lab: NodeLab, steps: int) -> None:
             await lab.switch_on(transport, "1.1.0", fence=2, restart="true")
 
         task = asyncio.ensure_future(work())
-        await asyncio.sleep(steps / 1000)
+        await asyncio.sleep(milliseconds / 1000)
         for program in programs_here():
             os.killpg(program.pid, signal.SIGKILL)
         await asyncio.gather(task, return_exceptions=True)

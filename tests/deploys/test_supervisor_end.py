@@ -68,7 +68,7 @@ def test_killing_it_while_its_clusters_start_takes_them_along() -> None:
 
         host.kill()
 
-        wait_for(lambda: host.family() == set(), what="end of all", within_seconds=10.0, log=None)
+        wait_for(lambda: host.family() == set(), what="end of all", within_seconds=3, log=None)
 
 
 def test_two_on_one_host_do_not_mind_each_other(tmp_path: Path) -> None:
