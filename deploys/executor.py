@@ -42,6 +42,7 @@ NEXT_STEP = {
     "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
     "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
 }
+FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
 ABORT_SECONDS = 10
 CLAIM_SECONDS = 120
 # A cancel ends every target within 60 s. A restart under way gets a grace; then it is ended, and the way back too. For
@@ -52,9 +53,10 @@ TAKEN_OVER_GRACE_SECONDS = 5
 TAKEN_OVER_BOUND_SECONDS = 40
 
 
-def _raise_fences(newest: int) -> bool:
+def _still_held_above(newest: int, *, target_id: int, fence: int) -> bool:
     try:
-        return fences.raise_above(newest)
+        fences.rise_above(newest)
+        return fences.is_held(target_id, fence)
     finally:
         connection.close()  # this thread goes back to a pool, where it would stay open
 
@@ -172,8 +174,16 @@ class TargetRun:
 
     async def _refused_as_stale(self, stale: StaleFence) -> None:
         """Another worker is at it; or the database is younger than the node's record, and gives out higher tokens now."""
-        is_behind = await asyncio.to_thread(_raise_fences, stale.newest)
-        if not is_behind or self._is_taking_over:
+        if stale.newest > fences.HIGHEST:
+            message = (
+                f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be. {FENCE_ADVICE}"
+            )
+            await self._move(failure("internal_error", message), step=self._step)
+            return
+        is_held = await asyncio.to_thread(
+            _still_held_above, stale.newest, target_id=self.assignment.target_id, fence=self.assignment.fence
+        )
+        if not is_held or self._is_taking_over:
             self._lose_claim()
             return
         self._say("The node knows higher claims than this database ever gave out: going on above them.")

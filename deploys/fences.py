@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from django.db import connection, transaction
 
-_RAISE = """
-SELECT setval('deploys_fence', %s) FROM deploys_fence WHERE last_value < %s
-"""
+from deploys.models import Target
+from deploys.states import TargetStatus
+
+# No fleet claims so often. A node that names a higher token is broken or lies, and must not use up everyone's sequence.
+HIGHEST = 10**15
+# Claims go on while the sequence is moved. It is moved so far ahead that they can't pass the new value meanwhile.
+MARGIN = 1000
+
+_RAISE = f"SELECT setval('deploys_fence', %s + {MARGIN}) FROM deploys_fence WHERE last_value < %s"  # noqa: S608
 
 
-def raise_above(newest: int) -> bool:
-    """Go on above this token if the sequence is behind it: then the database was restored or made anew.
-
-    False when it is not: then the refused claim is truly an old one, and somebody holds a newer.
-    """
-    with connection.cursor() as cursor:
+def rise_above(newest: int) -> None:
+    """Go on above this token if the sequence is behind it: then the database was restored or made anew."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('deploys.fences'))")
         cursor.execute(_RAISE, [newest, newest])
-        return cursor.fetchone() is not None
+
+
+def is_held(target_id: int, fence: int) -> bool:
+    """Whether the database still knows this claim as the target's own. If not, somebody holds a newer one."""
+    return Target.objects.filter(pk=target_id, fence=fence, status=TargetStatus.IN_PROGRESS).exists()

@@ -289,6 +289,51 @@ def test_after_the_database_was_made_anew_the_nodes_follow_it(
     assert current(fleet[0]) == "releases/v1.2.0"
 
 
+def test_instances_that_saw_different_claims_are_all_followed(
+    deploy: Callable[..., Operation], fleet: list[Instance]
+) -> None:
+    """Whichever of them is heard first, the others' claims are not taken for lost."""
+    deploy("v1.0.0")
+    for steps_ahead, instance in zip((3000, 1000, 2000), fleet, strict=True):
+        _leave_claim(instance, _last_fence() + steps_ahead)
+
+    operation = deploy("v1.1.0")
+
+    assert operation.status == OperationStatus.COMPLETED
+    assert _last_fence() > 3000
+
+
+def test_a_node_that_names_an_impossible_claim_fails_and_moves_nobodys_claims(
+    deploy: Callable[..., Operation], fleet: list[Instance]
+) -> None:
+    deploy("v1.0.0")
+    before = _last_fence()
+    _leave_claim(fleet[0], 10**17)
+
+    operation = deploy("v1.1.0")
+
+    failed = operation.targets.get(status="failed")
+    assert (failed.instance, failed.error_code) == (fleet[0], "internal_error")
+    assert "claim.*" in failed.error_message
+    assert operation.targets.filter(status="completed").count() == len(fleet) - 1
+    assert _last_fence() < before + 100
+
+
+def _leave_claim(instance: Instance, fence: int) -> None:
+    """As another database's worker would have, as the login's own file."""
+    folder = Path(instance.deploy_root) / ".release"
+    owner = folder.stat()
+    claim = folder / f"claim.{fence}"
+    claim.mkdir()
+    os.chown(claim, owner.st_uid, owner.st_gid)
+
+
+def _last_fence() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM deploys_fence")
+        return int(cursor.fetchone()[0])
+
+
 def test_a_node_that_cannot_be_reached_fails_alone(
     deploy: Callable[..., Operation], fleet: list[Instance], service: Service, sshd: SshServer, settings: Settings
 ) -> None:
