@@ -55,7 +55,7 @@ class Cluster:
     def ask_to_stop(self) -> None:
         """SIGTERM to the main process alone: one to the whole group hangs django-q2."""
         if self._process is not None:
-            self._process.terminate()
+            os.kill(self._process.pid, signal.SIGTERM)  # and not `terminate`, which reaps one that has exited
 
     def kill(self) -> None:
         """SIGKILL to every process of the group. The main one is reaped last, so that its number is still ours."""

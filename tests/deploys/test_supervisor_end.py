@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
+from django.conf import settings
 
 from deploys.models import Worker
 from deploys.queueing import DEPLOYS
+from deploys.supervisor import main
+from deploys.supervisor.cluster import Cluster
+from tests.support.database import process_environment
 from tests.support.probe import await_execution, send_sleep
-from tests.support.worker import running_worker, wait_for
+from tests.support.worker import is_alive, running_worker, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -50,6 +61,72 @@ def test_a_stop_lets_a_running_task_end(tmp_path: Path) -> None:
         assert host.stop() == 0
         assert time.monotonic() - started > 3
         assert (tmp_path / "next").exists()
+
+
+SUPERVISOR_WITH_LITTLE_TIME = """
+import django
+django.setup()
+from deploys.supervisor import main
+main.END_SECONDS = 3
+main.Supervisor().run()
+"""
+
+
+def test_it_stops_in_time_though_its_log_takes_no_more() -> None:
+    assert main.DRAIN_SECONDS + main.LEAVE_SECONDS < main.END_SECONDS < 30
+    with supervisor_logging_to_a_pipe() as (supervisor, pipe):
+        family = supervisor.children(recursive=True)
+        fill(pipe)
+        supervisor.terminate()
+
+        assert supervisor.wait(timeout=10) == 1
+        wait_for(lambda: not any(is_alive(each) for each in family), what="end of all", within_seconds=3, log=None)
+
+
+def test_a_cluster_that_ended_just_before_the_stop_does_not_upset_it() -> None:
+    cluster = Cluster(queue=DEPLOYS, worker_name="web-1", lifeline_fd=0)
+    cluster._process = subprocess.Popen(["true"], process_group=0)
+    wait_for(lambda: not cluster.is_running, what="end of its main process", within_seconds=5, log=None)
+
+    cluster.ask_to_stop()
+
+    assert not cluster.is_running
+    cluster.kill()
+
+
+@contextmanager
+def supervisor_logging_to_a_pipe() -> Iterator[tuple[psutil.Popen, int]]:
+    """With both clusters started; the pipe is its writing end."""
+    read_end, write_end = os.pipe()
+    process = psutil.Popen(
+        [sys.executable, "-c", SUPERVISOR_WITH_LITTLE_TIME],
+        cwd=settings.BASE_DIR,
+        env=process_environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=write_end,
+    )
+    try:
+        said = b""
+        while said.count(b": started, pid ") < 2:
+            said += os.read(read_end, 65536)
+        yield process, write_end
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+        process.wait()
+        os.close(read_end)
+        os.close(write_end)
+
+
+def fill(pipe: int) -> None:
+    """By an end of our own that does not wait."""
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    ours = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(ours, b"x")
+    except BlockingIOError:
+        os.close(ours)
 
 
 def test_killing_it_takes_every_process_along_at_once(tmp_path: Path) -> None:
