@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import dj_database_url
 import pytest
 from django.conf import settings
-from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from deploys.models import Operation, Target
@@ -21,7 +19,7 @@ from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_
 from tests.support.lab import wait_for_end, wait_until
 from tests.support.package_builder import package
 from tests.support.package_host import PackageHost
-from tests.support.private_postgres import private_postgres
+from tests.support.private_postgres import default_database, private_postgres
 from tests.support.sshd import SshServer
 from tests.support.two_hosts import GATEWAY, NETWORK, Host, network_of
 from tests.support.worker import WorkerHost, running_worker
@@ -93,21 +91,6 @@ def world(
         for worker in workers:
             await_canary(worker)
         yield World(hosts=hosts, workers=workers, fleet=fleet, packages=packages, hold=hold)
-
-
-@contextmanager
-def default_database(url: str) -> Iterator[None]:
-    """The models' database is another one for a while."""
-    kept = connections.databases["default"]
-    connections["default"].close()
-    del connections["default"]
-    connections.databases["default"] = {**kept, **dj_database_url.parse(url)}
-    try:
-        yield
-    finally:
-        connections["default"].close()
-        del connections["default"]
-        connections.databases["default"] = kept
 
 
 def await_canary(worker: WorkerHost) -> None:
