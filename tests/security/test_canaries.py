@@ -48,6 +48,7 @@ MEANT = {
 }
 RESTART = """
 echo "the config says $(cat config)"
+echo "a token of ours: $(cat token)"
 echo "Authorization: Bearer $(cat bearer)" >&2
 echo "fetched https://bob:$(cat bearer)@example.com/?key=$(cat bearer)"
 sleep 1
@@ -162,7 +163,7 @@ def work(canaries: Canaries, token: str, fleet: list[Instance], host: PackageHos
     """Deploys that go well, fail on the node, fail at the package host in several ways; a rollback."""
     client = with_token(token)
     contents = {
-        version: package({"config": canaries["registered"], "bearer": canaries["bearer"], "v": version, **more})
+        version: package({**printed_by_the_restart(canaries), "v": version, **more})
         for version, more in {"v1": {}, "v2": {}, "v3": {"broken": "x"}, "v4": {}, "v5": {}}.items()
     }
     for version, content in contents.items():
@@ -192,6 +193,10 @@ def work(canaries: Canaries, token: str, fleet: list[Instance], host: PackageHos
     wait_for_end(Operation.objects.get(public_id="r-1"), seconds=60)
     statuses = Operation.objects.order_by("pk").values_list("status", flat=True)
     assert list(statuses) == ["completed", "completed", "failed", "failed", "failed", "completed"]
+
+
+def printed_by_the_restart(canaries: Canaries) -> dict[str, str]:
+    return {"config": canaries["registered"], "bearer": canaries["bearer"], "token": canaries["token"]}
 
 
 def secret_url(canaries: Canaries, host: PackageHost, version: str) -> str:
@@ -237,6 +242,7 @@ def check_that_they_were_used(run: Run) -> None:
     assert "Authorization" in first.headers
     printed = list(LogLine.objects.filter(operation__public_id="d-v1").values_list("text", flat=True))
     assert "the config says [redacted]" in printed
+    assert "a token of ours: [redacted]" in printed
     assert "Authorization: [redacted]" in " ".join(printed)
     assert "fetched https://example.com/" in printed
     assert set(in_the_database(run.canaries, meant={})) == set.union(*MEANT.values())
