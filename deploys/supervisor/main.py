@@ -57,7 +57,7 @@ class Supervisor:
         ]
 
     def run(self) -> None:
-        """Returns after SIGTERM or SIGINT, within 30 s and with no process left."""
+        """Returns after SIGTERM or SIGINT, within 30 s and with no process left; or ends this process, with status 1."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
@@ -79,9 +79,9 @@ class Supervisor:
         signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        """Whatever the stop still waits for, a log that nobody reads say: the clusters die with their parent.
+        """The stop still waits, for a log that nobody reads say. Our end is that of the clusters.
 
-        Nothing is said here, since that might wait too.
+        Nothing is said of it here: that might wait too.
         """
         os._exit(1)
 
