@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -78,6 +78,7 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
         operation = lab.deploy("v1", instances=[switching])
         wait_until(lambda: os.path.islink(f"{switching.deploy_root}/current"), what="switch", seconds=60)
 
+        before = processes_of(host)
         filler = fill(disk)
         if also_the_log:
             crash()
@@ -86,7 +87,6 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
         assert statuses == {503} or not also_the_log, "the server had not ended"
         wait_until(lambda: "does not take" in host.log.read_text(), what="word of it in the log", seconds=30)
         time.sleep(FULL_SECONDS)
-        before = processes_of(host)
         filler.unlink()
         connection.close()
         postgres.start()  # where the server itself has ended
@@ -125,7 +125,7 @@ def crash() -> None:
     pytest.fail("the write-ahead log found room")
 
 
-def refused_new_work(scheduler: APIClient, body: dict[str, object]) -> set[int]:
+def refused_new_work(scheduler: APIClient, body: Mapping[str, object]) -> set[int]:
     """The answers to many requests: rows fit in while the pages that are there have room; then 503, never another error."""
     statuses = set()
     for number in range(2000):

@@ -35,7 +35,6 @@ def test_twenty_copies_while_it_is_at_work_make_one_claim_and_one_switch(lab: La
 
 
 def waiting() -> bool:
-    """Copies that nobody has carried out yet; the worker that is at work leaves them to the others."""
-    return OrmQ.objects.exclude(key=DEPLOYS).filter(key__startswith=f"{DEPLOYS}@").count() > 1 or (
-        OrmQ.objects.filter(key=DEPLOYS).exists()
-    )
+    """Copies that nobody has carried out yet. The one message in a worker's hands is that of the drive at work."""
+    taken = OrmQ.objects.filter(key__startswith=f"{DEPLOYS}@")
+    return OrmQ.objects.filter(key=DEPLOYS).exists() or bool(taken.count() > 1)
