@@ -38,9 +38,10 @@ DELETE FROM deploys_lease l WHERE l.expires_at < clock_timestamp() - interval '1
     AND NOT EXISTS (SELECT FROM deploys_target t WHERE t.lease_id = l.id)
 """
 
+# What has just come has a hint of its own; what was just freed has none.
 _UNBEGUN = f"""
 SELECT min(t.operation_id) FROM deploys_target t
-WHERE {CLAIMABLE} AND t.updated_at < clock_timestamp() - interval '2 seconds'
+WHERE {CLAIMABLE} AND (%(is_urgent)s OR t.updated_at < clock_timestamp() - interval '2 seconds')
 """  # noqa: S608 - only constants are spliced in
 
 _WAITING_HINTS = "SELECT count(*) FROM django_q_ormq WHERE key = %s AND lock <= clock_timestamp()"
@@ -91,7 +92,7 @@ def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:
     """A hint may have been lost with the worker that had taken it; one that waits in the queue still will do."""
     queue = QUEUES[kind]
     with connection.cursor() as cursor:
-        cursor.execute(_UNBEGUN, {"kind": kind})
+        cursor.execute(_UNBEGUN, {"kind": kind, "is_urgent": is_urgent})
         row = cursor.fetchone()
         operation_id = row[0] if row else None
         cursor.execute(_WAITING_HINTS, [queue])

@@ -6,12 +6,15 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db.models.functions import Now
+from django_q.models import OrmQ
 
 from deploys import leases
 from deploys.assignments import Assignment, claim, let_go
 from deploys.heartbeat import Heartbeat
 from deploys.models import Lease, Target
+from deploys.queueing import DEPLOYS
 from deploys.reaper import MAX_CLAIMS, reap
 from deploys.states import Kind, TargetStatus
 from deploys.transitions import Move, apply_moves
@@ -34,6 +37,16 @@ def test_a_target_that_kills_its_workers_is_given_up(lab: Lab) -> None:
     instance.refresh_from_db()
     assert (target.status, target.error_code) == (TargetStatus.FAILED, "worker_lost")
     assert instance.run_status == RunStatus.UNKNOWN
+
+
+def test_what_a_dead_worker_held_is_announced_in_the_moment_it_is_freed(lab: Lab) -> None:
+    lab.deploy("v1", instances=lab.instances[:1])
+    claim_one()
+    OrmQ.objects.all().delete()
+
+    die()
+
+    assert OrmQ.objects.filter(key=DEPLOYS).count() == settings.WORKERS
 
 
 def test_a_target_that_is_only_handed_back_is_never_given_up(lab: Lab) -> None:
