@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
+from deploys import node_steps
 from inventory.transports.pool import ConnectionPool
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def start(coroutine: Coroutine[Any, Any, None]) -> None:
 @cache
 def connection_pool() -> ConnectionPool:
     """This process's warm connections; to be used on its event loop alone."""
-    return ConnectionPool()
+    return ConnectionPool(standby=node_steps.head())
 
 
 @cache

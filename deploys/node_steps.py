@@ -21,7 +21,7 @@ class NodeCall:
     fence: int
 
     def argv(self, task: str, *arguments: str) -> list[str]:
-        return ["sh", "-c", program_text(), "release-node", self.mark, task, self.root, str(self.fence), *arguments]
+        return [*head(), self.mark, task, self.root, str(self.fence), *arguments]
 
 
 def stage(
@@ -78,6 +78,11 @@ def abort(call: NodeCall) -> list[str]:
 def mute(call: NodeCall, *, reader: str, program: str) -> list[str]:
     """reader, program: process ids from the `command` frame."""
     return call.argv("mute", reader, program)
+
+
+def head() -> list[str]:
+    """What every call begins with. The program understands `inventory.transports.ssh_standby`."""
+    return ["sh", "-c", program_text(), "release-node"]
 
 
 @cache

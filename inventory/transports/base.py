@@ -125,6 +125,11 @@ class Output:
         self.has_exited = False
         self.exit_status: int | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """The program has ended, or can't be heard any more."""
+        return self.has_exited or self._error is not None or not self._open
+
     def feed(self, stream: str, data: bytes) -> None:
         if self._on_output is None:
             self._kept[stream] += data

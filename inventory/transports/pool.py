@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from django.conf import settings
 
@@ -19,9 +20,13 @@ CONNECTIONS = 1000
 class ConnectionPool:
     """The connections of one event loop. Only ever used on that loop."""
 
-    def __init__(self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: Sequence[str] = ()
+    ) -> None:
+        """standby: what is kept started ahead on each node, see `ssh_standby`; () for nothing."""
         self._limit = limit
         self._idle_seconds = idle_seconds
+        self._standby = standby
         self._local = LocalTransport()
         self._warm: dict[NodeAddress, SshTransport] = {}
         self._gates = Gates()
@@ -53,7 +58,7 @@ class ConnectionPool:
     async def _ssh(self, address: NodeAddress) -> SshTransport:
         transport = self._warm.pop(address, None)
         if transport is None:
-            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, gates=self._gates)
+            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, gates=self._gates, standby=self._standby)
         # Last in the dictionary: the order is that of the latest use.
         self._warm[address] = transport
         transport.used_at = time.monotonic()

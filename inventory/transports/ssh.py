@@ -25,6 +25,7 @@ from inventory.transports.base import (
 )
 from inventory.transports.ssh_login import Gates, log_in
 from inventory.transports.ssh_session import Session, feed
+from inventory.transports.ssh_standby import Standby
 
 # sshd's MaxSessions is 10 unless set otherwise; two are left for what is urgent.
 SESSIONS = 8
@@ -34,6 +35,8 @@ CHANNEL_SECONDS = 10.0
 SESSION_RETRY_SECONDS = 0.05
 LONELY_SECONDS = 2.0
 KILL_SECONDS = 1.0
+# A program is made to stand by once nothing was asked of the node for so long: not in the middle of a deploy.
+STAND_BY_AFTER_SECONDS = 0.5
 
 asyncssh.set_log_level("ERROR")
 
@@ -41,8 +44,13 @@ asyncssh.set_log_level("ERROR")
 class SshTransport:
     """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
 
-    def __init__(self, address: NodeAddress, *, key_file: str, gates: Gates | None = None) -> None:
-        """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop."""
+    def __init__(
+        self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: Sequence[str] = ()
+    ) -> None:
+        """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop.
+
+        standby: the first arguments of a program that understands `ssh_standby`; one is kept started ahead of its call.
+        """
         self.address = address
         self.running = 0
         self.used_at = time.monotonic()
@@ -51,6 +59,10 @@ class SshTransport:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions = asyncio.Semaphore(SESSIONS)
+        self._standby_head = standby
+        self._standby = Standby((), host=address.host)
+        self._standby_timer: asyncio.TimerHandle | None = None
+        self._standing_by: asyncio.Task[None] | None = None
 
     @property
     def is_warm(self) -> bool:
@@ -69,6 +81,8 @@ class SshTransport:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
+        self._standby = Standby(self._standby_head, host=self.address.host)
+        self._stand_by_later()
         return self._connection
 
     async def run(
@@ -87,7 +101,7 @@ class SshTransport:
             feeding: asyncio.Task[None] | None = None
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    session = await self._start(f"exec {shlex.join(argv)}", output)
+                    session = await self._start(argv, output)
                     feeding = asyncio.create_task(feed(session, stdin))
                     return await output.result()
             except TimeoutError:
@@ -105,6 +119,8 @@ class SshTransport:
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
+        if self._standby_timer is not None:
+            self._standby_timer.cancel()
         if connection is not None:
             connection.abort()
             await connection.wait_closed()
@@ -118,15 +134,37 @@ class SshTransport:
         finally:
             self.running -= 1
             self.used_at = time.monotonic()
+            self._stand_by_later()
 
-    async def _start(self, command: str, output: Output) -> Session:
-        """Start the command. When a warm connection proves dead before anything was sent on it, on a new one."""
+    def _stand_by_later(self) -> None:
+        if self._standby_timer is not None:
+            self._standby_timer.cancel()
+        if self._standby_head:
+            loop = asyncio.get_running_loop()
+            self._standby_timer = loop.call_later(STAND_BY_AFTER_SECONDS, self._stand_by)
+
+    def _stand_by(self) -> None:
+        if self.is_warm and not self.running and self._standby.is_wanted:
+            self._standing_by = asyncio.create_task(self._open_standby())
+
+    async def _open_standby(self) -> None:
+        """Only ever a help: what fails here is done by the call itself."""
+        assert self._connection is not None
+        with suppress(OSError, asyncssh.Error):
+            async with asyncio.timeout(CHANNEL_SECONDS):
+                await self._standby.open(self._connection)
+
+    async def _start(self, argv: Sequence[str], output: Output) -> Session:
+        """Start the program. When a warm connection proves dead before anything was sent on it, on a new one."""
         was_warm = self._connection is not None
         while True:
             connection = await self.connected()
             session = Session(output, host=self.address.host)
             try:
-                await self._open(connection, session, command)
+                woken = await self._standby.wake(argv, output, timeout_seconds=CHANNEL_SECONDS)
+                if woken is not None:
+                    return woken
+                await self._open(connection, session, f"exec {shlex.join(argv)}")
                 return session
             except (OSError, asyncssh.Error) as error:
                 broken = f"{self.address.host}: the connection broke: {error or 'no answer'}"
@@ -149,6 +187,8 @@ class SshTransport:
             except asyncssh.ChannelOpenError as error:
                 if connection.is_closed():
                     raise
+                if self._standby.drop():
+                    continue
                 if session.is_open or (self.running <= 1 and time.monotonic() > lonely_until):
                     raise NodeUnreachable(f"{self.address.host} refuses to run a command: {error.reason}") from error
             await asyncio.sleep(SESSION_RETRY_SECONDS)

@@ -29,6 +29,10 @@ class Session(asyncssh.SSHClientSession[bytes]):
     async def may_write(self) -> None:
         await self._may_write.wait()
 
+    def feed_to(self, output: Output) -> None:
+        """From now on; what has come so far is done with."""
+        self._output = output
+
     def kill(self) -> None:
         """Ask sshd to kill the program's process group, if it is still there to ask."""
         with suppress(OSError):
