@@ -5,39 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from django.db import connection
 
 from deploys import fences
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.faults import pause_at
+from deploys.journal import Journal
+from deploys.node_link import NodeLink
 from deploys.node_run import NodeRun
-from deploys.node_session import (
-    Event,
-    NodeError,
-    NodeSession,
-    OutputLine,
-    Staged,
-    StaleFence,
-    StepStarted,
-    Switched,
-)
+from deploys.node_session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.packages import PackageError
-from deploys.recorder import Recorder, StepChange, SwitchRequest
+from deploys.recorder import Recorder
 from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
-from deploys.transitions import Effect, Move
+from deploys.transitions import Effect
 from inventory.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-ATTEMPTS = 3
-RETRY_PAUSES_SECONDS = (0.5, 2.0)
 NEXT_STEP = {
     "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
     "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
@@ -83,7 +70,8 @@ class TargetRun:
     def __init__(self, assignment: Assignment, node_run: NodeRun, recorder: Recorder) -> None:
         self.assignment = assignment
         self._node_run = node_run
-        self._recorder = recorder
+        self._journal = Journal(assignment, recorder)
+        self._link = NodeLink(assignment, node_run, self._journal)
         self._stop = assignment.stop_reason
         self._is_handing_back = False
         self._has_begun = False
@@ -92,10 +80,6 @@ class TargetRun:
         self._is_taking_over = False
         self._half_switched: Effect | None = None
         self._was_aborted = False
-        self._source = ""
-        self._step = Step.CONNECT
-        self._step_began = time.monotonic()
-        self._seconds: dict[str, float] = {}
         self._work: asyncio.Task[Outcome] | None = None
         self._aborting: asyncio.Task[None] | None = None
 
@@ -143,9 +127,9 @@ class TargetRun:
         fence = self.assignment.prior_fence if self._is_taking_over else None
         try:
             async with asyncio.timeout(ABORT_SECONDS):
-                await (await self._open_session(fence)).abort()
+                await (await self._link.open(fence)).abort()
         except (TransportError, NodeError, TimeoutError) as error:
-            self._say(f"The running command could not be stopped on the node: {error or 'no answer'}")
+            self._journal.say(f"The running command could not be stopped on the node: {error or 'no answer'}")
 
     # The run.
 
@@ -157,16 +141,15 @@ class TargetRun:
         except HandedBack:
             # A switch broken off on the node stays in its step, so that the next worker knows of it.
             if self._half_switched is None:
-                await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
+                await self._journal.hand_back()
         except StaleFence as stale:
             await self._refused_as_stale(stale)
         except ClaimLost:
             self._lose_claim()
         else:
-            self._finish_step()
             if self._half_switched is not None:
                 outcome = broken_off(outcome, self._half_switched)
-            await self._move(outcome, step=self._step if outcome.error_code else Step.DONE)
+            await self._journal.end(outcome)
             await pause_at("recorded")
         finally:
             if self._aborting is not None:
@@ -178,7 +161,7 @@ class TargetRun:
             message = (
                 f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be. {FENCE_ADVICE}"
             )
-            await self._move(failure("internal_error", message), step=self._step)
+            await self._journal.end(failure("internal_error", message))
             return
         is_held = await asyncio.to_thread(
             _still_held_above, stale.newest, target_id=self.assignment.target_id, fence=self.assignment.fence
@@ -186,8 +169,8 @@ class TargetRun:
         if not is_held or self._is_taking_over:
             self._lose_claim()
             return
-        self._say("The node knows higher claims than this database ever gave out: going on above them.")
-        await self._move(Outcome(status=TargetStatus.PENDING), step=Step.QUEUED)
+        self._journal.say("The node knows higher claims than this database ever gave out: going on above them.")
+        await self._journal.hand_back()
 
     def _lose_claim(self) -> None:
         logger.warning("Target %d was handed on to another worker.", self.assignment.target_id)
@@ -201,7 +184,7 @@ class TargetRun:
         except Stopped as stop:
             return stopped(stop.reason, by="A rollback goes first.")
         except asyncio.CancelledError:
-            if self._step == Step.BEFORE_SWITCH:
+            if self._journal.step == Step.BEFORE_SWITCH:
                 await self._end_command()
             return self._interrupted()
         except PackageError as error:
@@ -262,36 +245,36 @@ class TargetRun:
         """Have the release on the node; (what it is, whether it was staged and checked just now)."""
         pinned = self.assignment.package
         if self.assignment.kind == Kind.ROLLBACK and pinned is not None:
-            self._source = "node"
+            self._journal.source = "node"
             return pinned, False
         return await self._stage(), True
 
     async def _stage(self) -> PinnedPackage:
         """Send the release, or find it whole on the node. Nothing visible changes."""
-        self._begin(Step.FETCH)
+        self._journal.begin(Step.FETCH)
         self._node_run.connect_early()
         is_download = not self._node_run.is_in_store()
         pinned, artifact = await self._node_run.artifact()
         await pause_at("fetched")
-        self._source = "download" if is_download or self.assignment.kind == Kind.DEPLOY else "store"
-        self._begin(Step.CONNECT)
-        staged = await self._try_again(
+        self._journal.source = "download" if is_download or self.assignment.kind == Kind.DEPLOY else "store"
+        self._journal.begin(Step.CONNECT)
+        staged = await self._link.try_again(
             lambda session: self._node_run.stage(session, self.assignment, pinned, artifact, self._begin_stage)
         )
         if staged.outcome == "present":
-            self._source = "node"
+            self._journal.source = "node"
         return pinned
 
     def _begin_stage(self) -> None:
-        self._begin(Step.STAGE)
+        self._journal.begin(Step.STAGE)
 
     async def _before_switch(self, package: PinnedPackage) -> None:
         service = self.assignment.service
         if not service.before_switch_command:
             return
-        self._begin(Step.BEFORE_SWITCH)
+        self._journal.begin(Step.BEFORE_SWITCH)
         await pause_at("before_switch")
-        session = await self._open_session()
+        session = await self._link.open()
         ended = await session.before_switch(
             release=package.release,
             command=service.before_switch_command,
@@ -309,48 +292,41 @@ class TargetRun:
     async def _permission(self) -> None:
         """Commit that the switch begins: from here on a rollback or a cancel waits for its end."""
         self._check_stop()
-        self._finish_step()
         self._may_not_be_interrupted = True
-        permit = await self._recorder.permit_switch(
-            SwitchRequest(
-                target_id=self.assignment.target_id,
-                fence=self.assignment.fence,
-                operation_id=self.assignment.operation_id,
-                seconds=self._seconds,
-            )
-        )
+        permit = await self._journal.ask_to_switch()
         if permit:
             self._may_not_be_interrupted = False
             if permit == "lost":
                 raise ClaimLost
             raise Stopped(StopReason(permit))
-        self._step, self._step_began = Step.SWITCH, time.monotonic()
 
     async def _switch(self, package: PinnedPackage, *, is_staged: bool) -> Outcome:
         switched = await self._send_switch(package)
         await pause_at("switched")
         if switched.outcome == "not_whole" and not is_staged:
-            self._say(f"Release '{package.release}' is not whole on the node; staging it again.")
+            self._journal.say(f"Release '{package.release}' is not whole on the node; staging it again.")
             self._may_not_be_interrupted = False
             restaged = await self._stage()
             await self._before_switch(restaged)
             await self._permission()
             switched = await self._send_switch(restaged)
         for warning in switched.warnings:
-            self._say(f"Warning: {warning}")
+            self._journal.say(f"Warning: {warning}")
         return switch_ended(self.assignment, package, switched, self._stop, was_aborted=self._was_aborted)
 
     async def _send_switch(self, package: PinnedPackage) -> Switched:
         """Send it once; when the answer is lost, ask the node what is true instead of sending again blindly."""
         try:
-            return await self._try_again(lambda session: self._switch_on(session, package), is_safe_to_repeat=False)
+            return await self._link.try_again(
+                lambda session: self._switch_on(session, package), is_safe_to_repeat=False
+            )
         except (NodeUnreachable, HostKeyMismatch):
             self._may_not_be_interrupted = False  # nothing was sent, so nothing is unknown
             raise
         except (ConnectionLost, RunTimeout) as error:
-            self._say(f"{error.message}. Asking the node what became of the switch.")
-            switched = await switched_from(self._open_session, self.assignment, package)
-            return switched or await self._switch_on(await self._open_session(), package)
+            self._journal.say(f"{error.message}. Asking the node what became of the switch.")
+            switched = await switched_from(self._link.open, self.assignment, package)
+            return switched or await self._switch_on(await self._link.open(), package)
 
     async def _switch_on(self, session: NodeSession, package: PinnedPackage) -> Switched:
         return await session.switch(
@@ -372,15 +348,15 @@ class TargetRun:
 
     async def _take_over(self) -> Outcome | None:
         """Read off the node how far the dead worker's switch came; None: it has to be done still."""
-        self._say("Another worker's claim ran out; asking the node what is true.")
+        self._journal.say("Another worker's claim ran out; asking the node what is true.")
         pinned = self.assignment.package
         if pinned is None:
             return None
         self._may_not_be_interrupted = self._is_taking_over = True
         if self._stop == StopReason.CANCEL:
             self._abort_later()
-        await settled(self._open_session, self.assignment)
-        claimed = await self._try_again(lambda session: self._claim_root(session, pinned))
+        await settled(self._link.open, self.assignment)
+        claimed = await self._link.try_again(lambda session: self._claim_root(session, pinned))
         ended = ended_before(claimed.truth.last, self.assignment, pinned)
         if ended is not None:
             return switch_ended(self.assignment, pinned, ended, self._stop, was_aborted=self._was_aborted)
@@ -397,100 +373,4 @@ class TargetRun:
             operation=self.assignment.public_id,
             artifact=None,
             timeout_seconds=CLAIM_SECONDS,
-        )
-
-    # The way to the node.
-
-    async def _open_session(self, fence: int | None = None) -> NodeSession:
-        transport = await self._node_run.transport()
-        return NodeSession(
-            transport,
-            root=self.assignment.deploy_root,
-            fence=fence or self.assignment.fence,
-            env=self.assignment.environment,
-            on_event=self._on_event,
-        )
-
-    async def _try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
-        """Call over a connection, again when none can be had; when one breaks meanwhile, only if that is safe."""
-        for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
-            try:
-                return await call(await self._open_session())
-            except NodeUnreachable as error:
-                if pause_seconds is None:
-                    raise
-                self._say(f"{error.message}. Trying again.")
-            except ConnectionLost as error:
-                if pause_seconds is None or not is_safe_to_repeat:
-                    raise
-                self._say(f"{error.message}. Trying again.")
-            await asyncio.sleep(pause_seconds)
-        raise AssertionError("unreachable")
-
-    # What is written down.
-
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case OutputLine(stream=stream, text=text):
-                self._say(text, stream=stream)
-            case StepStarted(step=step):
-                self._begin(Step(step))
-
-    def _begin(self, step: Step) -> None:
-        if step == self._step:
-            return
-        self._finish_step()
-        self._step = step
-        self._recorder.step(
-            StepChange(
-                target_id=self.assignment.target_id,
-                fence=self.assignment.fence,
-                step=step,
-                seconds=dict(self._seconds),
-            )
-        )
-
-    def _finish_step(self) -> None:
-        now = time.monotonic()
-        self._seconds[self._step] = round(self._seconds.get(self._step, 0.0) + now - self._step_began, 4)
-        self._step_began = now
-
-    def _say(self, text: str, *, stream: str = "system") -> None:
-        self._recorder.line(
-            operation_id=self.assignment.operation_id,
-            instance_id=self.assignment.instance_pk,
-            step=self._step,
-            stream=stream,
-            text=text,
-        )
-
-    async def _move(self, outcome: Outcome, *, step: Step) -> None:
-        if outcome.error_message:
-            self._say(outcome.error_message)
-        self._recorder.step(
-            StepChange(
-                target_id=self.assignment.target_id,
-                fence=self.assignment.fence,
-                step=step,
-                seconds=dict(self._seconds),
-            )
-        )
-        await self._recorder.move(
-            Move(
-                target_id=self.assignment.target_id,
-                instance_id=self.assignment.instance_pk,
-                operation_id=self.assignment.operation_id,
-                operation_name=self.assignment.operation_name,
-                attempt=self.assignment.attempt,
-                old=TargetStatus.IN_PROGRESS,
-                new=outcome.status,
-                actor=self.assignment.actor,
-                fence=self.assignment.fence,
-                error_code=outcome.error_code,
-                error_message=outcome.error_message,
-                reverted=outcome.reverted,
-                source=self._source,
-                step=step,
-                effect=outcome.effect,
-            )
         )

@@ -1,0 +1,110 @@
+"""What one target's run writes down as it goes: its steps with their durations, its log lines, its end."""
+
+from __future__ import annotations
+
+import time
+
+from deploys.assignments import Assignment
+from deploys.node_session import Event, OutputLine, StepStarted
+from deploys.outcomes import Outcome
+from deploys.recorder import Recorder, StepChange, SwitchRequest
+from deploys.states import Step, TargetStatus
+from deploys.transitions import Move
+
+
+class Journal:
+    """step: the one under way. source: where the release came from, '' until that is known."""
+
+    def __init__(self, assignment: Assignment, recorder: Recorder) -> None:
+        self.step = Step.CONNECT
+        self.source = ""
+        self._assignment = assignment
+        self._recorder = recorder
+        self._began = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def begin(self, step: Step) -> None:
+        if step != self.step:
+            self._finish_step()
+            self.step = step
+            self._write_step(step)
+
+    def say(self, text: str, *, stream: str = "system") -> None:
+        self._recorder.line(
+            operation_id=self._assignment.operation_id,
+            instance_id=self._assignment.instance_pk,
+            step=self.step,
+            stream=stream,
+            text=text,
+        )
+
+    def on_event(self, event: Event) -> None:
+        """Of the node program."""
+        match event:
+            case OutputLine(stream=stream, text=text):
+                self.say(text, stream=stream)
+            case StepStarted(step=step):
+                self.begin(Step(step))
+
+    async def ask_to_switch(self) -> str:
+        """Commit that the switch begins; answers as `Recorder.permit_switch` does. Granted, the step is `switch`."""
+        self._finish_step()
+        permit = await self._recorder.permit_switch(
+            SwitchRequest(
+                target_id=self._assignment.target_id,
+                fence=self._assignment.fence,
+                operation_id=self._assignment.operation_id,
+                seconds=self._seconds,
+            )
+        )
+        if not permit:
+            self.step, self._began = Step.SWITCH, time.monotonic()
+        return permit
+
+    async def end(self, outcome: Outcome) -> None:
+        """Commit the outcome; a failed target keeps the step in which it failed."""
+        self._finish_step()
+        await self._move(outcome, self.step if outcome.error_code else Step.DONE)
+
+    async def hand_back(self) -> None:
+        """Put the target back for another claim, as if untouched."""
+        await self._move(Outcome(status=TargetStatus.PENDING), Step.QUEUED)
+
+    async def _move(self, outcome: Outcome, step: Step) -> None:
+        if outcome.error_message:
+            self.say(outcome.error_message)
+        self._write_step(step)
+        await self._recorder.move(
+            Move(
+                target_id=self._assignment.target_id,
+                instance_id=self._assignment.instance_pk,
+                operation_id=self._assignment.operation_id,
+                operation_name=self._assignment.operation_name,
+                attempt=self._assignment.attempt,
+                old=TargetStatus.IN_PROGRESS,
+                new=outcome.status,
+                actor=self._assignment.actor,
+                fence=self._assignment.fence,
+                error_code=outcome.error_code,
+                error_message=outcome.error_message,
+                reverted=outcome.reverted,
+                source=self.source,
+                step=step,
+                effect=outcome.effect,
+            )
+        )
+
+    def _finish_step(self) -> None:
+        now = time.monotonic()
+        self._seconds[self.step] = round(self._seconds.get(self.step, 0.0) + now - self._began, 4)
+        self._began = now
+
+    def _write_step(self, step: Step) -> None:
+        self._recorder.step(
+            StepChange(
+                target_id=self._assignment.target_id,
+                fence=self._assignment.fence,
+                step=step,
+                seconds=dict(self._seconds),
+            )
+        )
