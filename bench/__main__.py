@@ -26,7 +26,7 @@ def main() -> None:
             for table in _part(part, base, options):
                 print(as_text(table), flush=True)
                 tables.append(table)
-    _write(options.json, tables)
+            _write(options.json, tables)  # a run that is stopped keeps what it found
     if options.document:
         document.update(CHECKOUT / "docs" / "performance.md", tables)
         picture.write(CHECKOUT / "docs" / "performance.svg", tables)

@@ -6,6 +6,7 @@ the command line, as people start them; ours gets an HTTP request.
 
 from __future__ import annotations
 
+import resource
 import statistics
 import sys
 import time
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import psutil
+
 from bench.competitors.ansible import Ansible
 from bench.competitors.fabric import Fabric
 from bench.competitors.fleet import Fleet
 from bench.competitors.openssh import OpenSsh
 from bench.competitors.pyinfra import Pyinfra
+from bench.cpu import cpu_seconds
 from bench.limit import limit
 from bench.release_package import release_package
 from bench.results import Table
@@ -31,7 +35,10 @@ OURS, OURS_COLD, OURS_FIRST = "this system", "this system, new connections", "th
 LIMIT = "the same extraction, no network"
 TOOLS = (OpenSsh, Pyinfra, Fabric, Ansible)
 # A person needs longer to see that a deploy went wrong.
-REST_SECONDS = 3.0
+REST_SECONDS = 5.0
+
+
+Cpu = Callable[[], float]
 
 
 class Competitor(Protocol):
@@ -51,8 +58,11 @@ def fleet(base: Foundation, *, nodes: int, rounds: int, only: Sequence[str] = ()
         ours = _Ours(site, nodes)
         run.add_deploy(OURS_COLD, ours.deploy())
         for number in range(rounds):
-            run.add_deploy(OURS, ours.deploy())
-            run.add_rollback(OURS if number else OURS_FIRST, ours.roll_back())
+            before = ours.cpu_seconds()
+            run.add_deploy(OURS, ours.deploy(), before, ours.cpu_seconds)
+            time.sleep(REST_SECONDS)
+            before = ours.cpu_seconds()
+            run.add_rollback(OURS if number else OURS_FIRST, ours.roll_back(), before, ours.cpu_seconds)
             ours.forward()
             for tool in tools:
                 if number == 0 or not isinstance(tool, Ansible):
@@ -73,13 +83,18 @@ class _Ours:
         return self._site.deploy(self._instances, *self._history[-1])
 
     def roll_back(self) -> float:
-        time.sleep(REST_SECONDS)
         return self._site.roll_back(self._instances, self._history[-2][0])
 
     def forward(self) -> None:
         """Leaves the newest version running, for the next round's rollback to have where to go."""
         self._site.deploy(self._instances, *self._history[-1])
         time.sleep(REST_SECONDS)
+
+    def cpu_seconds(self) -> float:
+        """Of web, worker and database so far."""
+        database = psutil.Process(self._site.database.info.backend_pid).parent()
+        assert database is not None
+        return sum(cpu_seconds(pid) for pid in (self._site.web.pid, self._site.worker.process.pid, database.pid))
 
 
 @dataclass(kw_only=True)
@@ -90,17 +105,23 @@ class _Run:
     nodes: int
     deploys: dict[str, list[float]] = field(default_factory=dict)
     rollbacks: dict[str, list[float]] = field(default_factory=dict)
+    deploys_cpu: dict[str, list[float]] = field(default_factory=dict)
+    rollbacks_cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def their_fleet(self, name: str) -> Fleet:
         folder = self.base.folder / name
         folder.mkdir()
         return Fleet(sshd=self.base.sshd, roots=self.base.new_roots(self.nodes), folder=folder)
 
-    def add_deploy(self, name: str, seconds: float) -> None:
+    def add_deploy(self, name: str, seconds: float, before: float | None = None, cpu: Cpu | None = None) -> None:
+        """before: what `cpu()` said when it began."""
         self.deploys.setdefault(name, []).append(seconds)
+        if before is not None and cpu is not None:
+            self.deploys_cpu.setdefault(name, []).append(cpu() - before)
 
-    def add_rollback(self, name: str, seconds: float) -> None:
+    def add_rollback(self, name: str, seconds: float, before: float, cpu: Cpu) -> None:
         self.rollbacks.setdefault(name, []).append(seconds)
+        self.rollbacks_cpu.setdefault(OURS if name == OURS_FIRST else name, []).append(cpu() - before)
 
     def tables(self) -> list[Table]:
         deploys = Table(
@@ -121,14 +142,23 @@ class _Run:
             for name, seconds in found.items():
                 each = f"{statistics.median(seconds) / self.nodes * 1000:.1f} ms a node"
                 table.add(name, seconds, "the limit" if name == LIMIT else each)
-        return [deploys, rollbacks]
+        return [deploys, rollbacks, self._cpu("deploy", self.deploys_cpu), self._cpu("rollback", self.rollbacks_cpu)]
+
+    def _cpu(self, what: str, found: dict[str, list[float]]) -> Table:
+        title = f"Processor time of the commanding side alone, a {what} of {self.nodes} nodes"
+        table = Table(key=f"fleet-{what}-cpu", title=title, unit="ms a node", ratio_to=OURS)
+        for name, seconds in found.items():
+            table.add(name, [each / self.nodes * 1000 for each in seconds])
+        return table
 
 
 def _their_round(run: _Run, tool: Competitor, version: str) -> None:
     package = run.base.folder / f"{version}.tar.gz"
     package.write_bytes(release_package(version))
-    run.add_deploy(tool.name, _timed(lambda: tool.deploy(version, package)))
-    run.add_rollback(tool.name, _timed(lambda: tool.roll_back(version)))
+    before = _children_cpu_seconds()
+    run.add_deploy(tool.name, _timed(lambda: tool.deploy(version, package)), before, _children_cpu_seconds)
+    before = _children_cpu_seconds()
+    run.add_rollback(tool.name, _timed(lambda: tool.roll_back(version)), before, _children_cpu_seconds)
     _check(tool.fleet, version)
 
 
@@ -137,6 +167,12 @@ def _check(theirs: Fleet, version: str) -> None:
     for root in theirs.roots:
         assert (Path(root) / "current/VERSION").read_text() == version, root
         assert (Path(root) / "restarts").read_text().split()[-2:] == [version] * 2, root
+
+
+def _children_cpu_seconds() -> float:
+    """Of all programs that were started and have ended: the tools are such."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _timed(call: Callable[[], None]) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inventory.models import Instance
 
 MEBIBYTE = 1024**2
-SIZES = (10, 100)
+SIZES = (10, 100, 300)
 
 
 def memory(base: Foundation, *, nodes: int) -> list[Table]:

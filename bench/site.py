@@ -176,7 +176,7 @@ class Site:
                 if row[0] != "completed":
                     raise RuntimeError(f"{kind} {public_id}: {row[0]}\n{self._failures(kind, public_id)}")
                 return time.perf_counter()
-            time.sleep(0.002)
+            time.sleep(0.01)
         raise TimeoutError(f"{kind} {public_id} is not over after {OPERATION_SECONDS} s")
 
     def _failures(self, kind: str, public_id: str) -> str:
