@@ -19,6 +19,7 @@ from deploys.operations import (
     wake_workers,
 )
 from deploys.package_rules import check_package_rules
+from deploys.password_again import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
 from inventory import audit
@@ -169,10 +170,11 @@ def _cancel_pending(operation: Operation, asked: list[tuple[int, int, int, str]]
     ])  # fmt: skip
 
 
-def retry_operation(*, access: Access, kind: Kind, public_id: str) -> Operation:
+def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_password: bool = False) -> Operation:
     """Try an operation's failed and cancelled targets again, as a new attempt of the same operation.
 
-    Raises NotFound; Conflict `nothing_to_retry` or `instance_busy`.
+    has_given_password: the person at the console did so for this very retry. Raises NotFound; Conflict
+    `nothing_to_retry` or `instance_busy`; Forbidden `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
@@ -181,6 +183,7 @@ def retry_operation(*, access: Access, kind: Kind, public_id: str) -> Operation:
             raise Conflict(
                 f"{kind} '{public_id}' has no failed or cancelled instance to try again.", code="nothing_to_retry"
             )
+        check_password_given(access, kind, len(instance_ids), has_given_password=has_given_password)
         problems = busy_problems(kind, instance_ids)
         if problems:
             raise Conflict(problems=problems)

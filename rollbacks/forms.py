@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from deploys.forms import check_package_url, reason_field
+from deploys.password_again import password_field
 
 
 class ConfirmForm(forms.Form):
@@ -21,11 +22,4 @@ class ConfirmForm(forms.Form):
         help_text=_("Needed only where neither the node, nor our store, nor an earlier deploy has the version."),
     )
     reason = reason_field()
-    password = forms.CharField(
-        label=_("Your password"),
-        required=False,
-        max_length=1000,
-        strip=False,
-        help_text=_("So many instances at once: please confirm that it is you."),
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = password_field()

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from deploys.models import Operation, Package, Target
 from deploys.operations import NewOperation, create_operation, fingerprint, generated_id, same_operation
 from deploys.package_rules import check_package_rules
+from deploys.password_again import check_password_given
 from deploys.states import ACTIVE, Kind
 from inventory.access import Access
-from inventory.actors import ActorKind
-from inventory.errors import Forbidden, InvalidRequest
+from inventory.errors import InvalidRequest
 from inventory.models import Instance, Service
 from inventory.selection import chosen_instances, visible_instance, visible_service
 
@@ -92,12 +91,8 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
         return same
     service = visible_service(access, request.service)
     instances = selected_instances(service, request)
-    if takes_password(access, len(instances)) and not request.has_given_password:
-        raise Forbidden(
-            f"Rolling back more than {settings.REAUTH_ABOVE} instances at once takes the person's password again: "
-            "do it at the console, or with an API token.",
-            code="password_required",
-        )
+    given = request.has_given_password
+    check_password_given(access, Kind.ROLLBACK, len(instances), has_given_password=given)
     return _start(
         access=access,
         public_id=public_id,
@@ -109,11 +104,6 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
         from_version=request.from_version or "",
         reason=request.reason,
     )
-
-
-def takes_password(access: Access, instances: int) -> bool:
-    """A stolen or forgotten session must not be enough to turn a fleet around. Programs have tokens of their own."""
-    return access.actor.kind == ActorKind.PERSON and instances > settings.REAUTH_ABOVE
 
 
 def _version_before(instance: Instance) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,12 +16,17 @@ from deploys.models import Operation
 from deploys.page_queries import log as logs
 from deploys.page_queries import operation as queries
 from deploys.page_queries.progress import OperationRow, rows
+from deploys.password_again import is_own_password, password_field, takes_password
 from deploys.services import cancel_operation, retry_operation, visible_operation
 from deploys.states import Kind
 from deploys.views.log import chosen_instance, log_context
 from inventory.access import Scope, access_of
-from inventory.errors import Conflict
+from inventory.errors import Conflict, Forbidden
 from inventory.pages import Pages, is_fragment, page
+
+
+class PasswordForm(forms.Form):
+    password = password_field()
 
 
 @page()
@@ -67,6 +73,7 @@ def live_context(request: HttpRequest, row: OperationRow, mark: str, dead: Any) 
         "kept_attempts": queries.attempts(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
         "undoes": operation.undoes,
+        "retry_takes_password": takes_password(access_of(request), Kind(operation.kind), row.progress.retryable),
     }
 
 
@@ -92,8 +99,14 @@ def redirect_to_way_back(operation: Operation) -> HttpResponse:
 @require_POST
 @page(Scope.DEPLOY)
 def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
+    access, password = access_of(request), request.POST.get("password")
+    is_given = password is not None and is_own_password(request, password)
     try:
-        retry_operation(access=access_of(request), kind=Kind(kind), public_id=public_id)
+        retry_operation(access=access, kind=Kind(kind), public_id=public_id, has_given_password=is_given)
+    except Forbidden:
+        return _ask_for_password(
+            request, visible_operation(access, Kind(kind), public_id), is_wrong=password is not None
+        )
     except Conflict as conflict:
         is_busy = conflict.code == "instance_busy"
         words = _("Another operation holds some of its instances. Wait for it, then retry.") if is_busy else ""
@@ -101,3 +114,9 @@ def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
         return redirect(kind, public_id=public_id)
     messages.success(request, _("Trying the failed and cancelled instances again."))
     return redirect(kind, public_id=public_id)
+
+
+def _ask_for_password(request: HttpRequest, operation: Operation, *, is_wrong: bool) -> HttpResponse:
+    count = rows([operation])[0].progress.retryable
+    context = {"operation": operation, "count": count, "form": PasswordForm(), "is_password_wrong": is_wrong}
+    return render(request, "deploys/retry.html", context, status=403 if is_wrong else 200)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from django.contrib import messages
-from django.contrib.auth import authenticate
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,6 +13,7 @@ from django.utils.translation import gettext as _
 from deploys.models import Operation, Target
 from deploys.operations import generated_id
 from deploys.page_queries.service import InstanceFilter
+from deploys.password_again import is_own_password, takes_password
 from deploys.services import visible_operation
 from deploys.states import ACTIVE, Kind
 from inventory.access import Access, Scope, access_of
@@ -24,7 +24,7 @@ from inventory.pages import Pages, page, word
 from inventory.selection import visible_service
 from rollbacks.forms import ConfirmForm
 from rollbacks.plan import Plan, build_plan
-from rollbacks.services import BatchRollbackRequest, start_batch_rollback, takes_password
+from rollbacks.services import BatchRollbackRequest, start_batch_rollback
 
 ROWS = 100
 
@@ -81,8 +81,8 @@ def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm
     if form.cleaned_data["digest"] != plan.digest or not plan.is_possible:
         # A package URL given just now changes the plan by itself: that is no surprise to the reader.
         return _preview(request, plan, _new_form(**kept), has_moved=not plan.package_url)
-    takes = takes_password(access, len(plan.moving))
-    if takes and not _has_given_password(request, form):
+    takes = takes_password(access, Kind.ROLLBACK, len(plan.moving))
+    if takes and not is_own_password(request, form.cleaned_data["password"]):
         return _preview(request, plan, _new_form(**kept), is_password_wrong=True)
     try:
         operation = start_batch_rollback(access=access, request=_request(plan, form, has_given_password=takes))
@@ -90,12 +90,6 @@ def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm
         return _preview(request, plan, _new_form(**kept), refusal=error)
     messages.success(request, _("The rollback has started."))
     return redirect("rollback", public_id=operation.public_id)
-
-
-def _has_given_password(request: HttpRequest, form: ConfirmForm) -> bool:
-    """Guesses count as failed logins do, and lock the person out in the end."""
-    name = request.user.get_username()
-    return authenticate(request, username=name, password=form.cleaned_data["password"]) == request.user
 
 
 def _request(plan: Plan, form: ConfirmForm, *, has_given_password: bool) -> BatchRollbackRequest:
@@ -132,7 +126,7 @@ def _preview(
         ],
         "is_nothing_picked": "picked" in request.GET and "i" not in request.GET,
         "has_moved": has_moved,
-        "takes_password": takes_password(access_of(request), len(plan.moving)),
+        "takes_password": takes_password(access_of(request), Kind.ROLLBACK, len(plan.moving)),
         "is_password_wrong": is_password_wrong,
         "refusal": refusal,
     }
