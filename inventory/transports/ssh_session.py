@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 from asyncssh import EXTENDED_DATA_STDERR
 
-from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Output
+from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -60,6 +60,9 @@ class Session(asyncssh.SSHClientSession[bytes]):
         reason = str(exc or "") or "closed by the node"
         self._output.fail(ConnectionLost(f"{self._host}: cut while a command ran: {reason}"))
 
+    def fail(self, error: TransportError) -> None:
+        self._output.fail(error)
+
     def pause_writing(self) -> None:
         self._may_write.clear()
 
@@ -75,8 +78,11 @@ async def feed(session: Session, stdin: Path | bytes | None) -> None:
         elif stdin is not None:
             session.channel.write(stdin)
         session.channel.write_eof()
-    except (BrokenPipeError, ConnectionError):
+    except ConnectionError:
         return
+    except OSError as error:
+        # Else the program would wait for the rest until its deadline.
+        session.fail(ConnectionLost(f"what is to be sent can't be read on this machine: {error.strerror}"))
 
 
 async def _feed_file(session: Session, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.transports.base import CommandResult, RunTimeout
+from inventory.transports.base import CommandResult, RunTimeout, TransportError
 from tests.inventory.transports.conftest import Opened
 
 
@@ -70,6 +70,13 @@ def test_it_sends_a_file_of_megabytes_whole(opened: Opened, tmp_path: Path) -> N
 def test_it_sends_bytes_and_by_default_nothing(opened: Opened) -> None:
     assert run(opened, "cat", stdin=b"hello").stdout == b"hello"
     assert run(opened, "cat").stdout == b""
+
+
+def test_a_file_that_cannot_be_read_is_an_error_at_once(opened: Opened, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(TransportError, match="No such file"):
+        run(opened, "cat", stdin=tmp_path / "gone")
+    assert time.monotonic() - begun < 5
 
 
 def test_it_does_not_mind_a_program_that_leaves_its_stdin_unread(opened: Opened, tmp_path: Path) -> None:
