@@ -13,10 +13,10 @@ from deploys import packages, pinning
 from deploys.artifact_links import artifact_url
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
-from deploys.node_session import NodeSession, Staged
+from deploys.node_session import NodeError, NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.models import Delivery
-from inventory.transports.base import Transport, TransportError
+from inventory.transports.base import ConnectionLost, Transport, TransportError
 from inventory.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ STAGE_TIMEOUT_SECONDS = 1_800
 DATABASE_PAUSE_SECONDS = 0.5
 # Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
 INSTANCES_AT_ONCE = 100
+# What a node says of an artifact that is not what was packed; an upload that it can't unpack looks like a lost connection.
+DOUBTFUL = ("package_checksum_mismatch", "internal_error")
 
 
 class PackageFetch:
@@ -34,6 +36,7 @@ class PackageFetch:
         self._operation_id = operation_id
         self._say = say
         self._task: asyncio.Task[tuple[PinnedPackage, Artifact]] | None = None
+        self._check: asyncio.Task[bool] | None = None
         self._is_unwanted = False
 
     async def get(self) -> tuple[PinnedPackage, Artifact]:
@@ -43,6 +46,26 @@ class PackageFetch:
             # Those who waited may all have been stopped: then nobody is left to hear of its failure.
             self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._task)
+
+    async def renewed(self, doubted: Artifact) -> Artifact | None:
+        """A new one, if the artifact proves to have gone bad on this host's disk. Read once, for all who doubt it.
+
+        Raises PackageError.
+        """
+        if self._check is None:
+            self._check = asyncio.create_task(self._discard_if_damaged(doubted))
+        if not await asyncio.shield(self._check):
+            return None
+        _, artifact = await self.get()
+        return artifact
+
+    async def _discard_if_damaged(self, artifact: Artifact) -> bool:
+        is_damaged = await asyncio.to_thread(packages.discard_if_damaged, artifact)
+        if is_damaged:
+            logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
+            self._say("The package has gone bad in this worker's store: getting it anew.")
+            self._task = None
+        return is_damaged
 
     def stop(self) -> None:
         """Nobody needs it any more: a download under way ends within a second or two."""
@@ -113,15 +136,52 @@ class NodeRun:
         """Have the release whole on the node; of a node's instances the first gets it, the others take it there."""
         if self._count == 1:
             on_begin()
-            return await _stage(session, assignment, package, artifact)
+            return await self._stage(session, assignment, package, artifact)
         async with self._upload:
             if self._remote_artifact is None:
                 on_begin()
-                staged = await _stage(session, assignment, package, artifact, keep_artifact=True)
+                staged = await self._stage(session, assignment, package, artifact, keep_artifact=True)
                 self._remote_artifact = staged.kept_artifact
                 return staged
         on_begin()
-        return await _stage(session, assignment, package, artifact, remote_artifact=self._remote_artifact)
+        return await self._stage(session, assignment, package, artifact, remote_artifact=self._remote_artifact)
+
+    async def _stage(
+        self,
+        session: NodeSession,
+        assignment: Assignment,
+        package: PinnedPackage,
+        artifact: Artifact,
+        *,
+        remote_artifact: str | None = None,
+        keep_artifact: bool = False,
+    ) -> Staged:
+        """When the node can't use what it gets, and the fault is in our store, once more with a new artifact."""
+        # Another node's run may have found out already, and got a new one, or none.
+        _, artifact = await self._fetch.get()
+
+        async def stage(artifact: Artifact) -> Staged:
+            return await session.stage(
+                release=package.release,
+                version=assignment.version,
+                sha256=package.sha256,
+                operation=assignment.public_id,
+                artifact=artifact,
+                url=artifact_url(artifact.sha256) if assignment.delivery == Delivery.PULL else None,
+                remote_artifact=remote_artifact,
+                keep_artifact=keep_artifact,
+                timeout_seconds=STAGE_TIMEOUT_SECONDS,
+            )
+
+        try:
+            return await stage(artifact)
+        except (ConnectionLost, NodeError) as error:
+            if isinstance(error, NodeError) and error.code not in DOUBTFUL:
+                raise
+            renewed = await self._fetch.renewed(artifact)
+            if renewed is None:
+                raise
+        return await stage(renewed)
 
     async def clean_up(self) -> None:
         """Remove the upload that was kept for the node's other instances."""
@@ -132,25 +192,3 @@ class NodeRun:
             await transport.run(["rm", "-f", "--", self._remote_artifact], timeout_seconds=30)
         except TransportError:
             return  # the next claim on that node removes what an earlier one left
-
-
-async def _stage(
-    session: NodeSession,
-    assignment: Assignment,
-    package: PinnedPackage,
-    artifact: Artifact,
-    *,
-    remote_artifact: str | None = None,
-    keep_artifact: bool = False,
-) -> Staged:
-    return await session.stage(
-        release=package.release,
-        version=assignment.version,
-        sha256=package.sha256,
-        operation=assignment.public_id,
-        artifact=artifact,
-        url=artifact_url(artifact.sha256) if assignment.delivery == Delivery.PULL else None,
-        remote_artifact=remote_artifact,
-        keep_artifact=keep_artifact,
-        timeout_seconds=STAGE_TIMEOUT_SECONDS,
-    )

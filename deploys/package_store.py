@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -67,7 +68,10 @@ class PackageStore:
         return cls(Path(settings.DATA_DIR) / "packages")
 
     def stored(self, sha256: str) -> Artifact | None:
-        """The artifact, if it is whole by its size; a node verifies its digest anyway. It counts as used just now."""
+        """The artifact, if it is whole by its size, which counts as a use of it.
+
+        Nobody reads gigabytes to look for bytes that went bad on the disk: a node finds out, then `discard_if_damaged`.
+        """
         if len(sha256) != 64 or not _HEX.issuperset(sha256):
             return None
         path, record_path = self._paths(sha256)
@@ -132,10 +136,22 @@ class PackageStore:
             _sync(path.parent)
         return Artifact(sha256=sha256, path=path, **asdict(record))
 
-    def discard(self, sha256: str) -> None:
-        """Forget an artifact, whose bytes a node found wrong, say."""
+    def discard_if_damaged(self, artifact: Artifact) -> bool:
+        """Read an artifact that a node could not use, and forget it if it has other bytes than were packed."""
+        try:
+            with artifact.path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == artifact.artifact_sha256:
+                    return False
+                read = os.fstat(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):
+                raise
+            read = None  # gone, or not to be read any more
         with self._lock():
-            self._remove(sha256)
+            # Meanwhile another process may have put a sound one there.
+            if read is None or (artifact.path.exists() and os.path.samestat(read, artifact.path.stat())):
+                self._remove(artifact.sha256)
+        return True
 
     def prune(self, keep: set[str], *, grace_seconds: float = GRACE_SECONDS) -> int:
         """Remove every artifact whose package's sha256 is not in `keep` and which nobody used of late; how many."""

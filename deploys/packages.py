@@ -17,7 +17,7 @@ from deploys.package_hosts import HostRule
 from deploys.package_store import Artifact, PackageStore
 from inventory.redaction import redact_url, scrub
 
-__all__ = ["Artifact", "FetchStopped", "PackageError", "fetch", "prune", "stored"]
+__all__ = ["Artifact", "FetchStopped", "PackageError", "discard_if_damaged", "fetch", "prune", "stored"]
 
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
 _MOST_DOWNLOADS = 3
@@ -84,6 +84,11 @@ def fetch(
 def stored(sha256: str) -> Artifact | None:
     """The artifact of the package with this digest, if this host's store has it."""
     return PackageStore.of_this_host().stored(sha256)
+
+
+def discard_if_damaged(artifact: Artifact) -> bool:
+    """Whether this host's store had other bytes than were packed; they are gone from it then. Reads all of them."""
+    return PackageStore.of_this_host().discard_if_damaged(artifact)
 
 
 def prune(keep: set[str]) -> int:

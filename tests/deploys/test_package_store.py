@@ -79,12 +79,32 @@ def test_it_takes_a_damaged_artifact_for_absent_and_makes_it_again(
     assert artifact.path.read_bytes() == whole
 
 
-def test_it_forgets_what_a_node_found_wrong(store: PackageStore) -> None:
+def test_it_forgets_what_has_gone_bad_without_changing_its_size(store: PackageStore) -> None:
     artifact = put(store, "one")
-    store.discard(artifact.sha256)
-    store.discard(artifact.sha256)
+    assert not store.discard_if_damaged(artifact)
+    assert store.stored(artifact.sha256) == artifact
+    artifact.path.write_bytes(b"ARTIFACT")
+    assert store.stored(artifact.sha256) == artifact
+    assert store.discard_if_damaged(artifact)
     assert store.stored(artifact.sha256) is None
     assert not artifact.path.exists()
+
+
+def test_it_keeps_what_another_process_put_in_the_place_of_a_bad_one(store: PackageStore) -> None:
+    """The new one comes between reading the bad one and forgetting it."""
+    artifact = put(store, "one")
+    artifact.path.write_bytes(b"ARTIFACT")
+    with ThreadPoolExecutor(1) as threads:
+        with store._lock():
+            discarding = threads.submit(store.discard_if_damaged, artifact)
+            time.sleep(0.3)
+            assert not discarding.done()
+            sound = artifact.path.with_suffix(".sound")
+            sound.write_bytes(b"artifact")
+            os.replace(sound, artifact.path)
+        assert discarding.result(timeout=5)
+    assert store.stored(artifact.sha256) == artifact
+    assert artifact.path.read_bytes() == b"artifact"
 
 
 def test_it_prunes_what_is_neither_kept_nor_used_of_late(store: PackageStore) -> None:
@@ -154,7 +174,7 @@ def test_a_reader_never_sees_half_an_artifact(store: PackageStore) -> None:
         def write() -> None:
             while time.monotonic() < end:
                 put(store, "one", os.urandom(50_000))
-                store.discard(sha256(b"one"))
+                store.prune(set(), grace_seconds=0)
 
         writers = [threads.submit(write) for _ in range(3)]
         seen = 0
