@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys.node_steps import program_text
+from deploys.node_steps import NO_SOURCE, STDIN, URL, program_text
 from inventory.node_truth import READ_PROGRAM
 
 # A pattern that matches nothing we ask for: a node may have no instances yet.
@@ -24,14 +24,19 @@ class Allowed:
     commands: Sequence[str]
 
 
-def gate(allowed: Iterable[Allowed], *, also_programs: Sequence[str] = ()) -> str:
-    """A POSIX sh script. also_programs: SHA-256 of node programs of other versions, for the time of an upgrade."""
+def gate(allowed: Iterable[Allowed], *, pulls: bool = False, also_programs: Sequence[str] = ()) -> str:
+    """A POSIX sh script.
+
+    pulls: the node fetches its releases itself. also_programs: SHA-256 of node programs of other versions, for the
+    time of an upgrade.
+    """
     instances = list(allowed)
     roots = [each.root for each in instances]
     commands = [f"{each.root}\n{command}" for each in instances for command in each.commands if command]
     patterns = {
         "@PROGRAMS@": _pattern([program_digest(), *also_programs]),
         "@READERS@": _pattern([_digest(READ_PROGRAM)]),
+        "@SOURCES@": _pattern([NO_SOURCE, STDIN, *([URL] if pulls else [])]),
         "@ROOTS@": _pattern(roots),
         "@COMMANDS@": _pattern(commands),
     }

@@ -11,6 +11,8 @@ LC_ALL=C
 
 is_node_program() { case $1 in @PROGRAMS@) ;; *) return 1 ;; esac; }
 is_reader() { case $1 in @READERS@) ;; *) return 1 ;; esac; }
+# Only a node that pulls lets itself be sent to a URL.
+is_source() { case $1 in @SOURCES@) ;; *) return 1 ;; esac; }
 is_root() { case $1 in @ROOTS@) ;; *) return 1 ;; esac; }
 # is_command ROOT COMMAND
 is_command() {
@@ -60,9 +62,18 @@ check_environment() {
 	done
 }
 
+# is_mark MARK: what frames start with, and no word that the program may take for something else.
+is_mark() {
+	hex=${1#"$frame_start"}
+	[ "$hex" != "$1" ] || return 1
+	case $hex in '' | *[!0-9a-f]*) return 1 ;; esac
+}
+frame_start=$(printf '\036')
+
 # check_call MARK TASK ROOT FENCE ARGUMENTS…: as deploys/node_steps.py builds them.
 check_call() {
 	[ $# -ge 4 ] || refuse 'too few arguments'
+	is_mark "$1" || refuse 'the mark'
 	task=$2 root=$3
 	is_root "$root" || refuse 'this deploy root'
 	is_number "$4" || refuse 'the fence'
@@ -73,7 +84,7 @@ check_call() {
 	stage)
 		[ $# = 8 ] && is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
 			refuse 'what to stage'
-		case $6 in - | stdin | url) ;; *) is_kept "$6" || refuse 'the source' ;; esac
+		is_source "$6" || is_kept "$6" || refuse 'the source'
 		case $7 in 0 | 1) ;; *) refuse 'what to keep' ;; esac
 		;;
 	before_switch)

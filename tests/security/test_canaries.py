@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +29,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from deploys.models import LogLine, Operation
-from inventory.models import Instance
+from inventory.models import Delivery, Instance
 from tests.releasesite.test_who_may_call import ROWS
 from tests.support.api import new_token, with_token
 from tests.support.database import database_url
@@ -35,6 +38,7 @@ from tests.support.lab import wait_for_end
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
 from tests.support.sshd import SshServer
+from tests.support.web import running_web
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -114,22 +118,24 @@ class Run:
 
     canaries: Canaries
     processes: ProcessList
-    worker_log: str
+    logs: str
     package_host: PackageHost
     token: str
 
 
 @pytest.fixture
 def run(
-    sshd: SshServer, package_host: PackageHost, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    own_sshd: SshServer, package_host: PackageHost, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
     canaries = Canaries()
+    sshd = own_sshd
     key = sshd.private_key.read_text()
     canaries.more["sshkey"] = key.splitlines()[2]
     token = new_token("deploy")
     canaries.more["token"] = token
     canaries.more["secretkey"] = settings.SECRET_KEY
     fleet = make_fleet(sshd)
+    links = keep_fetched_links(sshd)
     (tmp_path / "secrets").write_text(f"{canaries['registered']}\n")
     environment = {
         "RELEASE_PACKAGE_HOSTS": package_host.netloc,
@@ -139,18 +145,53 @@ def run(
         "DATABASE_URL": with_password(database_url(), canaries["database"]),
     }
     processes = ProcessList()
-    with running_worker(environment) as worker, processes.watched():
+    with (
+        running_web(**environment) as web,
+        running_worker({**environment, "RELEASE_PUBLIC_URL": web.url}) as worker,
+        processes.watched(),
+    ):
         work(canaries, token, fleet, package_host)
         strangers(canaries)
         worker.stop()
-        log = worker.log.read_text()
-    return Run(canaries=canaries, processes=processes, worker_log=log, package_host=package_host, token=token)
+        logs = worker.log.read_text() + web.log
+    canaries.more.update(signatures_in(links.read_text()))
+    return Run(canaries=canaries, processes=processes, logs=logs, package_host=package_host, token=token)
 
 
 def make_fleet(sshd: SshServer) -> list[Instance]:
     public = SIGNING.public_key().public_bytes_raw().hex()
     service = make_service(restart_command=RESTART, command_timeout=20, signing_key=public)
-    return make_instances(service, make_node("ssh-1", **sshd.node_fields), count=2, root=sshd.node_root())
+    root = sshd.node_root()
+    pushed = make_instances(service, make_node("ssh-1", **sshd.node_fields), count=2, root=root)
+    pulling = make_node("ssh-2", delivery=Delivery.PULL, **sshd.node_fields)
+    return [*pushed, *make_instances(service, pulling, count=1, prefix="pulling", root=root)]
+
+
+CURL = """#!/bin/sh
+# Keeps what the real one is told on its stdin, and lives long enough to be seen.
+line=$(cat)
+printf '%s\\n' "$line" >>{kept}
+sleep 0.3
+printf '%s\\n' "$line" | {curl} "$@"
+"""
+
+
+def keep_fetched_links(sshd: SshServer) -> Path:
+    """A file that gets every link by which the node fetches."""
+    programs = sshd.folder / "programs"
+    programs.mkdir()
+    kept = Path(sshd.node_root()) / "links"
+    (programs / "curl").write_text(CURL.format(kept=kept, curl=shutil.which("curl")))
+    (programs / "curl").chmod(0o755)
+    sshd.stop()
+    with (sshd.folder / "sshd_config").open("a") as configuration:
+        configuration.write(f"SetEnv PATH={programs}:{os.environ['PATH']}\n")
+    sshd.start()
+    return kept
+
+
+def signatures_in(links: str) -> dict[str, str]:
+    return {f"link {number}": found for number, found in enumerate(re.findall(r"signature=([^\"&\s]+)", links), 1)}
 
 
 def with_password(url: str, password: str) -> str:
@@ -220,7 +261,7 @@ def test_no_secret_turns_up_where_it_is_not_meant_to_be(run: Run, capfd: pytest.
     check_that_they_were_used(run)
     out, err = capfd.readouterr()
     found: dict[str, set[str]] = {
-        "worker's log": run.canaries.found_in(run.worker_log),
+        "worker's log, and that of the nodes' web": run.canaries.found_in(run.logs),
         "web's log": run.canaries.found_in(out + err),
         "process list": run.canaries.found_in("\n".join(run.processes.commands)),
         **in_the_database(run.canaries),
@@ -248,6 +289,9 @@ def check_that_they_were_used(run: Run) -> None:
     assert set(in_the_database(run.canaries, meant={})) == set.union(*MEANT.values())
     assert run.processes.looks > 20
     assert any("release-node" in command for command in run.processes.commands), "no node program was seen"
+    assert any("--max-redirs" in command for command in run.processes.commands), "no fetching node was seen"
+    assert {name for name in run.canaries.more if name.startswith("link")} == {"link 1", "link 2", "link 3"}
+    assert run.logs.count("/v1/artifacts/") >= 3
 
 
 def in_the_database(canaries: Canaries, meant: Mapping[str, set[str]] = MEANT) -> dict[str, set[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from deploys.node_gate import Allowed
 from deploys.node_steps import NodeCall
 from deploys.services import DeployRequest, start_deploy
 from inventory.connection_test import try_connection
-from inventory.models import Instance, Node
+from inventory.models import Delivery, Instance, Node
 from inventory.node_truth import READ_PROGRAM
 from inventory.sync import sync_service
 from inventory.transports.base import NodeAddress
@@ -31,6 +31,7 @@ from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_
 from tests.support.package_builder import package
 from tests.support.package_host import PackageHost
 from tests.support.sshd import SshServer
+from tests.support.web import Web, running_web
 
 RESTART = """echo "$RELEASE_VERSION it's \\$HOME" >>"$RELEASE_ROOT/restarts"
 ! test -e "$RELEASE_ROOT/current/broken"
@@ -54,10 +55,14 @@ def fleet(own_sshd: SshServer, package_host: PackageHost, settings: Settings, tr
     service = make_service(restart_command=RESTART, before_switch_command=BEFORE, command_timeout=20, keep_releases=1)
     node = make_node("ssh-1", **own_sshd.node_fields)
     instances = make_instances(service, node, count=2, root=own_sshd.node_root())
+    install(own_sshd, printed_gate())
+    return instances
+
+
+def printed_gate() -> str:
     printed = StringIO()
     call_command("node_gate", "ssh-1", stdout=printed)
-    install(own_sshd, printed.getvalue())
-    return instances
+    return printed.getvalue()
 
 
 def deploy(fleet: list[Instance], package_host: PackageHost, version: str, **files: str) -> Operation:
@@ -84,6 +89,56 @@ def test_deploys_rollbacks_and_syncs_go_through(
     assert restarts == [f"{version} it's $HOME" for version in ("v1", "v2", "v3", "v2", "v4")]
 
 
+@pytest.fixture
+def web(transactional_db: None) -> Iterator[Web]:
+    with running_web() as web:
+        yield web
+
+
+def test_a_node_that_pulls_fetches_through_it(
+    fleet: list[Instance],
+    web: Web,
+    own_sshd: SshServer,
+    package_host: PackageHost,
+    settings: Settings,
+    run_drive: Callable[[str], None],
+) -> None:
+    settings.PUBLIC_URL = web.url
+    Node.objects.update(delivery=Delivery.PULL)
+    install(own_sshd, printed_gate())
+
+    statuses = []
+    for version, files in {"v1": {}, "v2": {"broken": "yes"}, "v3": {}}.items():
+        operation = deploy(fleet, package_host, version, **files)
+        run_drive("deploys")
+        operation.refresh_from_db()
+        statuses.append(operation.status)
+    start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
+    run_drive("rollbacks")
+
+    assert statuses == ["completed", "failed", "completed"]
+    assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v1", "releases/v3"]
+    fetched = [line for line in web.log.splitlines() if "request_finished" in line and "/v1/artifacts/" in line]
+    assert len(fetched) == 3, "each version once, for both instances"
+
+
+def test_a_gate_made_before_the_node_pulled_says_so(
+    fleet: list[Instance],
+    package_host: PackageHost,
+    settings: Settings,
+    run_drive: Callable[[str], None],
+) -> None:
+    settings.PUBLIC_URL = "http://127.0.0.1:9"
+    Node.objects.update(delivery=Delivery.PULL)
+
+    operation = deploy(fleet, package_host, "v1")
+    run_drive("deploys")
+
+    operation.refresh_from_db()
+    assert operation.status == "failed"
+    assert not Path(fleet[0].deploy_root).exists() or not Path(fleet[0].deploy_root, "current").exists()
+
+
 def test_the_connection_test_goes_through(fleet: list[Instance]) -> None:
     connection = try_connection(NodeAddress.of(Node.objects.get()))
 
@@ -103,7 +158,7 @@ def line_of(argv: list[str]) -> str:
     return f"exec {shlex.join(argv)}"
 
 
-CALL = NodeCall(mark="\x1emark", root="ROOT", fence=1)
+CALL = NodeCall(mark="\x1ec0ffee", root="ROOT", fence=1)
 STAGE = {
     "version": "v1",
     "sha256": "0" * 64,
@@ -136,8 +191,13 @@ REFUSED: dict[str, str] = {
     "removing anything": "exec rm -f -- /etc/passwd",
     "removing by a way round": "exec rm -f -- ROOT/.release/kept.1/../../x",
     "arguments to true": "exec true x",
-    "another root": line_of(node_steps.truth(NodeCall(mark="m", root="/etc", fence=1))),
-    "a root above": line_of(node_steps.truth(NodeCall(mark="m", root="ROOT/..", fence=1))),
+    "another root": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1))),
+    "a root above": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1))),
+    "arguments that come later": line_of(node_steps.truth(NodeCall(mark="wait", root="ROOT", fence=1))),
+    "a mark of any words": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1))),
+    "a URL for a node that does not pull": line_of(
+        node_steps.stage(CALL, release="v1", source=node_steps.URL, **STAGE)  # type: ignore[arg-type]
+    ),
     "no task": line_of(CALL.argv("rm")),
     "a release elsewhere": line_of(node_steps.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""})),  # type: ignore[arg-type]
     "a foreign restart": line_of(node_steps.switch(CALL, **SWITCH, restart_command="id")),  # type: ignore[arg-type]
@@ -206,7 +266,7 @@ def test_every_word_that_we_quote_arrives_as_it_was(tmp_path: Path, words: list[
         "-c",
         program,
         "release-node",
-        "\x1em",
+        "\x1ec0ffee",
         "before_switch",
         "/srv/a",
         "1",

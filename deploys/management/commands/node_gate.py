@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from deploys import node_gate
 from deploys.node_gate import Allowed
-from inventory.models import Instance, Node
+from inventory.models import Delivery, Instance, Node
 
 
 class Command(BaseCommand):
@@ -35,7 +35,8 @@ class Command(BaseCommand):
         node = Node.objects.filter(name=options["node"]).first()
         if node is None:
             raise CommandError(f"there is no node {options['node']!r}")
-        self.stdout.write(node_gate.gate(_allowed(node), also_programs=options["also_program"]))
+        pulls = node.delivery == Delivery.PULL
+        self.stdout.write(node_gate.gate(_allowed(node), pulls=pulls, also_programs=options["also_program"]))
 
 
 def _allowed(node: Node) -> list[Allowed]:
