@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Count, QuerySet
@@ -22,7 +23,7 @@ from inventory.admin.yaml_import import YamlImportMixin
 from inventory.edit_checks import check_roots
 from inventory.forms import InstanceForm, ServiceForm
 from inventory.instance_edits import save_instance
-from inventory.models import Instance, Service
+from inventory.models import Instance, Node, Service
 from inventory.resources import ServiceResource
 from inventory.sync_queue import request_sync
 
@@ -34,6 +35,17 @@ else:
     InlineFormSet = BaseInlineFormSet
 
 INSTANCES_A_PAGE = 25
+
+
+class NodeSelect(AutocompleteSelect):
+    """Knows its row's node, which came with the page's rows; Django's would ask the database once for each of them."""
+
+    known: Node | None = None
+
+    def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> list[Any]:
+        if self.known is None or value != [str(self.known.pk)]:
+            return super().optgroups(name, value, attrs)
+        return [(None, [self.create_option(name, value[0], str(self.known), True, 0)], 0)]
 
 
 class InstanceFormSet(InlineFormSet):
@@ -61,6 +73,8 @@ class InstanceFormSet(InlineFormSet):
     def add_fields(self, form: Any, index: int | None) -> None:
         """The table's head names the columns for the eye alone."""
         super().add_fields(form, index)
+        if form.instance.pk is not None:
+            form.fields["node"].widget.widget.known = form.instance.node
         for field in form.fields.values():
             getattr(field.widget, "widget", field.widget).attrs.setdefault("aria-label", field.label)
 
@@ -92,6 +106,11 @@ class InstanceInline(Inline):
             return ""
         url = reverse("admin:inventory_instance_change", args=[instance.pk])
         return format_html('<a href="{}">{}</a>', url, _("Details"))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "node":
+            kwargs["widget"] = NodeSelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)

@@ -286,6 +286,19 @@ def test_instances_come_a_page_at_a_time(admin_page: Client) -> None:
     assert 'value="instance-25"' not in third
 
 
+def test_a_page_of_instances_takes_as_many_queries_as_one_of_them(
+    admin_page: Client, django_assert_max_num_queries: Any
+) -> None:
+    service = make_service()
+    for number in range(5):
+        make_instances(service, make_node(f"n-{number}"), 5, root=f"/srv{number}", prefix=f"i{number}")
+
+    with django_assert_max_num_queries(15):
+        page = admin_page.get(change_url(service)).content.decode()
+
+    assert page.count(" selected>n-4</option>") == 5
+
+
 def test_a_row_of_a_later_page_is_saved(admin_page: Client) -> None:
     service = make_service()
     instances = make_instances(service, make_node(), 60)
