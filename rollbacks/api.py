@@ -40,15 +40,7 @@ class RollbackInstance(APIView):
         """Roll one instance back."""
         wanted = InstanceRollbackSerializer(data=request.data).to_request()
         operation = start_instance_rollback(access=access_of(request), request=wanted)
-        answer = {
-            "rollback_id": operation.public_id,
-            "instance_id": wanted.instance_id,
-            "target_version": operation.version,
-            "status": "started",
-            "message": _message(operation, "rollback started successfully"),
-            "started_at": operation.started_at,
-        }
-        return Response(answer, status=202)
+        return _started(operation, "rollback started successfully", instance_id=wanted.instance_id)
 
 
 class RollbackBatch(APIView):
@@ -59,22 +51,22 @@ class RollbackBatch(APIView):
         """Roll many instances of a service back."""
         wanted = BatchRollbackSerializer(data=request.data).to_request()
         operation = start_batch_rollback(access=access_of(request), request=wanted)
-        answer = {
-            "rollback_id": operation.public_id,
-            "service": wanted.service,
-            "target_version": operation.version,
-            "status": "started",
-            "instances": target_instances(operation),
-            "message": _message(operation, "batch rollback started successfully"),
-            "started_at": operation.started_at,
-        }
-        return Response(answer, status=202)
+        instances = target_instances(operation)
+        return _started(operation, "batch rollback started successfully", service=wanted.service, instances=instances)
 
 
-def _message(operation: Operation, started: str) -> str:
+def _started(operation: Operation, message: str, **of_what: object) -> Response:
     if changed_nothing(operation):
-        return f"nothing had to be changed: {operation.version} is running already"
-    return started
+        message = f"nothing had to be changed: {operation.version} is running already"
+    answer = {
+        "rollback_id": operation.public_id,
+        **of_what,
+        "target_version": operation.version,
+        "status": "started",
+        "message": message,
+        "started_at": operation.started_at,
+    }
+    return Response(answer, status=202)
 
 
 @extend_schema(responses=RollbackStatusSerializer)

@@ -57,6 +57,20 @@ def kill_program(node: NodeLab, fence: int) -> None:
     assert is_gone(program.pid)
 
 
+def killed_in_the_restart(node: NodeLab, restart: str) -> Path:
+    """1.0.0 runs, and the program that switches to 1.1.0 is killed. The file into which `restart` writes its pid."""
+    node.deploy("1.0.0", fence=1)
+    node.stage("1.1.0", fence=2)
+    pid = node.root / "pid"
+    start_and_leave(
+        node,
+        lambda transport: node.switch_on(transport, "1.1.0", fence=2, restart=restart),
+        until=lambda: pid.exists() and pid.read_text() != "",
+    )
+    kill_program(node, 2)
+    return pid
+
+
 def test_a_newer_claim_waits_for_a_switch_under_way(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
     node.stage("1.1.0", fence=2)
@@ -108,15 +122,7 @@ def test_a_newer_claim_ends_an_older_ones_staging_and_its_command(node: NodeLab)
 
 
 def test_what_a_killed_programs_restart_left_is_ended_before_the_next_begins(node: NodeLab) -> None:
-    node.deploy("1.0.0", fence=1)
-    node.stage("1.1.0", fence=2)
-    pid = node.root / "pid"
-    start_and_leave(
-        node,
-        lambda transport: node.switch_on(transport, "1.1.0", fence=2, restart="echo $$ >../../pid; sleep 60; true"),
-        until=lambda: pid.exists() and pid.read_text() != "",
-    )
-    kill_program(node, 2)
+    pid = killed_in_the_restart(node, "echo $$ >../../pid; sleep 60; true")
     last = node.truth().last
     assert last is not None
     assert (last.fence, last.phase, last.is_alive, last.previous) == (2, "switched", False, "1.0.0")
@@ -126,15 +132,7 @@ def test_what_a_killed_programs_restart_left_is_ended_before_the_next_begins(nod
 
 
 def test_after_a_half_done_switch_the_way_back_leads_to_the_last_good_release(node: NodeLab) -> None:
-    node.deploy("1.0.0", fence=1)
-    node.stage("1.1.0", fence=2)
-    pid = node.root / "pid"
-    start_and_leave(
-        node,
-        lambda transport: node.switch_on(transport, "1.1.0", fence=2, restart="echo $$ >../../pid; sleep 60"),
-        until=lambda: pid.exists() and pid.read_text() != "",
-    )
-    kill_program(node, 2)
+    killed_in_the_restart(node, "echo $$ >../../pid; sleep 60")
     for fence in (3, 4, 5):
         node.stage("1.1.0", fence=fence)
     switched = node.switch("1.1.0", fence=6, restart="[ $RELEASE_VERSION = 1.0.0 ]")
