@@ -11,6 +11,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.utils.cache import patch_vary_headers
+from django_htmx.middleware import HtmxDetails
 
 from inventory.access import Access, Scope
 from inventory.errors import NotFound
@@ -48,7 +49,8 @@ def word(params: QueryDict, name: str, *, limit: int = 100) -> str:
 
 def is_fragment(request: HttpRequest) -> bool:
     """A live part asks, not a person: answer with the part alone."""
-    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    htmx = HtmxDetails(request)
+    return bool(htmx) and not htmx.history_restore_request
 
 
 def _to_login(request: HttpRequest) -> HttpResponseBase:

@@ -21,8 +21,8 @@ from deploys.models import Operation
 from deploys.node_gate import Allowed
 from deploys.node_steps import NodeCall
 from deploys.services import DeployRequest, start_deploy
-from inventory.connection_test import try_connection
 from inventory.models import Delivery, Instance, Node
+from inventory.node_check import try_connection
 from inventory.node_truth import READ_PROGRAM
 from inventory.sync import sync_service
 from inventory.transports.base import NodeAddress
