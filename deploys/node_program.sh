@@ -274,6 +274,7 @@ stage() {
 	if is_whole "$release" "$3"; then
 		finish "outcome present"
 	fi
+	[ -d "$root/releases" ] || try mkdir -p -- "$root/releases" || fail internal_error "$message"
 	case $source in
 	stdin | url) ;;
 	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;

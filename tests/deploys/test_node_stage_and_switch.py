@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,14 @@ def test_a_tampered_release_is_staged_anew_and_never_switched_to(node: NodeLab, 
     assert node.switch("1.0.0", fence=3).outcome == "switched"
     assert (node.release("1.0.0") / "VERSION").read_bytes() == b"1.0.0"
     assert node.leftovers() == []
+
+
+@pytest.mark.parametrize("lost", ["releases", ".release", ".release/seals"])
+def test_a_folder_removed_by_hand_is_made_again(node: NodeLab, lost: str) -> None:
+    node.deploy("1.0.0", fence=1)
+    shutil.rmtree(node.root / lost)
+    assert node.deploy("1.0.0", fence=2).outcome == "switched"
+    assert (node.release("1.0.0") / "VERSION").is_file()
 
 
 def test_a_half_built_release_is_staged_anew(node: NodeLab) -> None:
