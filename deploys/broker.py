@@ -19,6 +19,7 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
+from deploys import lifeline
 from deploys.lazy_commit import lazy_commit
 from deploys.leases import this_worker
 from deploys.listener import CONNECTION_ERRORS, Listener
@@ -105,6 +106,22 @@ class NotifyBroker(ORM):  # type: ignore[misc]
             logger.info("queue %s: the database is back", self.list_key)
             self._retry_seconds = 0.0
         return messages
+
+    def acknowledge(self, task_id: int) -> None:
+        """Waits for a database that is away, as long as this host is not to stop.
+
+        django-q2's monitor would die of the error; the message would stay, and the cluster be taken for hung.
+        """
+        while True:
+            try:
+                super().acknowledge(task_id)
+            except CONNECTION_ERRORS as error:
+                if lifeline.is_draining():
+                    return  # It comes again, which does no harm.
+                self._back_off(error)
+            else:
+                self._retry_seconds = 0.0
+                return
 
     def close(self) -> None:
         self._listener.close()

@@ -96,6 +96,7 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
         assert accepted.status_code in (202, 409), accepted.content
         wait_until(lambda: not Operation.objects.filter(finished_at=None).exists(), what="end of all", seconds=60)
         assert processes_of(host) == before, "a worker had to be started anew"
+        assert ("terminated abnormally" in host.log.read_text()) == also_the_log, "not the fault that was meant"
 
     assert set(Operation.objects.values_list("status", flat=True)) == {OperationStatus.COMPLETED}
     assert Path(switching.deploy_root, "restarts.txt").read_text().split() == ["v1"]
@@ -107,7 +108,9 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
 
 def fill(disk: Path) -> Path:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_switch_wal()")  # so that the log has room for a while
+        # So that the log has room for a while: a segment of 16 MB, which the first write makes.
+        cursor.execute("SELECT pg_switch_wal()")
+        cursor.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
     filler = disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True, check=False)
     return filler

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 
-from deploys.queueing import QUEUES
-from tests.support.private_postgres import PrivatePostgres, private_postgres
+from deploys.queueing import DEPLOYS, QUEUES
+from tests.support.private_postgres import PrivatePostgres, default_database, private_postgres
+from tests.support.probe import await_execution, send_sleep
 from tests.support.worker import WorkerHost, running_worker, wait_for
 
 pytestmark = [pytest.mark.timeout(180)]
@@ -36,6 +39,23 @@ def test_a_worker_host_outlives_an_outage_with_all_its_processes(
         await_next_canary(host)
         assert processes(host) == before
         assert host.log.read_text().count("hung") == 0
+
+
+def test_a_task_that_ends_while_the_database_is_away_costs_no_process(
+    postgres: PrivatePostgres, django_db_blocker: DjangoDbBlocker, tmp_path: Path
+) -> None:
+    with running_worker({"DATABASE_URL": postgres.url}) as host:
+        before = processes(host)
+        with django_db_blocker.unblock(), default_database(postgres.url):
+            send_sleep(DEPLOYS, tmp_path / "task", seconds=3)
+            await_execution(tmp_path / "task", within_seconds=10)
+
+        postgres.stop()
+        time.sleep(5)
+        postgres.start()
+
+        await_next_canary(host)
+        assert processes(host) == before
 
 
 def test_a_worker_host_may_be_started_before_the_database(postgres: PrivatePostgres) -> None:
