@@ -13,7 +13,8 @@
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
 #                 dead.N/        a claim that a newer one has taken over
-#                 seals/RELEASE/ files: the package's own files; seal: a digest over their sizes and ctimes
+#                 seals/RELEASE/ files: the package's own files; seal: their sizes and ctimes, as a shell assignment;
+#                                mold: what a claim for a switch to it begins with
 #                 kept.N         an upload that the node's other instances take their release from
 #
 # Phases of a switch: switching (the link may have moved), switched (it has), reverting, done; refused (it never moved).
@@ -38,7 +39,7 @@ export LC_ALL=C TZ=UTC0
 unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
 base=$root/.release
 claim=$base/claim.$fence
-boot=- newest=0 rubbish= message= budget=60 taken=0
+boot=- newest=0 rubbish= message= budget=60 taken=0 mold=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
 
@@ -165,7 +166,8 @@ take_claim() {
 	made=0
 	if [ ! -d "$claim" ]; then
 		made=1
-		mkdir -- "$claim" 2>/dev/null || [ -d "$claim" ] ||
+		{ [ -d "$mold" ] && cp -RPT -- "$mold" "$claim" 2>/dev/null; } ||
+			mkdir -- "$claim" 2>/dev/null || [ -d "$claim" ] ||
 			try mkdir -p -- "$root/releases" "$base/seals" "$claim" || fail internal_error "$message"
 	fi
 	cd -P -- "$root" || fail internal_error "cannot enter $root"
@@ -248,11 +250,24 @@ fingerprint() { du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/
 # is_whole RELEASE SHA256
 is_whole() {
 	describe "$1"
-	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && cd -- "$root/releases/$1" 2>/dev/null || return 1
-	fingerprint "$base/seals/$1/files" | sha256sum -c --status "$base/seals/$1/seal" 2>/dev/null
-	is_sealed=$?
-	go_home
-	return "$is_sealed"
+	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && [ -r "$base/seals/$1/seal" ] || return 1
+	[ "$(compare "$1" 2>/dev/null)" = whole ]
+}
+
+# In a subshell: a torn seal may be no shell at all, and end it.
+compare() {
+	cd -- "$root/releases/$1" && sealed=- && . "$base/seals/$1/seal" || return
+	[ "$(fingerprint "$base/seals/$1/files")" != "$sealed" ] || printf whole
+}
+
+# quote TEXT: $quoted is a word that a shell reads as TEXT.
+quote() {
+	quoted= rest=$1
+	while case $rest in *\'*) ;; *) false ;; esac do
+		quoted="$quoted${rest%%\'*}'\\''"
+		rest=${rest#*\'}
+	done
+	quoted="'$quoted$rest'"
 }
 
 say_truth() {
@@ -377,12 +392,25 @@ inscribe() {
 	json="{\"version\":\"$2\",\"sha256\":\"$3\",\"operation\":\"$4\",\"installed_at\":\"%Y-%m-%dT%H:%M:%SZ\"}"
 	message=$(date -u "+$json" 2>&1 >release/.release.json) || give_up "$message"
 	cd -- release
-	fingerprint ../files | sha256sum >../seal
+	quote "$(fingerprint ../files)"
 	cd ..
-	[ -s seal ] || give_up "the seal could not be written: $(date 2>&1 >seal)"
-	try mkdir -p -- "$base/seals/$release" || give_up "$message"
+	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || give_up "the seal could not be written: $(date 2>&1 >seal)"
+	mold=$base/seals/$release/mold
+	try mkdir -p -- "$mold" || give_up "$message"
+	[ -L "$mold/link" ] || make_mold 2>/dev/null
 	try sync -f release || case $message in *option* | *usage*) sync ;; *) give_up "$message" ;; esac
 	try mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" || give_up "$message"
+}
+
+# One copy of it spares a later claim three programs. Without it those do the same.
+make_mold() {
+	mkfifo -- "$mold/out.mold" "$mold/err.mold" "$mold/out.back.mold" "$mold/err.back.mold" &&
+		ln -sT -- "releases/$release" "$mold/link"
+}
+
+# The claim was made just now, and is a whole copy of the mold.
+is_molded() {
+	[ "$made" = 1 ] && [ -p out.mold ] && [ -p err.mold ] && [ -p out.back.mold ] && [ -p err.back.mold ] && [ -L link ]
 }
 
 # One rename makes the release visible. What stood there and was not whole goes away; when `current` leads to it, in
@@ -464,7 +492,7 @@ run_command() {
 # switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP ENVIRONMENT…; KEEP is a list of words.
 switch() {
 	release=$1 operation=$3 seconds=$4 command=$5 keep=$6
-	budget=$((2 * seconds + 60))
+	budget=$((2 * seconds + 60)) mold=$base/seals/$release/mold
 	say "step switch"
 	take_claim
 	if ! is_whole "$release" "$2"; then
@@ -476,8 +504,12 @@ switch() {
 	previous=$now
 	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
 	introduce "$release" "$previous" "$@"
-	[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
-	try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
+	fifos=mold
+	if ! is_molded; then
+		fifos=$$
+		[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
+		try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
+	fi
 	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0
 	record || no_room
 	if ! try mv -fT -- "$claim/link" "$root/current"; then
@@ -490,7 +522,7 @@ switch() {
 	log "$now" "$release"
 	status=0 late=0
 	if [ -n "$command" ]; then
-		run_command restart "$$" "$release" "$seconds" "$command"
+		run_command restart "$fifos" "$release" "$seconds" "$command"
 		l_exit=$status l_late=$late
 	fi
 	[ "$status" = 0 ] || go_back
@@ -528,7 +560,7 @@ go_back() {
 	log "$release" "$previous"
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
-	run_command revert "back.$$" "$previous" "$seconds" "$command"
+	run_command revert "back.$fifos" "$previous" "$seconds" "$command"
 	[ "$status" = 0 ] || warn "the restart of $previous failed too: exit status $status"
 	status=$first_status
 }

@@ -112,6 +112,39 @@ def test_a_tampered_release_is_staged_anew_and_never_switched_to(node: NodeLab, 
     assert node.leftovers() == []
 
 
+@pytest.mark.parametrize("seal", ["sealed='torn", "", "exit 0", "sealed=''"])
+def test_a_torn_seal_seals_nothing(node: NodeLab, seal: str) -> None:
+    node.deploy("1.0.0", fence=1)
+    (node.root / ".release/seals/1.0.0/seal").write_text(seal)
+    assert node.switch("1.0.0", fence=2).outcome == "not_whole"
+    assert node.stage("1.0.0", fence=2).outcome == "installed"
+    assert node.stage("1.0.0", fence=3).outcome == "present"
+
+
+def test_names_of_files_are_never_taken_for_shell(node: NodeLab) -> None:
+    files = {"VERSION": b"1.0.0", "'; touch pwned; '": b"", "$(touch pwned)": b"", "a'\\''b\\": b""}
+    artifact = node.artifact("1.0.0", files)
+    assert node.stage("1.0.0", fence=1, artifact=artifact).outcome == "installed"
+    assert node.stage("1.0.0", fence=2, artifact=artifact).outcome == "present"
+    assert list(node.root.rglob("pwned")) == []
+
+
+@pytest.mark.parametrize("damage", ["", "rm mold/err.back.mold", "rm mold/link", "rm -r mold", "echo x >mold/more"])
+@pytest.mark.parametrize("restart", ["echo out; echo err >&2", "echo out; echo err >&2; [ $RELEASE_VERSION != 1.0.0 ]"])
+def test_a_claim_for_a_switch_alone_begins_as_a_copy(node: NodeLab, damage: str, restart: str) -> None:
+    node.deploy("1.0.0", fence=1)
+    node.deploy("1.1.0", fence=2, keep=["1.0.0"], restart=f"cd ../../.release/seals/1.0.0 && {damage or 'true'}")
+    switched = node.switch("1.0.0", fence=3, restart=restart, keep=["1.1.0"])
+    is_good = "!=" not in restart
+    assert switched.outcome == ("switched" if is_good else "restart_failed")
+    assert node.current == ("releases/1.0.0" if is_good else "releases/1.1.0")
+    assert node.seen.lines() == ["out"] * (1 if is_good else 2)
+    assert node.seen.lines("stderr") == ["err"] * (1 if is_good else 2)
+    is_copy = (node.root / ".release/claim.3/out.mold").exists()
+    assert is_copy == ("-r" not in damage)
+    assert node.switch("1.0.0", fence=4).outcome == "switched"
+
+
 @pytest.mark.parametrize("lost", ["releases", ".release", ".release/seals"])
 def test_a_folder_removed_by_hand_is_made_again(node: NodeLab, lost: str) -> None:
     node.deploy("1.0.0", fence=1)
