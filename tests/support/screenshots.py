@@ -47,7 +47,7 @@ PAGES: dict[str, str] = {
     "deploy-preview": "/deploy?service=billing",
     "history": "/history",
     "instance": "/instances/checkout-2",
-    "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#log",
+    "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#L70",
     "password": "/password",
     "not-found": "/nowhere",
     "admin": "/admin/",

@@ -1,0 +1,23 @@
+"""From an operation's stored name to its page."""
+
+from __future__ import annotations
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+
+from deploys.states import Kind
+from inventory.names import is_operation_id
+from inventory.templatetags.console import word
+
+register = template.Library()
+
+
+@register.simple_tag
+def operation_link(name: str) -> str:
+    """name: an operation's kind and id, as a status change keeps it; anything else is shown as it is."""
+    kind, _, public_id = name.partition(" ")
+    if kind not in Kind.values or not is_operation_id(public_id):
+        return name
+    url = reverse(kind, args=[public_id])
+    return format_html('{} <a class="link mono" href="{}">{}</a>', word(kind, "kind"), url, public_id)
