@@ -154,7 +154,10 @@ LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login"
 SESSION_COOKIE_AGE = 12 * 3600  # a day's work, not Django's two weeks
+AXES_HANDLER = "releasesite.login_limits.LoginLimits"
 AXES_FAILURE_LIMIT = 10
+LOGIN_FAILURES_OF_A_NAME = 100
+LOGIN_FAILURES_FROM_AN_ADDRESS = 50
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True

@@ -43,6 +43,38 @@ def test_others_are_not_locked_out_with_them() -> None:
     assert guess(password=PASSWORD, address="10.0.0.2").status_code == 302
 
 
+@pytest.fixture
+def wide_limits(settings: Settings) -> None:
+    settings.LOGIN_FAILURES_OF_A_NAME = settings.LOGIN_FAILURES_FROM_AN_ADDRESS = 5
+
+
+def test_guessing_at_a_name_from_many_addresses_ends_too(wide_limits: None) -> None:
+    answers = [guess(address=f"10.0.1.{number}").status_code for number in range(6)]
+
+    assert answers == [200, 200, 200, 200, 429, 429]
+    assert guess(password=PASSWORD, address="10.0.1.9").status_code == 429
+    assert guess("somebody", address="10.0.1.9").status_code == 200
+
+
+def test_guessing_at_many_names_from_an_address_ends_too(wide_limits: None) -> None:
+    answers = [guess(f"name-{number}").status_code for number in range(6)]
+
+    assert answers == [200, 200, 200, 200, 429, 429]
+    assert guess(password=PASSWORD).status_code == 429
+    assert guess("name-1", address="10.0.0.2").status_code == 200
+
+
+def test_strangers_guesses_lock_nobody_out_of_where_they_work(wide_limits: None) -> None:
+    assert guess(password=PASSWORD, address="10.0.0.7").status_code == 302
+    for number in range(6):
+        guess(address=f"10.0.1.{number}")
+        guess(f"name-{number}", address="10.0.0.7")
+
+    assert guess(password=PASSWORD, address="10.0.0.7").status_code == 302
+    assert guess(password=PASSWORD, address="10.0.0.8").status_code == 429
+    assert [guess(address="10.0.0.7").status_code for _ in range(3)] == [200, 200, 429]
+
+
 def test_a_login_within_the_limit_starts_the_count_anew() -> None:
     for _ in range(3):
         assert [guess().status_code, guess().status_code, guess(password=PASSWORD).status_code] == [200, 200, 302]
