@@ -78,8 +78,9 @@ def _roll_back(site: Site, door: Door, instance: Instance) -> float:
 
 
 def _touch(site: Site, door: Door, kind: str, path: str, body: dict[str, object]) -> float:
-    """Milliseconds. Rests before, so that the drive of the time before has ended: an idle system is what counts."""
-    time.sleep(0.7)
+    """Milliseconds. Rests before: an idle system is what counts, and what follows an operation must not be taken for this
+    one's first byte (early logins of the rollbacks' workers, programs made to stand by)."""
+    time.sleep(1.5)
     door.reset()
     begun = time.perf_counter()
     public_id = site.post(path, body)[f"{kind}_id"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import suppress
 
 
 class Door:
@@ -32,7 +33,14 @@ class Door:
         return self._touched_at
 
     def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _shut(self) -> None:
+        passing = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in passing:
+            task.cancel()
+        await asyncio.gather(*passing, return_exceptions=True)
 
     def _touch(self) -> None:
         if self._touched_at is None:
@@ -49,9 +57,10 @@ class Door:
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._touch()
         node_reader, node_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        await asyncio.gather(
-            self._pass(reader, node_writer, is_inward=True), self._pass(node_reader, writer, is_inward=False)
-        )
+        inward = self._pass(reader, node_writer, is_inward=True)
+        outward = self._pass(node_reader, writer, is_inward=False)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(inward, outward)
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_inward: bool) -> None:
         try:
