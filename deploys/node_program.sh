@@ -365,7 +365,7 @@ fetch() {
 # In the foreground: a newer claim ends the whole process group.
 fetch_with_curl() {
 	printf 'url = "%s"\n' "$url" |
-		timeout --foreground "$left" curl -K - -sSfL --max-redirs 3 --connect-timeout 15 \
+		timeout --foreground "$left" curl -K - -sSfL --proto =http,https --max-redirs 3 --connect-timeout 15 \
 			--speed-limit 1000 --speed-time 30 -o upload
 }
 

@@ -27,7 +27,7 @@ from deploys.node_frames import START, Streams
 from deploys.node_steps import NodeCall
 from deploys.packages import Artifact
 from inventory.redaction import scrub
-from inventory.transports.base import STDOUT, ConnectionLost, Transport, TransportError
+from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 
 __all__ = (
     "CommandOutcome",
@@ -190,7 +190,8 @@ class NodeSession:
         )
         conversation.streams.finish()
         if not conversation.streams.is_over():
-            raise ConnectionLost(f"{self._root}: the program on the node ended early ({result.exit_status})")
+            why = conversation.last_words or f"exit status {result.exit_status}"
+            raise ConnectionLost(f"{self._root}: the program on the node ended early: {why}")
         return self._checked(conversation.answer)
 
     def _checked(self, answer: Answer) -> Answer:
@@ -220,6 +221,7 @@ class _Conversation:
 
     def __init__(self, transport: Transport, call: NodeCall, on_event: Callable[[Event], None]) -> None:
         self.answer = Answer()
+        self.last_words = ""
         self.streams = Streams(mark=call.mark, on_frame=self._frame, on_line=self._line, on_cut=self._cut)
         self._transport = transport
         self._call = call
@@ -233,6 +235,8 @@ class _Conversation:
             self._on_event(StepStarted(step=rest))
 
     def _line(self, stream: str, text: str) -> None:
+        if stream == STDERR:
+            self.last_words = scrub(text)
         self._on_event(OutputLine(stream=stream, text=text))
 
     def _cut(self, stream: str) -> None:

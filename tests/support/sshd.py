@@ -111,12 +111,16 @@ class SshServer:
         """Takes open connections and what runs in them down too."""
         if self._process is None:
             return
-        children = psutil.Process(self._process.pid).children(recursive=True)
+        below = self.descendants()
         self._process.kill()
         self._process.wait()
-        for child in children:
-            _kill(child)
+        for process in below:
+            _kill(process)
         self._process = None
+
+    def descendants(self) -> list[psutil.Process]:
+        """Its connections, and what runs in them."""
+        return psutil.Process(self._process.pid).children(recursive=True) if self._process else []
 
     def drop_connections(self) -> None:
         """The server lives on; what ran in the connections does so too, if it survives a lost peer."""

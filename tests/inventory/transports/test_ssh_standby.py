@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,11 +51,13 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 def waiting_programs(sshd: SshServer) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "username"])
-        if process.info["username"] == sshd.user and (process.info["cmdline"] or [""])[-1] == "wait"
-    ]
+    """Of this server's connections: other tests' nodes may have the same account."""
+    found = []
+    for process in sshd.descendants():
+        with suppress(psutil.NoSuchProcess):
+            if (process.cmdline() or [""])[-1] == "wait":
+                found.append(process)
+    return found
 
 
 async def stands_by(sshd: SshServer) -> None:
