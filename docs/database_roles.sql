@@ -50,6 +50,8 @@ GRANT UPDATE (
 ) ON inventory_instance TO release_worker;
 GRANT UPDATE (synced_at, sync_queued_at, sync_started_at) ON inventory_service TO release_worker;
 GRANT INSERT ON inventory_statuschange TO release_worker;
+-- A restored database gives out claims above those that the nodes have seen.
+GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 
 -- The audit: both may append, its chain needs the newest row's hash, and nobody may change one.
 GRANT SELECT, INSERT ON inventory_auditentry TO release_web, release_worker;

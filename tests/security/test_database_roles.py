@@ -175,6 +175,11 @@ def test_nothing_more_is_allowed(postgres: PrivatePostgres, role: str) -> None:
                 connection.execute(statement.encode())
 
 
+def test_a_worker_may_give_out_claims_above_those_that_nodes_have_seen(postgres: PrivatePostgres) -> None:
+    with psycopg.connect(url_of(postgres, "release_worker"), autocommit=True) as connection:
+        connection.execute("SELECT setval('deploys_fence', last_value + 1000) FROM deploys_fence")
+
+
 def test_every_table_is_accounted_for(postgres: PrivatePostgres) -> None:
     """A new table that no role was given would only be missed in production."""
     with psycopg.connect(postgres.url) as connection:
