@@ -6,6 +6,8 @@ PYTHON ?= python3
 # Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
 # stalls for seconds is told from code that is wrong.
 RERUNS ?= --reruns 1 --reruns-delay 2
+# Most of them wait most of the time: two processes take little more than half as long.
+JOBS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 BIN := .venv/bin
 export PYTHON
 
@@ -18,7 +20,7 @@ run: setup ## start the demo: database, web, workers, three instances (PORT=8000
 
 test: setup-dev ## install what the tests need, then run every test (ARGS="-k name")
 	@sh scripts/system_packages.sh
-	@$(BIN)/pytest $(RERUNS) $(ARGS)
+	@$(BIN)/pytest $(JOBS) $(RERUNS) $(ARGS)
 
 check: setup-dev ## lint, types, import layers, migrations, deployment checks
 	@sh scripts/check.sh

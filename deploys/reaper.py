@@ -25,9 +25,12 @@ _ORPHAN = """
 WITH dead AS (
     SELECT id FROM deploys_lease
     WHERE expires_at < clock_timestamp() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
+), theirs AS (
+    SELECT id FROM deploys_target WHERE status = 'in_progress' AND lease_id IN (SELECT id FROM dead)
+    FOR UPDATE SKIP LOCKED
 ), orphaned AS (
     UPDATE deploys_target SET lease_id = NULL, updated_at = clock_timestamp()
-    WHERE status = 'in_progress' AND lease_id IN (SELECT id FROM dead)
+    WHERE id IN (SELECT id FROM theirs)
     RETURNING id
 )
 SELECT count(*) FROM orphaned

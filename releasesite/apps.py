@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 from django_structlog.signals import bind_extra_request_finished_metadata
 
+from releasesite import silent_clients
 from releasesite.logs import add_caller
 
 
@@ -18,3 +19,4 @@ class ReleaseSiteConfig(AppConfig):
 
         bind_extra_request_finished_metadata.connect(add_caller)
         login_audit.connect()
+        silent_clients.connect()

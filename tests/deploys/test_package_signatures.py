@@ -27,7 +27,7 @@ PUBLIC = KEY.public_key()
 RAW_KEY = PUBLIC.public_bytes(Encoding.Raw, PublicFormat.Raw)
 PEM_KEY = PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 SIGNATURE = KEY.sign(hashlib.sha256(CONTENT).digest())
-STRANGERS = Ed25519PrivateKey.generate().sign(hashlib.sha256(CONTENT).digest())
+STRANGERS = Ed25519PrivateKey.from_private_bytes(bytes(32)).sign(hashlib.sha256(CONTENT).digest())
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -45,14 +46,25 @@ def disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres(disk: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[PrivatePostgres]:
-    server = PrivatePostgres(disk / "postgres", configuration=DURABLE)
-    try:
-        server.migrate()
-        with django_db_blocker.unblock(), default_database(server.url):
-            yield server
-    finally:
-        server.stop()
+def postgres(also_the_log: bool, disk: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[PrivatePostgres]:
+    with folder_for_postgres() as another_disk:
+        server = PrivatePostgres(disk / "postgres", configuration=DURABLE)
+        try:
+            if not also_the_log:
+                server.stop()
+                move(disk / "postgres/data/pg_wal", another_disk / "pg_wal")
+                server.start()
+            server.migrate()
+            with django_db_blocker.unblock(), default_database(server.url):
+                yield server
+        finally:
+            server.stop()
+
+
+def move(folder: Path, to: Path) -> None:
+    subprocess.run(["cp", "-a", folder, to], check=True)
+    shutil.rmtree(folder)
+    folder.symlink_to(to)
 
 
 @pytest.mark.parametrize("also_the_log", [False, True], ids=["tables", "write-ahead log"])
@@ -107,10 +119,6 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
 
 
 def fill(disk: Path) -> Path:
-    with connection.cursor() as cursor:
-        # So that the log has room for a while: a segment of 16 MB, which the first write makes.
-        cursor.execute("SELECT pg_switch_wal()")
-        cursor.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
     filler = disk / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True, check=False)
     return filler
