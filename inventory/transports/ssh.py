@@ -35,8 +35,9 @@ CHANNEL_SECONDS = 10.0
 SESSION_RETRY_SECONDS = 0.05
 LONELY_SECONDS = 2.0
 KILL_SECONDS = 1.0
-# A program is made to stand by once nothing was asked of the node for so long: not in the middle of a deploy.
-STAND_BY_AFTER_SECONDS = 0.5
+# A program is made to stand by once nothing was asked of the node for so long: not in the middle of an operation, whose
+# other nodes wait for the same worker.
+STAND_BY_AFTER_SECONDS = 2.0
 
 asyncssh.set_log_level("ERROR")
 
