@@ -244,8 +244,8 @@ describe() {
 	case $d_sha256 in '' | *[!0-9a-f]*) d_sha256=- ;; esac
 }
 
-# In a release's folder: what changes whenever one of the files that MANIFEST lists does.
-fingerprint() { du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
+# In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
+fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
 
 # is_whole RELEASE SHA256
 is_whole() {
