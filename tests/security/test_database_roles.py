@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 ROLES = Path(settings.BASE_DIR) / "docs/database_roles.sql"
 # What web does: an admin's inventory, a token, a person's login; a deploy, a rollback, a report and a sync by a program.
 WEB = """
-import json, sys, time, django
+import json, pathlib, sys, time, django
 django.setup()
 from django.test import Client
 from django.contrib.auth.models import Group, User
@@ -33,7 +34,7 @@ from inventory.importer import import_inventory
 from releasesite.models import ApiToken
 root, url = sys.argv[1:]
 import_inventory(json.dumps({
-    "services": [{"name": "shop", "restart_command": "true"}],
+    "services": [{"name": "shop", "restart_command": 'while [ -e "$RELEASE_ROOT/hold" ]; do sleep 0.02; done'}],
     "nodes": [{"name": "here", "host": "127.0.0.1", "transport": "local"}],
     "instances": [{"instance_id": "shop-1", "service": "shop", "node": "here", "port": 8001, "deploy_root": root}],
 }).encode(), filename="inventory.yaml", actor=SYSTEM)
@@ -62,9 +63,12 @@ api("post", "/v1/rollback/instance", {"instance_id": "shop-1", "rollback_id": "r
 said.append(wait("rollback", "r-1"))
 api("post", "/v1/instance/shop-1/report", {"health": "healthy"}, report)
 api("post", "/v1/service/shop/sync", {})
+hold = pathlib.Path(root, "hold")
+hold.touch()
 api("post", "/v1/deploy/execute", {"service": "shop", "version": "v1", "instances": ["shop-1"], "package_url": url,
     "deploy_id": "d-3"})
 api("post", "/v1/deploy/cancel/d-3", {})
+hold.unlink()
 said.append(wait("deploy", "d-3") in ("cancelled", "completed"))
 client = Client()
 assert client.post("/login", {"username": "ada", "password": "wrong"}).status_code == 200
@@ -78,12 +82,24 @@ print(json.dumps(said))
 """
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PrivatePostgres]:
+@contextmanager
+def postgres_with_roles() -> Iterator[PrivatePostgres]:
     with private_postgres() as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             for _twice in range(2):
                 connection.execute(ROLES.read_text().encode())
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PrivatePostgres]:
+    with postgres_with_roles() as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_postgres() -> Iterator[PrivatePostgres]:
+    with postgres_with_roles() as server:
         yield server
 
 
@@ -92,7 +108,7 @@ def url_of(postgres: PrivatePostgres, role: str) -> str:
     return f"{scheme}://{role}@{rest.split('@', 1)[1]}"
 
 
-def test_everything_works_with_them(postgres: PrivatePostgres, package_host: PackageHost, tmp_path: Path) -> None:
+def test_everything_works_with_them(fresh_postgres: PrivatePostgres, package_host: PackageHost, tmp_path: Path) -> None:
     shared = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "releasesite.settings",
@@ -108,7 +124,7 @@ def test_everything_works_with_them(postgres: PrivatePostgres, package_host: Pac
         worker = subprocess.Popen(
             (sys.executable, "manage.py", "worker"),
             cwd=settings.BASE_DIR,
-            env={**shared, "DATABASE_URL": url_of(postgres, "release_worker")},
+            env={**shared, "DATABASE_URL": url_of(fresh_postgres, "release_worker")},
             stdout=file,
             stderr=file,
         )
@@ -116,7 +132,7 @@ def test_everything_works_with_them(postgres: PrivatePostgres, package_host: Pac
         web = subprocess.run(
             (sys.executable, "-c", WEB, str(tmp_path / "root"), url),
             cwd=settings.BASE_DIR,
-            env={**shared, "DATABASE_URL": url_of(postgres, "release_web")},
+            env={**shared, "DATABASE_URL": url_of(fresh_postgres, "release_web")},
             capture_output=True,
             text=True,
             timeout=200,
