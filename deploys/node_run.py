@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from deploys import packages, pinning
 from deploys.artifact_links import artifact_url
@@ -15,6 +15,7 @@ from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
 from deploys.node_session import NodeError, NodeSession, Staged
 from deploys.packages import Artifact
+from inventory.database_errors import AWAY
 from inventory.models import Delivery
 from inventory.transports.base import ConnectionLost, Transport, TransportError
 from inventory.transports.pool import ConnectionPool
@@ -85,7 +86,7 @@ class PackageFetch:
         while True:
             try:
                 return pinning.package_for(self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 if self._is_unwanted:
                     raise
                 logger.warning("The database is away while a package is fetched, trying again: %s", error)

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 
 from deploys.lazy_commit import lazy_commit
 from deploys.models import LogLine
 from deploys.states import Step
 from deploys.transitions import Move, apply_moves
+from inventory.database_errors import AWAY
 from inventory.redaction import scrub
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ def _write_until_it_works(batch: _Batch) -> tuple[set[int], dict[int, str]]:
         try:
             with lazy_commit() if batch.is_progress_alone else transaction.atomic():
                 return _write(batch)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             logger.warning("The database does not take %d events, trying again: %s", len(batch), error)
             connection.close()
             time.sleep(pause_seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.utils.translation import gettext as _
 
 from inventory import audit, inventory_file
@@ -28,6 +28,7 @@ def import_inventory(data: bytes, *, filename: str, actor: Actor, dry_run: bool 
     """
     document = inventory_file.read(data, filename=filename)
     with transaction.atomic():
+        _take_time()
         lock_inventory()
         plan = make_plan(document)
         check(plan)
@@ -39,6 +40,12 @@ def import_inventory(data: bytes, *, filename: str, actor: Actor, dry_run: bool 
         else:
             audit.record_all(actor=actor, events=_events(plan, report))
     return report
+
+
+def _take_time() -> None:
+    """To plan a hundred thousand rows takes longer than a transaction of ours may be silent otherwise."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '5min'")
 
 
 def _write(plan: Plan, actor: Actor) -> None:

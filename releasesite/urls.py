@@ -22,3 +22,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 
 handler400 = "releasesite.views.bad_request"
+handler500 = "releasesite.views.server_error"

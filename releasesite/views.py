@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
@@ -10,13 +12,17 @@ from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import get_template
 from django.urls import reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.views import defaults
 from django.views.decorators.http import require_POST
 
 from inventory import audit
 from inventory.access import access_of
+from inventory.database_errors import AWAY
+from releasesite.api.errors import RETRY_SECONDS
 from releasesite.context_processors import THEMES
 
 _YEAR_SECONDS = 365 * 86_400
@@ -73,3 +79,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     origin = request.headers.get("origin", "")[:200]
     wrong_origin = origin if "rigin" in reason else ""
     return render(request, "403_csrf.html", {"wrong_origin": wrong_origin}, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Neither page asks the database for anything; a database that is away is said."""
+    if isinstance(sys.exception(), AWAY):
+        page = get_template("503.html").render()
+        return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+    return defaults.server_error(request)

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
+
+from inventory.database_errors import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class ChoreThread(threading.Thread):
     def _attempt(self, name: str, run: Callable[[], object]) -> None:
         try:
             run()
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             connection.close()
             if not self._is_away:
                 logger.warning("%s: the database is away, waiting for it: %s", name, error)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from drf_standardized_errors.handler import exception_handler
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from inventory.database_errors import AWAY
 from inventory.errors import Problem, ReleaseError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         case ReleaseError():
             set_rollback()
             return Response(error_body(error.http_status, error.problems), status=error.http_status)
-        case OperationalError() | InterfaceError():
+        case _ if isinstance(error, AWAY):
             logger.exception("database unavailable")
             body = error_body(503, [DATABASE_UNAVAILABLE])
             return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -5,15 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
+from deploys import operations, recorder
+from deploys.models import Operation
 from deploys.states import OperationStatus
+from tests.support.api import caller
 from tests.support.database import process_environment
+from tests.support.fleet import ids
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
 from tests.support.worker import running_worker
 
@@ -60,3 +66,44 @@ def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab, tmp_path: Path) -> No
     assert operation.status == OperationStatus.COMPLETED
     assert all(Path(each.deploy_root, "restarts.txt").read_text().split() == ["v1"] for each in lab.instances)
     check_invariants(lab.instances)
+
+
+def test_a_worker_that_comes_back_writes_again_what_was_ended(
+    lab: Lab, run_drive: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falls_silent_in(monkeypatch, recorder, "_write_permits")
+    operation = lab.deploy("v1")
+
+    run_drive("deploys")
+
+    operation.refresh_from_db()
+    assert operation.status == OperationStatus.COMPLETED
+    assert set(operation.targets.values_list("claims", flat=True)) == {1}
+    check_invariants(lab.instances)
+
+
+def test_a_request_that_comes_back_is_answered_with_503(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    falls_silent_in(monkeypatch, operations, "_record_start")
+    url = lab.add_package("v1")
+    body = {"service": "user-service", "version": "v1", "instances": ids(lab.instances), "package_url": url}
+
+    answer = caller().post("/v1/deploy/execute", body, format="json")
+
+    assert answer.status_code == 503, answer.content
+    assert not Operation.objects.exists()
+
+
+def falls_silent_in(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+    """Within its transaction, when this function first has something to do, until PostgreSQL has ended the session."""
+    usual = getattr(module, name)
+    times: list[float] = []
+
+    def silent(*arguments: object) -> object:
+        if arguments[0] and not times:
+            times.append(time.monotonic())
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+            time.sleep(0.5)
+        return usual(*arguments)
+
+    monkeypatch.setattr(module, name, silent)

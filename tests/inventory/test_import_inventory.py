@@ -10,6 +10,7 @@ from textwrap import dedent
 import asyncssh
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -411,6 +412,14 @@ def test_ten_thousand_instances_take_seconds() -> None:
 
     assert bring_in(text).count(Outcome.CREATED) == 10_101
     assert bring_in(text).count(Outcome.UNCHANGED) == 10_101
+
+
+def test_its_planning_may_take_longer_than_a_transaction_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventory.importer.check", lambda plan: time.sleep(0.6))
+    with connection.cursor() as cursor:
+        cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")
+
+    assert bring_in("services: [{name: s}]\n").count(Outcome.CREATED) == 1
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(

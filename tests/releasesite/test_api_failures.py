@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.conf import settings
+from django.test import Client
 from rest_framework.test import APIClient
 
+from inventory.database_errors import AWAY
 from releasesite.api.permissions import ScopePermission
 from tests.support.api import caller, logged_in, person
 
@@ -47,7 +49,7 @@ def test_a_view_that_names_no_scope_is_closed(db: None) -> None:
     assert ScopePermission().has_permission(Request(), Forgetful()) is False  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=[OperationalError, InterfaceError])
+@pytest.fixture(params=AWAY)
 def no_database(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> None:
         raise request.param("connection refused: password=secret")
@@ -64,6 +66,30 @@ def test_without_a_database_calls_are_503_and_safe_to_repeat(no_database: None) 
         assert error(answer) == (503, "server_error", "database_unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert b"secret" not in answer.content
+
+
+def test_without_a_database_a_page_says_so(no_database: None) -> None:
+    client = Client(raise_request_exception=False)
+    client.cookies[settings.SESSION_COOKIE_NAME] = "of somebody"
+
+    answer = client.get("/", headers={"accept-language": "zh-hans"})
+
+    assert answer.status_code == 503
+    assert "现在无法连接数据库" in answer.content.decode()
+    assert int(answer.headers["Retry-After"]) > 0
+    assert b"secret" not in answer.content
+
+
+def test_another_error_is_no_such_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("django.contrib.sessions.middleware.SessionMiddleware.process_request", fail)
+
+    answer = Client(raise_request_exception=False).get("/")
+
+    assert answer.status_code == 500
+    assert b"secret" not in answer.content
 
 
 def test_without_a_database_health_still_answers(no_database: None) -> None:
