@@ -10,8 +10,6 @@ import time
 from types import FrameType
 
 from django.conf import settings
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 
 from deploys.queueing import QUEUES
 from deploys.reaper import reap
@@ -19,6 +17,7 @@ from deploys.store_retention import prune_store
 from deploys.supervisor import presence
 from deploys.supervisor.chores import Chore, ChoreThread
 from deploys.supervisor.cluster import Cluster
+from inventory import database_sessions
 from inventory.sync_queue import enqueue_due_syncs
 
 logger = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        connection_created.connect(_limit_statements)
+        database_sessions.set_for_all({"statement_timeout": STATEMENT_TIMEOUT})
         logger.info("worker %s: starting %s, %d processes each", self.name, " and ".join(QUEUES), settings.WORKERS)
         for thread in self._threads:
             thread.start()
@@ -115,8 +114,3 @@ class Supervisor:
 
     def _leave(self) -> None:
         presence.leave(self.name)
-
-
-def _limit_statements(connection: BaseDatabaseWrapper, **_: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])

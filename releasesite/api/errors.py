@@ -28,14 +28,13 @@ def error_body(http_status: int, problems: Iterable[Problem]) -> dict[str, Any]:
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    match error:
-        case ReleaseError():
-            set_rollback()
-            return Response(error_body(error.http_status, error.problems), status=error.http_status)
-        case _ if isinstance(error, AWAY):
-            logger.exception("database unavailable")
-            body = error_body(503, [DATABASE_UNAVAILABLE])
-            return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
+    if isinstance(error, ReleaseError):
+        set_rollback()
+        return Response(error_body(error.http_status, error.problems), status=error.http_status)
+    if isinstance(error, AWAY):
+        logger.exception("database unavailable")
+        body = error_body(503, [DATABASE_UNAVAILABLE])
+        return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return exception_handler(error, context)  # type: ignore[arg-type]
 
 
