@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from deploys import operations, recorder
 from deploys.models import Operation
 from deploys.states import OperationStatus
 from tests.support.api import caller
-from tests.support.database import process_environment
 from tests.support.fleet import ids
-from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
+from tests.support.lab import Lab, check_invariants, wait_for_end
+from tests.support.lone_drive import lone_drive
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
 # Between the claim's statements: it has the lock that all claims take in turn, and the targets' rows.
-FREEZES_IN_ITS_CLAIM = """
-import os, signal, sys, threading, django
-django.setup()
-from deploys import assignments, drive
+FREEZE_IN_THE_CLAIM = """
+import os, signal, threading
+from pathlib import Path
+from deploys import assignments
 def freeze(claimed):
-    open(sys.argv[1], "w").close()
+    Path(os.environ["RELEASE_FAULT_DIR"], "claim.reached").touch()
     os.kill(os.getpid(), signal.SIGSTOP)
     threading.Event().wait()  # the signal may reach another thread first
 assignments._load = freeze
-drive.run("deploys")
 """
 
 
-@contextmanager
-def frozen_in_its_claim(lab: Lab, sign: Path) -> Iterator[None]:
-    process = subprocess.Popen(
-        (sys.executable, "-c", FREEZES_IN_ITS_CLAIM, str(sign)),
-        cwd=settings.BASE_DIR,
-        env=process_environment(**lab.environment),
-    )
-    try:
-        wait_until(sign.exists, what="claim", seconds=30)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab, tmp_path: Path) -> None:
+def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab) -> None:
     operation = lab.deploy("v1")
 
-    with frozen_in_its_claim(lab, tmp_path / "frozen"):
+    with lone_drive("deploys", lab.environment, first=FREEZE_IN_THE_CLAIM):
+        lab.wait_until_held("claim")
         frozen_at = time.monotonic()
         with running_worker(lab.environment, wait=False):
             wait_for_end(operation, seconds=45)

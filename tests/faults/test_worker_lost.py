@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.db.models.functions import Now
@@ -20,6 +21,7 @@ from deploys.states import Kind, TargetStatus
 from deploys.transitions import Move, apply_moves
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
+from tests.support.database import database_url
 from tests.support.lab import Lab, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,6 +49,18 @@ def test_what_a_dead_worker_held_is_announced_in_the_moment_it_is_freed(lab: Lab
     die()
 
     assert OrmQ.objects.filter(key=DEPLOYS).count() == settings.WORKERS
+
+
+def test_a_target_whose_row_is_locked_keeps_no_other_waiting(lab: Lab) -> None:
+    lab.deploy("v1")
+    locked, other = claim_all()
+    with psycopg.connect(database_url()) as somebody:
+        somebody.execute("SELECT FROM deploys_target WHERE id = %s FOR UPDATE", [locked.target_id])
+        end_leases()
+    assert Target.objects.get(lease=None).pk == other.target_id
+
+    assert reap() == 1
+    assert not Target.objects.exclude(lease=None).exists()
 
 
 def test_a_target_that_is_only_handed_back_is_never_given_up(lab: Lab) -> None:
@@ -92,10 +106,15 @@ def claim_one() -> Assignment:
 
 
 def die() -> None:
+    end_leases()
+    Lease.objects.all().delete()
+
+
+def end_leases() -> None:
+    """One target is freed."""
     Lease.objects.update(expires_at=Now() - timedelta(seconds=1))
     # Right after the server's start the reaper holds back.
     wait_until(lambda: reap() == 1, what="lease that is taken for dead", seconds=15)
-    Lease.objects.all().delete()
 
 
 def hand_back(assignment: Assignment) -> None:

@@ -13,14 +13,23 @@ from django.conf import settings
 
 from tests.support.database import process_environment
 
-PROGRAM = "import django; django.setup(); from deploys.drive import run; run({queue!r})"
+PROGRAM = """
+import django
+django.setup()
+{first}
+from deploys.drive import run
+run({queue!r})
+"""
 
 
 @contextmanager
-def lone_drive(queue: str, variables: Mapping[str, str]) -> Iterator[psutil.Popen]:
-    """Starts it; it is gone afterwards. What it runs on a local node goes on, as it does on any node."""
+def lone_drive(queue: str, variables: Mapping[str, str], *, first: str = "") -> Iterator[psutil.Popen]:
+    """Starts it; it is gone afterwards. What it runs on a local node goes on, as it does on any node.
+
+    first: Python that the process executes before the drive.
+    """
     process = psutil.Popen(
-        [sys.executable, "-c", PROGRAM.format(queue=queue)],
+        [sys.executable, "-c", PROGRAM.format(queue=queue, first=first)],
         cwd=settings.BASE_DIR,
         env=process_environment(**variables),
         stdin=subprocess.DEVNULL,
