@@ -15,7 +15,7 @@ from deploys.models import Deploy, Operation, Package, Target, Worker
 from deploys.states import Kind
 from inventory.admin.base import ReadOnlyAdmin
 from inventory.models import Instance, Service
-from inventory.redaction import redact_url
+from inventory.security.redaction import redact_url
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString

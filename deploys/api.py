@@ -20,7 +20,7 @@ from deploys.serializers import (
 )
 from deploys.services import cancel_operation, retry_operation, start_deploy
 from deploys.states import Kind
-from inventory.access import Scope, access_of
+from inventory.security.access import Scope, access_of
 from inventory.serializers import NothingSerializer
 
 

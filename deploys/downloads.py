@@ -23,7 +23,7 @@ from deploys.cutoff import Cutoff
 from deploys.package_errors import FetchStopped, PackageError
 from deploys.package_hosts import HostRule
 from deploys.pinned_http import READ_SECONDS, PinnedClient
-from inventory.redaction import redact_url, scrub
+from inventory.security.redaction import redact_url, scrub
 
 PIECE_BYTES = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)

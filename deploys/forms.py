@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from deploys.signatures import is_signature
 from deploys.states import Kind, OperationStatus
 from inventory import words
-from inventory.access import Access
 from inventory.models import Service
 from inventory.names import is_name
 from inventory.package_urls import is_package_url
+from inventory.security.access import Access
 
 MAX_INSTANCES = 10_000
 MAX_REASON_LENGTH = 1000

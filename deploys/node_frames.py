@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from inventory.redaction import clean_output
+from inventory.security.redaction import clean_output
 from inventory.transports.base import STDERR, STDOUT
 
 CAP_BYTES = 1024 * 1024

@@ -15,7 +15,7 @@ from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
 from deploys.node_session import NodeError, NodeSession, Staged
 from deploys.packages import Artifact
-from inventory.database_errors import AWAY
+from inventory.database.outage import AWAY
 from inventory.models import Delivery
 from inventory.transports.base import ConnectionLost, Transport, TransportError
 from inventory.transports.pool import ConnectionPool

@@ -26,7 +26,7 @@ from deploys.node_answers import (
 from deploys.node_frames import START, Streams
 from deploys.node_steps import NodeCall
 from deploys.packages import Artifact
-from inventory.redaction import scrub
+from inventory.security.redaction import scrub
 from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 
 __all__ = (

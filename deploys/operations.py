@@ -20,11 +20,11 @@ from deploys.models import Operation, Package
 from deploys.queueing import enqueue_drive
 from deploys.states import QUEUES, Kind, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
-from inventory import audit
-from inventory.access import Access
 from inventory.actors import Actor
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
+from inventory.security import audit
+from inventory.security.access import Access
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from deploys.downloads import Downloaded
 from deploys.package_errors import FetchStopped, PackageError
 from deploys.package_hosts import HostRule
 from deploys.package_store import Artifact, PackageStore
-from inventory.redaction import redact_url, scrub
+from inventory.security.redaction import redact_url, scrub
 
 __all__ = ["Artifact", "FetchStopped", "PackageError", "discard_if_damaged", "fetch", "prune", "stored"]
 

@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from deploys.states import Kind
-from inventory.access import Access
 from inventory.actors import ActorKind
 from inventory.errors import Forbidden
+from inventory.security.access import Access
 
 
 def takes_password(access: Access, kind: Kind, instances: int) -> bool:

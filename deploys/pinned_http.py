@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from deploys.cutoff import Cutoff
 from deploys.package_errors import HOST_NOT_ALLOWED, PackageError
 from deploys.package_hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
-from inventory.redaction import redact_url
+from inventory.security.redaction import redact_url
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0

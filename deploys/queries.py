@@ -17,10 +17,10 @@ from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 from deploys.models import LogLine, Operation, Target
 from deploys.services import visible_operation
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
-from inventory.access import Access
 from inventory.errors import NotFound
 from inventory.queries import next_cursor
-from inventory.redaction import redact_url
+from inventory.security.access import Access
+from inventory.security.redaction import redact_url
 from inventory.wire_time import WireTime, wire_time
 
 Payload = dict[str, Any]

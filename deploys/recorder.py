@@ -22,8 +22,8 @@ from deploys.lazy_commit import lazy_commit
 from deploys.models import LogLine
 from deploys.states import Step
 from deploys.transitions import Move, apply_moves
-from inventory.database_errors import AWAY
-from inventory.redaction import scrub
+from inventory.database.outage import AWAY
+from inventory.security.redaction import scrub
 
 logger = logging.getLogger(__name__)
 

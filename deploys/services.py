@@ -22,9 +22,9 @@ from deploys.package_rules import check_package_rules
 from deploys.password_again import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
-from inventory import audit
-from inventory.access import Access
 from inventory.errors import Conflict, NotFound
+from inventory.security import audit
+from inventory.security.access import Access
 from inventory.selection import chosen_instance_pks, visible_service
 
 

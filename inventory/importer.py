@@ -8,7 +8,7 @@ from typing import Any
 from django.db import IntegrityError, connection, models, transaction
 from django.utils.translation import gettext as _
 
-from inventory import audit, inventory_file
+from inventory import inventory_file
 from inventory.actors import Actor
 from inventory.import_checks import check
 from inventory.import_plan import Plan, Planned, make_plan
@@ -16,6 +16,7 @@ from inventory.import_report import ImportReport, Outcome
 from inventory.inventory_file import InventoryFileError
 from inventory.models import Instance, Node, Service, StatusChange
 from inventory.moves import FORGOTTEN_FIELDS, forget, lock_inventory
+from inventory.security import audit
 
 _BATCH = 1000
 

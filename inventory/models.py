@@ -250,7 +250,7 @@ class StatusChange(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what to what, from where. Written by `inventory.audit.record` alone; append-only by trigger.
+    """Who did what to what, from where. Written by `inventory.security.audit.record` alone; append-only by trigger.
 
     A trigger fills id (no gaps), at, prev_hash and hash: each entry's hash covers its content and the hash before it.
     object_id and service are words, not references: an entry outlives what it tells of.

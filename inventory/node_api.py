@@ -7,9 +7,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inventory.access import Scope, access_of
 from inventory.queries import instance_state
 from inventory.reports import record_report
+from inventory.security.access import Scope, access_of
 from inventory.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
 from inventory.sync_queue import request_sync
 

@@ -13,8 +13,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Qu
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
-from inventory.access import Access, Scope
 from inventory.errors import NotFound
+from inventory.security.access import Access, Scope
 
 PageView = Callable[..., HttpResponseBase]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from inventory.access import Access
 from inventory.models import Instance, RunStatus, Service, StatusChange
+from inventory.security.access import Access
 from inventory.selection import visible_instance, visible_service
 from inventory.wire_time import WireTime
 

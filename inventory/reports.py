@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from django.db import transaction
 from django.db.models.functions import Now
 
-from inventory.access import Access
 from inventory.changes import change
 from inventory.models import Instance
+from inventory.security.access import Access
 from inventory.selection import visible_instance
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from inventory.access import Access
 from inventory.errors import InvalidRequest, NotFound, Problem
 from inventory.models import Instance, Service
+from inventory.security.access import Access
 
 
 def visible_service(access: Access, name: str) -> Service:

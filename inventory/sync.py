@@ -14,7 +14,7 @@ from inventory.changes import change, lock_settled
 from inventory.models import Instance, RunStatus, StatusChange
 from inventory.node_readings import Answer, read_nodes
 from inventory.node_truth import Reading
-from inventory.redaction import scrub
+from inventory.security.redaction import scrub
 from inventory.sync_queue import begin, end
 from inventory.transports.base import NodeAddress
 

@@ -23,8 +23,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from inventory.access import access_of
 from inventory.admin.base import AuditedAdmin, ReadOnlyAdmin
+from inventory.security.access import access_of
 from releasesite.models import ApiToken, ServiceLimit
 from releasesite.token_form import TokenForm
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import get_language_info
 
-from inventory.access import Access, Scope
+from inventory.security.access import Access, Scope
 
 THEMES = ("auto", "light", "dark")
 

@@ -19,7 +19,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from inventory.models import Delivery, Node, TransportKind
-from inventory.redaction import redact_url
+from inventory.security.redaction import redact_url
 from releasesite.api.probes import has_worker
 from releasesite.demo import ports
 

@@ -20,7 +20,7 @@ import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
 
 from deploys.package_hosts import HostRule
-from inventory.redaction import SHORTEST_SECRET
+from inventory.security.redaction import SHORTEST_SECRET
 
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
 CHECKOUT = Path(__file__).resolve().parent.parent

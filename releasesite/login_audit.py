@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
 
-from inventory import audit
 from inventory.actors import Actor, ActorKind
+from inventory.security import audit
 from releasesite.api.addresses import client_address
 from releasesite.login_names import NOBODYS, is_known
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from inventory.redaction import scrub_value
+from inventory.security.redaction import scrub_value
 
 if TYPE_CHECKING:  # the settings import this file: models cannot be had yet
     from django.http import HttpRequest
 
-    from inventory.access import Access
+    from inventory.security.access import Access
 
 SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,

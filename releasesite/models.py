@@ -16,10 +16,10 @@ from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken, get_digest_token
 from knox.settings import CONSTANTS
 
-from inventory import audit
-from inventory.access import Scope
 from inventory.actors import SYSTEM, Actor
 from inventory.models import Service
+from inventory.security import audit
+from inventory.security.access import Scope
 
 
 class TokenScope(models.TextChoices):

@@ -7,7 +7,7 @@ import warnings
 from datetime import timedelta
 from typing import Any
 
-from inventory.redaction import TOKEN_PREFIX, register_secret
+from inventory.security.redaction import TOKEN_PREFIX, register_secret
 from releasesite import environment, logs
 from releasesite.secret_key import stored_secret_key
 

@@ -7,7 +7,7 @@ claims for as long.
 
 from __future__ import annotations
 
-from inventory import database_sessions
+from inventory.database import sessions
 
 _LIMITS = {
     # No transaction of ours is silent for anything near that long, but for an import's, which asks for more.
@@ -20,4 +20,4 @@ _LIMITS = {
 
 
 def connect() -> None:
-    database_sessions.set_for_all(_LIMITS)
+    sessions.set_for_all(_LIMITS)

@@ -19,9 +19,9 @@ from django.utils.translation import gettext as _
 from django.views import defaults
 from django.views.decorators.http import require_POST
 
-from inventory import audit
-from inventory.access import access_of
-from inventory.database_errors import AWAY
+from inventory.database.outage import AWAY
+from inventory.security import audit
+from inventory.security.access import access_of
 from releasesite.api.errors import RETRY_SECONDS
 from releasesite.context_processors import THEMES
 

@@ -18,7 +18,7 @@ from deploys.models import Operation
 from deploys.queries import changed_nothing, target_instances
 from deploys.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from deploys.states import Kind
-from inventory.access import Scope, access_of
+from inventory.security.access import Scope, access_of
 from inventory.serializers import NothingSerializer
 from rollbacks.serializers import (
     BatchRollbackSerializer,

@@ -12,9 +12,9 @@ from deploys.operations import NewOperation, create_operation, fingerprint, gene
 from deploys.package_rules import check_package_rules
 from deploys.password_again import check_password_given
 from deploys.states import ACTIVE, Kind
-from inventory.access import Access
 from inventory.errors import InvalidRequest
 from inventory.models import Instance, Service
+from inventory.security.access import Access
 from inventory.selection import chosen_instances, visible_instance, visible_service
 
 

@@ -10,7 +10,7 @@ from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from deploys.models import Operation, Target
 from deploys.page_queries.progress import OperationRow, rows
 from deploys.queries import with_status
-from inventory.access import Access
+from inventory.security.access import Access
 
 PAGE_SIZE = 50
 

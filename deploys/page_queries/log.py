@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation
 from inventory.models import Instance
-from inventory.redaction import scrub
+from inventory.security.redaction import scrub
 
 LINES = 500
 _BATCH = 2000

@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 from deploys.models import Operation, Worker
 from deploys.page_queries.progress import OperationRow, rows
 from deploys.states import OperationStatus
-from inventory.access import Access
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
+from inventory.security.access import Access
 from inventory.templatetags.console import Segment
 
 _COLOURS = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from inventory.database_errors import AWAY
+from inventory.database.outage import AWAY
 
 logger = logging.getLogger(__name__)
 

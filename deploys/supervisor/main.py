@@ -17,7 +17,7 @@ from deploys.store_retention import prune_store
 from deploys.supervisor import presence
 from deploys.supervisor.chores import Chore, ChoreThread
 from deploys.supervisor.cluster import Cluster
-from inventory import database_sessions
+from inventory.database import sessions
 from inventory.sync_queue import enqueue_due_syncs
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        database_sessions.set_for_all({"statement_timeout": STATEMENT_TIMEOUT})
+        sessions.set_for_all({"statement_timeout": STATEMENT_TIMEOUT})
         logger.info("worker %s: starting %s, %d processes each", self.name, " and ".join(QUEUES), settings.WORKERS)
         for thread in self._threads:
             thread.start()

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from deploys.models import LogLine
 from inventory.models import Instance
-from inventory.redaction import scrub
+from inventory.security.redaction import scrub
 
 register = template.Library()
 

@@ -9,8 +9,8 @@ from django.shortcuts import render
 
 from deploys.forms import HistoryForm
 from deploys.page_queries.history import HistoryFilter, history
-from inventory.access import access_of
 from inventory.pages import is_fragment, page
+from inventory.security.access import access_of
 
 
 @page()

@@ -6,9 +6,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.models import Target
-from inventory.access import access_of
 from inventory.models import StatusChange
 from inventory.pages import page
+from inventory.security.access import access_of
 from inventory.selection import visible_instance
 
 CHANGES = 100

@@ -20,9 +20,9 @@ from deploys.password_again import is_own_password, password_field, takes_passwo
 from deploys.services import cancel_operation, retry_operation, visible_operation
 from deploys.states import Kind
 from deploys.views.log import chosen_instance, log_context
-from inventory.access import Scope, access_of
 from inventory.errors import Conflict, Forbidden
 from inventory.pages import Pages, is_fragment, page
+from inventory.security.access import Scope, access_of
 
 
 class PasswordForm(forms.Form):

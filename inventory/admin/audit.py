@@ -9,9 +9,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from inventory.access import access_of
 from inventory.admin.base import ReadOnlyAdmin
 from inventory.models import AuditEntry, Service
+from inventory.security.access import access_of
 
 _MOST_FOUND = 1000
 

@@ -13,10 +13,10 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from inventory import audit
-from inventory.access import access_of
 from inventory.inventory_audit import shown_changes
 from inventory.moves import lock_inventory
+from inventory.security import audit
+from inventory.security.access import access_of
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]

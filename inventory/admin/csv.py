@@ -9,8 +9,8 @@ from import_export.admin import ImportExportMixin
 from import_export.formats.base_formats import CSV
 from import_export.results import RowResult
 
-from inventory import audit
-from inventory.access import access_of
+from inventory.security import audit
+from inventory.security.access import access_of
 
 _VERBS = {RowResult.IMPORT_TYPE_NEW: "create", RowResult.IMPORT_TYPE_UPDATE: "change"}
 

@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.access import access_of
 from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
@@ -21,6 +20,7 @@ from inventory.forms import InstanceForm
 from inventory.instance_edits import save_instance
 from inventory.models import Instance, Service
 from inventory.resources import InstanceResource
+from inventory.security.access import access_of
 
 _SHOWN = (
     "running_version",

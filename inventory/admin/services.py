@@ -17,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from inventory.access import access_of
 from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
@@ -26,6 +25,7 @@ from inventory.forms import InstanceForm, ServiceForm
 from inventory.instance_edits import save_instance
 from inventory.models import Instance, Node, Service
 from inventory.resources import ServiceResource
+from inventory.security.access import access_of
 from inventory.sync_queue import request_sync
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from inventory.access import access_of
 from inventory.forms import InventoryFileForm
 from inventory.import_report import ImportReport
 from inventory.importer import import_inventory
 from inventory.inventory_file import InventoryFileError
 from inventory.models import Instance, Node, Service
+from inventory.security.access import access_of
 
 # The confirming POST carries the file; Django takes 2.5 MB in fields. Larger files go through the command.
 MOST_BYTES = 2_000_000

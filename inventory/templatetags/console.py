@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from inventory import words
-from inventory.redaction import redact_url, scrub
+from inventory.security.redaction import redact_url, scrub
 
 register = template.Library()
 

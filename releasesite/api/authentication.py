@@ -11,8 +11,8 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from inventory.access import Access
 from inventory.actors import Actor, ActorKind
+from inventory.security.access import Access
 from releasesite.api.addresses import client_address
 from releasesite.api.people import access_of_user
 from releasesite.models import SCOPES_OF_TOKEN, ApiToken

@@ -11,7 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.response import Response
 
-from inventory.access import Scope
+from inventory.security.access import Scope
 
 
 class SchemaView(SpectacularAPIView):

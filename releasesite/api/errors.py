@@ -11,7 +11,7 @@ from drf_standardized_errors.handler import exception_handler
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from inventory.database_errors import AWAY
+from inventory.database.outage import AWAY
 from inventory.errors import Problem, ReleaseError
 
 logger = logging.getLogger(__name__)

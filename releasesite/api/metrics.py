@@ -22,8 +22,8 @@ from deploys.page_queries.overview import DRIFTED
 from deploys.queries import with_status
 from deploys.queueing import QUEUES
 from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
-from inventory.access import Access, Scope
 from inventory.models import Instance, RunStatus
+from inventory.security.access import Access, Scope
 from releasesite.api.probes import SEEN_WITHIN
 
 UNFINISHED = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS)

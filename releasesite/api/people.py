@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 
-from inventory.access import Access, Scope
 from inventory.actors import Actor, ActorKind
+from inventory.security.access import Access, Scope
 from releasesite.models import ServiceLimit
 
 SCOPES_OF_GROUP: dict[str, frozenset[Scope]] = {

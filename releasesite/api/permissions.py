@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from inventory.access import Access, Scope
+from inventory.security.access import Access, Scope
 
 if TYPE_CHECKING:  # rest_framework.views imports this module by its settings
     from rest_framework.views import APIView

@@ -12,9 +12,9 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inventory import audit
 from inventory.actors import SYSTEM, Actor, ActorKind
 from inventory.models import AuditEntry
+from inventory.security import audit
 
 ANN = Actor(kind=ActorKind.PERSON, name="ann", address="10.0.0.7")
 

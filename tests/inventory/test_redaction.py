@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inventory import redaction
-from inventory.redaction import MASK, TOKEN_PREFIX, clean_output, redact_url, register_secret, scrub
+from inventory.security import redaction
+from inventory.security.redaction import MASK, TOKEN_PREFIX, clean_output, redact_url, register_secret, scrub
 
 
 @pytest.mark.parametrize(

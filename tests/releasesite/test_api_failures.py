@@ -8,7 +8,7 @@ from django.conf import settings
 from django.test import Client
 from rest_framework.test import APIClient
 
-from inventory.database_errors import AWAY
+from inventory.database.outage import AWAY
 from releasesite.api.permissions import ScopePermission
 from tests.support.api import caller, logged_in, person
 

@@ -13,8 +13,8 @@ from rest_framework.test import APIClient
 from deploys.models import Operation, Package
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import Kind
-from inventory.access import Scope
 from inventory.models import Instance, Service
+from inventory.security.access import Scope
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.api import (
     caller,

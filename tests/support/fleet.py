@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inventory.access import Access, Scope
 from inventory.actors import Actor, ActorKind
 from inventory.models import Instance, Node, Service
+from inventory.security.access import Access, Scope
 
 SCHEDULER = Access(
     actor=Actor(kind=ActorKind.TOKEN, name="scheduler"), scopes=frozenset({Scope.READ, Scope.DEPLOY}), services=None

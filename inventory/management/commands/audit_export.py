@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from inventory import audit
+from inventory.security import audit
 
 
 class Command(BaseCommand):

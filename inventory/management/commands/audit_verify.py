@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from inventory import audit
+from inventory.security import audit
 
 
 class Command(BaseCommand):

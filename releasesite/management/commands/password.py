@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError, transaction
 
-from inventory import audit
 from inventory.actors import SYSTEM
+from inventory.security import audit
 from releasesite.demo.layout import Layout, shown, write_secret
 from releasesite.demo.login import ADMIN
 

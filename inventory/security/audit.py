@@ -14,7 +14,7 @@ from django.db.models.functions import Cast
 
 from inventory.actors import Actor
 from inventory.models import AuditEntry
-from inventory.redaction import scrub
+from inventory.security.redaction import scrub
 
 _BATCH = 2000
 
