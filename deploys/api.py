@@ -21,7 +21,7 @@ from deploys.serializers import (
 from deploys.services import cancel_operation, retry_operation, start_deploy
 from deploys.states import Kind
 from inventory.security.access import Scope, access_of
-from inventory.serializers import NothingSerializer
+from inventory.wire.serializers import NothingSerializer
 
 
 class DeployExecute(APIView):

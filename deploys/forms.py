@@ -10,11 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from deploys.signatures import is_signature
 from deploys.states import Kind, OperationStatus
-from inventory import words
+from inventory.console import looks
 from inventory.models import Service
 from inventory.names import is_name
-from inventory.package_urls import is_package_url
 from inventory.security.access import Access
+from inventory.wire.package_urls import is_package_url
 
 MAX_INSTANCES = 10_000
 MAX_REASON_LENGTH = 1000
@@ -111,12 +111,12 @@ class HistoryForm(forms.Form):
     kind = forms.ChoiceField(
         label=_("Kind"),
         required=False,
-        choices=[("", _("All")), *((kind, words.KIND[kind].word) for kind in Kind.values)],
+        choices=[("", _("All")), *((kind, looks.KIND[kind].word) for kind in Kind.values)],
     )
     status = forms.ChoiceField(
         label=_("Result"),
         required=False,
-        choices=[("", _("All")), *((status, words.OPERATION[status].word) for status in OperationStatus.values)],
+        choices=[("", _("All")), *((status, looks.OPERATION[status].word) for status in OperationStatus.values)],
     )
     version = forms.CharField(label=_("Version"), required=False, max_length=100)
     who = forms.CharField(label=_("Who"), required=False, max_length=200)

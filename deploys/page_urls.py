@@ -6,7 +6,7 @@ from django.urls import path
 
 from deploys.states import Kind
 from deploys.views import deploy_form, history, instance, log, operation, overview, service
-from inventory.converters import register_converters
+from inventory.wire.converters import register_converters
 
 register_converters()
 

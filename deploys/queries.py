@@ -21,7 +21,7 @@ from inventory.errors import NotFound
 from inventory.queries import next_cursor
 from inventory.security.access import Access
 from inventory.security.redaction import redact_url
-from inventory.wire_time import WireTime, wire_time
+from inventory.wire.wire_time import WireTime, wire_time
 
 Payload = dict[str, Any]
 

@@ -11,7 +11,7 @@ from deploys.models import LogLine
 from deploys.services import DeployRequest
 from deploys.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus
-from inventory.serializers import (
+from inventory.wire.serializers import (
     MAX_CURSOR,
     InstanceIdsField,
     NameField,

@@ -6,7 +6,7 @@ from django.urls import path, re_path
 
 from deploys import api
 from deploys.artifact_api import ArtifactDownload
-from inventory.converters import register_converters
+from inventory.wire.converters import register_converters
 
 register_converters()
 

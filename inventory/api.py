@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from inventory.queries import instance_history, service_instances, service_versions
 from inventory.security.access import Scope, access_of
-from inventory.serializers import (
+from inventory.wire.serializers import (
     HistorySerializer,
     PageSerializer,
     ServiceInstancesSerializer,

@@ -10,8 +10,8 @@ from rest_framework.views import APIView
 from inventory.queries import instance_state
 from inventory.reports import record_report
 from inventory.security.access import Scope, access_of
-from inventory.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
 from inventory.sync_queue import request_sync
+from inventory.wire.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
 
 
 class ServiceSync(APIView):

@@ -10,7 +10,7 @@ from django.db.models import Q
 from inventory.models import Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
 from inventory.selection import visible_instance, visible_service
-from inventory.wire_time import WireTime
+from inventory.wire.wire_time import WireTime
 
 Payload = dict[str, Any]
 # The unfinished statuses of `deploys.states`, whose targets are reached by their relation's name alone.

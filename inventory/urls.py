@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from inventory import api, node_api
-from inventory.converters import register_converters
+from inventory.wire.converters import register_converters
 
 register_converters()
 

@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from inventory.pages import page
+from inventory.console.pages import page
 from inventory.security.access import Scope, access_of
 from inventory.sync_queue import request_sync
 

@@ -19,7 +19,7 @@ from deploys.queries import changed_nothing, target_instances
 from deploys.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from deploys.states import Kind
 from inventory.security.access import Scope, access_of
-from inventory.serializers import NothingSerializer
+from inventory.wire.serializers import NothingSerializer
 from rollbacks.serializers import (
     BatchRollbackSerializer,
     ChangedRollbackSerializer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from inventory.converters import register_converters
+from inventory.wire.converters import register_converters
 from rollbacks.views import roll_back
 
 register_converters()

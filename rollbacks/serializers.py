@@ -12,7 +12,7 @@ from deploys.serializers import (
     DeploySummarySerializer,
     ReasonField,
 )
-from inventory.serializers import InstanceIdsField, NameField, OperationIdField, PackageUrlField, StrictSerializer
+from inventory.wire.serializers import InstanceIdsField, NameField, OperationIdField, PackageUrlField, StrictSerializer
 from rollbacks.services import BatchRollbackRequest, InstanceRollbackRequest
 
 

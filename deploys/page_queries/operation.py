@@ -15,7 +15,7 @@ from django.utils import timezone
 from deploys.models import Operation, Target
 from deploys.page_queries.progress import OperationRow
 from deploys.states import Step, TargetStatus
-from inventory.pages import Pages, word
+from inventory.console.pages import Pages, word
 
 PAGE_SIZE = 25
 FIRST_ERRORS = 3

@@ -13,8 +13,8 @@ from deploys.models import Operation, Target
 from deploys.page_queries.overview import DRIFTED, version_segments
 from deploys.page_queries.progress import OperationRow, rows
 from deploys.states import ACTIVE, Kind
+from inventory.console.pages import Pages, word
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
-from inventory.pages import Pages, word
 from inventory.templatetags.console import Segment
 
 PAGE_SIZE = 50

@@ -13,10 +13,10 @@ from deploys.operations import generated_id
 from deploys.page_queries.deploy_preview import DeployPreview, preview
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import Kind
+from inventory.console.pages import Pages, page
 from inventory.errors import ReleaseError
 from inventory.models import Service
 from inventory.names import is_operation_id
-from inventory.pages import Pages, page
 from inventory.security.access import Access, Scope, access_of
 
 ROWS = 100

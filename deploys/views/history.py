@@ -9,7 +9,7 @@ from django.shortcuts import render
 
 from deploys.forms import HistoryForm
 from deploys.page_queries.history import HistoryFilter, history
-from inventory.pages import is_fragment, page
+from inventory.console.pages import is_fragment, page
 from inventory.security.access import access_of
 
 

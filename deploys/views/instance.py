@@ -6,8 +6,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.models import Target
+from inventory.console.pages import page
 from inventory.models import StatusChange
-from inventory.pages import page
 from inventory.security.access import access_of
 from inventory.selection import visible_instance
 

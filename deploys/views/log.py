@@ -11,8 +11,8 @@ from deploys.models import Operation
 from deploys.page_queries import log as queries
 from deploys.services import visible_operation
 from deploys.states import Kind
+from inventory.console.pages import page, word
 from inventory.models import Instance
-from inventory.pages import page, word
 from inventory.security.access import access_of
 
 

@@ -20,8 +20,8 @@ from deploys.password_again import is_own_password, password_field, takes_passwo
 from deploys.services import cancel_operation, retry_operation, visible_operation
 from deploys.states import Kind
 from deploys.views.log import chosen_instance, log_context
+from inventory.console.pages import Pages, is_fragment, page
 from inventory.errors import Conflict, Forbidden
-from inventory.pages import Pages, is_fragment, page
 from inventory.security.access import Scope, access_of
 
 

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.page_queries.overview import has_worker, overview, overview_mark
-from inventory.pages import Pages, is_fragment, page, word
+from inventory.console.pages import Pages, is_fragment, page, word
 from inventory.security.access import access_of
 
 PAGE_SIZE = 50

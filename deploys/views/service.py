@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.page_queries import service as queries
-from inventory.pages import Pages, is_fragment, page
+from inventory.console.pages import Pages, is_fragment, page
 from inventory.security.access import access_of
 from inventory.selection import visible_service
 

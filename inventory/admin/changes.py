@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from inventory import words
 from inventory.admin.base import ReadOnlyAdmin
+from inventory.console import looks
 from inventory.models import Instance, StatusChange
 
 FAMILIES: dict[str, str] = {"target": "target", "run_status": "run", "health": "health"}
@@ -17,7 +17,7 @@ FAMILIES: dict[str, str] = {"target": "target", "run_status": "run", "health": "
 
 def _shown(change: StatusChange, value: str) -> Any:
     family = FAMILIES.get(change.field)
-    return words.look(family, value).word if family and value else value
+    return looks.look(family, value).word if family and value else value
 
 
 @admin.register(StatusChange)

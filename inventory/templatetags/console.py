@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from inventory import words
+from inventory.console import looks
 from inventory.security.redaction import redact_url, scrub
 
 register = template.Library()
@@ -41,38 +41,38 @@ def _sprite() -> str:
 @register.simple_tag
 def chip(family: str, value: str) -> SafeString:
     """A state as shape, word and colour together."""
-    look = words.look(family, value)
+    look = looks.look(family, value)
     return format_html('<span class="chip tone-{}">{}{}</span>', look.tone, icon(look.icon, _spin(look)), look.word)
 
 
-def _spin(look: words.Look) -> str:
+def _spin(look: looks.Look) -> str:
     return "spin" if look.icon == "spinner" else ""
 
 
 @register.simple_tag
 def state_icon(family: str, value: str) -> SafeString:
-    look = words.look(family, value)
+    look = looks.look(family, value)
     return icon(look.icon, _spin(look))
 
 
 @register.filter
 def tone(value: str, family: str) -> str:
-    return words.look(family, value).tone
+    return looks.look(family, value).tone
 
 
 @register.filter
 def word(value: str, family: str) -> Any:
-    return words.look(family, value).word
+    return looks.look(family, value).word
 
 
 @register.filter
 def step_word(value: str) -> Any:
-    return words.step_word(value)
+    return looks.step_word(value)
 
 
 @register.filter
-def advice(code: str) -> words.Advice:
-    return words.advice(code)
+def advice(code: str) -> looks.Advice:
+    return looks.advice(code)
 
 
 register.filter("redact_url", redact_url)

@@ -60,7 +60,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 
 def refuse_unknown_keys(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Requests are strict (`inventory.serializers.StrictSerializer`): the document says so."""
+    """Requests are strict (`inventory.wire.serializers.StrictSerializer`): the document says so."""
     calls = [call for path in result["paths"].values() for call in path.values() if "requestBody" in call]
     for call in calls:
         name = call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]

@@ -16,10 +16,10 @@ from deploys.page_queries.service import InstanceFilter
 from deploys.password_again import is_own_password, takes_password
 from deploys.services import visible_operation
 from deploys.states import ACTIVE, Kind
+from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
 from inventory.models import Instance, Service
 from inventory.names import is_name
-from inventory.pages import Pages, page, word
 from inventory.security.access import Access, Scope, access_of
 from inventory.selection import visible_service
 from rollbacks.forms import ConfirmForm

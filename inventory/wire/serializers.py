@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from inventory.models import STORED_RUN_STATUSES, Health, RunStatus, StatusChange
 from inventory.names import NAME_PATTERN, OPERATION_ID_PATTERN, is_name, is_operation_id
-from inventory.package_urls import MAX_URL_LENGTH, is_package_url
+from inventory.wire.package_urls import MAX_URL_LENGTH, is_package_url
 
 MAX_INSTANCES = 10_000
 MAX_CURSOR = 2**63 - 1
