@@ -14,7 +14,7 @@ from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
 from deploys.transitions import insert_changes
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery, StatusChange
-from inventory.transports.base import NodeAddress
+from inventory.nodes.transports.base import NodeAddress
 
 # From here on the node may run the new release: a worker that takes over asks the node before it does anything.
 MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP})

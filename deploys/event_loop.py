@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from deploys import node_steps
-from inventory.transports.pool import ConnectionPool
+from inventory.nodes.transports.pool import ConnectionPool
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from deploys.recorder import Recorder
 from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.transitions import Effect
-from inventory.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
+from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)
 

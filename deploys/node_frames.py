@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from inventory.nodes.transports.base import STDERR, STDOUT
 from inventory.security.redaction import clean_output
-from inventory.transports.base import STDERR, STDOUT
 
 CAP_BYTES = 1024 * 1024
 CUT = "[output cut after 1 MiB]"

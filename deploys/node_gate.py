@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.node_steps import NO_SOURCE, STDIN, URL, program_text
-from inventory.node_truth import READ_PROGRAM
+from inventory.nodes.state import READ_PROGRAM
 
 # A pattern that matches nothing we ask for: a node may have no instances yet.
 NOTHING = "''"

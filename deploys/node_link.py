@@ -10,7 +10,7 @@ from deploys.assignments import Assignment
 from deploys.journal import Journal
 from deploys.node_run import NodeRun
 from deploys.node_session import NodeSession
-from inventory.transports.base import ConnectionLost, NodeUnreachable
+from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ umask 022
 trap '' HUP PIPE
 nl='
 '
-# Started ahead of its call (inventory/transports/ssh_standby.py).
+# Started ahead of its call (inventory/nodes/transports/ssh_standby.py).
 if [ "$1" = wait ]; then
 	read -r line || exit 0
 	printf '\006\n' 2>/dev/null

@@ -17,8 +17,8 @@ from deploys.node_session import NodeError, NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.database.outage import AWAY
 from inventory.models import Delivery
-from inventory.transports.base import ConnectionLost, Transport, TransportError
-from inventory.transports.pool import ConnectionPool
+from inventory.nodes.transports.base import ConnectionLost, Transport, TransportError
+from inventory.nodes.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from deploys.node_answers import (
 from deploys.node_frames import START, Streams
 from deploys.node_steps import NodeCall
 from deploys.packages import Artifact
+from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 from inventory.security.redaction import scrub
-from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 
 __all__ = (
     "CommandOutcome",

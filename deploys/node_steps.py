@@ -81,7 +81,7 @@ def mute(call: NodeCall, *, reader: str, program: str) -> list[str]:
 
 
 def head() -> list[str]:
-    """What every call begins with. The program understands `inventory.transports.ssh_standby`."""
+    """What every call begins with. The program understands `inventory.nodes.transports.ssh_standby`."""
     return ["sh", "-c", program_text(), "release-node"]
 
 

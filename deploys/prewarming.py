@@ -15,7 +15,7 @@ from django_q.tasks import async_task
 from deploys import event_loop
 from deploys.queueing import ROLLBACKS
 from inventory.models import Node, TransportKind
-from inventory.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.base import NodeAddress, TransportError
 
 logger = logging.getLogger(__name__)
 

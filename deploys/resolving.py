@@ -10,7 +10,7 @@ from deploys.assignments import Assignment, PinnedPackage
 from deploys.node_session import LastSwitch, NodeSession, NodeTruth, Switched
 from deploys.transitions import Effect
 from inventory.models import RunStatus
-from inventory.transports.base import TransportError
+from inventory.nodes.transports.base import TransportError
 
 POLL_SECONDS = 0.3
 # Beyond the two restarts that a switch may run: time for the link, the clean-up and the node's own slowness.

@@ -12,11 +12,11 @@ from django.db import connection, transaction
 from inventory.actors import Actor, ActorKind
 from inventory.changes import change, lock_settled
 from inventory.models import Instance, RunStatus, StatusChange
-from inventory.node_readings import Answer, read_nodes
-from inventory.node_truth import Reading
+from inventory.nodes.readings import Answer, read_nodes
+from inventory.nodes.state import Reading
+from inventory.nodes.transports.base import NodeAddress
 from inventory.security.redaction import scrub
 from inventory.sync_queue import begin, end
-from inventory.transports.base import NodeAddress
 
 UNREACHABLE = "unreachable: "
 _FIELDS = ("running_version", "running_release", "running_sha256", "run_status", "changed_at")

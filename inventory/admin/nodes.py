@@ -22,11 +22,11 @@ from inventory.admin.base import InventoryAdmin
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
 from inventory.forms import HostKeyForm, NodeForm
-from inventory.host_keys import fetch_host_key
 from inventory.models import Node, TransportKind
-from inventory.node_check import try_connection
+from inventory.nodes.check import try_connection
+from inventory.nodes.host_keys import fetch_host_key
+from inventory.nodes.transports.base import NodeAddress, NodeUnreachable
 from inventory.resources import NodeResource
-from inventory.transports.base import NodeAddress, NodeUnreachable
 from inventory.validation import host_key_fingerprint
 
 _SALT = "inventory.host-key"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.transports.base import NodeAddress
+from inventory.nodes.transports.base import NodeAddress
 from tests.deploys.node_lab import NodeLab
 
 

@@ -14,9 +14,9 @@ from typing import TypeVar
 from deploys.archive.writer import ArtifactWriter
 from deploys.node_session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
 from deploys.packages import Artifact
-from inventory.transports.base import NodeAddress, Transport
-from inventory.transports.local import LocalTransport
-from inventory.transports.ssh import SshTransport
+from inventory.nodes.transports.base import NodeAddress, Transport
+from inventory.nodes.transports.local import LocalTransport
+from inventory.nodes.transports.ssh import SshTransport
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploys.node_session import StaleFence
-from inventory.transports.base import ConnectionLost, Transport
+from inventory.nodes.transports.base import ConnectionLost, Transport
 from tests.deploys.node_lab import NodeLab
 from tests.deploys.test_node_restart import is_gone
 from tests.deploys.test_node_takeover import program_of

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from deploys.node_session import NodeError, NodeTruth
-from inventory.transports import ssh, ssh_login
-from inventory.transports.base import (
+from inventory.nodes.transports import ssh, ssh_login
+from inventory.nodes.transports.base import (
     ConnectionLost,
     HostKeyMismatch,
     NodeAddress,
     NodeUnreachable,
     Transport,
 )
-from inventory.transports.ssh import SshTransport
+from inventory.nodes.transports.ssh import SshTransport
 from tests.deploys.node_lab import NodeLab
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inventory.transports.base import Transport
+from inventory.nodes.transports.base import Transport
 from tests.deploys.node_lab import NodeLab
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploys.node_session import NodeError, StaleFence
-from inventory.transports.base import ConnectionLost
+from inventory.nodes.transports.base import ConnectionLost
 from tests.deploys.node_lab import OPERATION, NodeLab, files_of, sha256_of
 
 

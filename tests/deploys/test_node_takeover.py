@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploys.node_session import StaleFence, Switched
-from inventory.transports.base import ConnectionLost, Transport
+from inventory.nodes.transports.base import ConnectionLost, Transport
 from tests.deploys.node_lab import NodeLab
 from tests.deploys.test_node_restart import is_alive, is_gone
 

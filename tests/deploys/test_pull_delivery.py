@@ -23,7 +23,7 @@ from deploys.packages import Artifact
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
-from inventory.transports.base import TransportError
+from inventory.nodes.transports.base import TransportError
 from tests.deploys.node_lab import NodeLab
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 from tests.support.package_builder import package

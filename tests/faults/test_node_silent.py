@@ -10,7 +10,7 @@ import pytest
 
 from deploys.models import Operation
 from deploys.states import TargetStatus
-from inventory.transports import ssh_login
+from inventory.nodes.transports import ssh_login
 from tests.support.fleet import make_instances, make_node
 from tests.support.lab import Lab, wait_until
 from tests.support.sshd import SshServer

@@ -16,10 +16,11 @@ from django.db import connection, transaction
 
 from deploys.models import Operation, Target
 from deploys.states import Kind, TargetStatus
-from inventory import node_readings, sync
+from inventory import sync
 from inventory.actors import ActorKind
 from inventory.models import Instance, Node, RunStatus, Service, StatusChange
-from inventory.node_readings import Answer
+from inventory.nodes import readings
+from inventory.nodes.readings import Answer
 from inventory.sync import SyncResult, sync_service
 from tests.support.fleet import make_instances, make_node, make_service
 from tests.support.ports import free_port
@@ -209,9 +210,9 @@ def test_an_operation_that_came_between_reading_and_writing_wins(
 ) -> None:
     release(instances[0], "v2")
     switch(instances[0], "releases/v2")
-    read = node_readings.read_nodes
+    read = readings.read_nodes
 
-    def read_and_be_overtaken(roots: node_readings.Roots) -> Iterator[list[Answer]]:
+    def read_and_be_overtaken(roots: readings.Roots) -> Iterator[list[Answer]]:
         for answers in read(roots):
             target = at_work(instances[0])
             if finishes:
@@ -309,7 +310,7 @@ def test_two_syncs_of_a_service_do_not_run_at_once(instances: list[Instance]) ->
 
 
 def test_the_program_runs_in_the_plainest_shell(instances: list[Instance]) -> None:
-    from inventory.node_truth import READ_PROGRAM, parse
+    from inventory.nodes.state import READ_PROGRAM, parse
 
     shell = "/bin/dash" if os.path.exists("/bin/dash") else "/bin/sh"
     roots = [instance.deploy_root for instance in instances]

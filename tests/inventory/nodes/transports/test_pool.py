@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from inventory.transports.base import NodeUnreachable
-from inventory.transports.pool import ConnectionPool
-from tests.inventory.transports.conftest import ssh_address
+from inventory.nodes.transports.base import NodeUnreachable
+from inventory.nodes.transports.pool import ConnectionPool
+from tests.inventory.nodes.transports.conftest import ssh_address
 from tests.support.ports import free_port
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import tcp_proxy

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from inventory.transports.base import (
+from inventory.nodes.transports.base import (
     STDERR,
     STDOUT,
     CommandResult,

@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inventory.transports import ssh, ssh_login
-from inventory.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout
-from inventory.transports.ssh import SshTransport
-from tests.inventory.transports.conftest import ssh_address
+from inventory.nodes.transports import ssh, ssh_login
+from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout
+from inventory.nodes.transports.ssh import SshTransport
+from tests.inventory.nodes.transports.conftest import ssh_address
 from tests.support.ports import free_port
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import asyncssh
 
-from inventory.transports.base import STDOUT, ConnectionLost, Output
-from inventory.transports.ssh_session import Session
+from inventory.nodes.transports.base import STDOUT, ConnectionLost, Output
+from inventory.nodes.transports.ssh_session import Session
 
 WAIT = "wait"
 ACK = b"\x06"

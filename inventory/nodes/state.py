@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inventory.names import is_name
-from inventory.transports.base import ConnectionLost, Transport
+from inventory.nodes.transports.base import ConnectionLost, Transport
 
 # Three NUL-ended fields a root: found | none | nowhere, where `current` leads, and the start of its .release.json.
 READ_PROGRAM = r"""

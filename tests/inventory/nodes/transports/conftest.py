@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inventory.transports.base import NodeAddress, Transport
-from inventory.transports.local import LocalTransport
-from inventory.transports.ssh import SshTransport
+from inventory.nodes.transports.base import NodeAddress, Transport
+from inventory.nodes.transports.local import LocalTransport
+from inventory.nodes.transports.ssh import SshTransport
 from tests.support.sshd import SshServer
 
 Opened = Callable[[], AbstractAsyncContextManager[Transport]]

@@ -6,8 +6,8 @@ import asyncio
 
 import asyncssh
 
-from inventory.transports.base import NodeUnreachable
-from inventory.transports.ssh_login import HOST_KEYS, KEX
+from inventory.nodes.transports.base import NodeUnreachable
+from inventory.nodes.transports.ssh_login import HOST_KEYS, KEX
 from inventory.validation import without_comment
 
 FETCH_SECONDS = 10.0

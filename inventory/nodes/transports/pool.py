@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from inventory.transports.base import NodeAddress, Transport
-from inventory.transports.local import LocalTransport
-from inventory.transports.ssh import SshTransport
-from inventory.transports.ssh_login import Gates
+from inventory.nodes.transports.base import NodeAddress, Transport
+from inventory.nodes.transports.local import LocalTransport
+from inventory.nodes.transports.ssh import SshTransport
+from inventory.nodes.transports.ssh_login import Gates
 
 IDLE_SECONDS = 600.0
 CONNECTIONS = 1000

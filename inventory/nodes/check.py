@@ -6,8 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from inventory.transports.base import NodeAddress, TransportError
-from inventory.transports.pool import ConnectionPool
+from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.pool import ConnectionPool
 
 TEST_SECONDS = 20.0
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import asyncssh
 
-from inventory.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable
-from inventory.transports.ssh_dial import dial
+from inventory.nodes.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable
+from inventory.nodes.transports.ssh_dial import dial
 
 CONNECT_SECONDS = 10
 LOGIN_SECONDS = 10

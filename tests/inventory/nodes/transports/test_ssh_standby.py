@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from deploys import node_steps
-from inventory.transports import ssh
-from inventory.transports.ssh import SshTransport
-from tests.inventory.transports.conftest import ssh_address
+from inventory.nodes.transports import ssh
+from inventory.nodes.transports.ssh import SshTransport
+from tests.inventory.nodes.transports.conftest import ssh_address
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import tcp_proxy
 

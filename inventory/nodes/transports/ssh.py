@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncssh
 
-from inventory.transports.base import (
+from inventory.nodes.transports.base import (
     CommandResult,
     ConnectionLost,
     IsDone,
@@ -23,9 +23,9 @@ from inventory.transports.base import (
     TransportError,
     put_through,
 )
-from inventory.transports.ssh_login import Gates, log_in
-from inventory.transports.ssh_session import Session, feed
-from inventory.transports.ssh_standby import Standby
+from inventory.nodes.transports.ssh_login import Gates, log_in
+from inventory.nodes.transports.ssh_session import Session, feed
+from inventory.nodes.transports.ssh_standby import Standby
 
 # sshd's MaxSessions is 10 unless set otherwise; two are left for what is urgent.
 SESSIONS = 8

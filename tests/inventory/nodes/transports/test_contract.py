@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inventory.transports.base import CommandResult, RunTimeout, TransportError
-from tests.inventory.transports.conftest import Opened
+from inventory.nodes.transports.base import CommandResult, RunTimeout, TransportError
+from tests.inventory.nodes.transports.conftest import Opened
 
 
 def run(opened: Opened, *argv: str, **options: object) -> CommandResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 from asyncssh import EXTENDED_DATA_STDERR
 
-from inventory.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError
+from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError
 
 _CHUNK_BYTES = 256 * 1024
 

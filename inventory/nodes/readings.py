@@ -11,9 +11,9 @@ from threading import Thread
 
 from django.conf import settings
 
-from inventory.node_truth import Reading, read_roots
-from inventory.transports.base import NodeAddress, TransportError
-from inventory.transports.pool import ConnectionPool
+from inventory.nodes.state import Reading, read_roots
+from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
 
