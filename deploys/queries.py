@@ -18,7 +18,7 @@ from deploys.models import LogLine, Operation, Target
 from deploys.services import visible_operation
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
 from inventory.errors import NotFound
-from inventory.queries import next_cursor
+from inventory.instances.queries import next_cursor
 from inventory.security.access import Access
 from inventory.security.redaction import redact_url
 from inventory.wire.wire_time import WireTime, wire_time

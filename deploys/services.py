@@ -23,9 +23,9 @@ from deploys.password_again import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
 from inventory.errors import Conflict, NotFound
+from inventory.instances.selection import chosen_instance_pks, visible_service
 from inventory.security import audit
 from inventory.security.access import Access
-from inventory.selection import chosen_instance_pks, visible_service
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inventory.queries import instance_history, service_instances, service_versions
+from inventory.instances.queries import instance_history, service_instances, service_versions
 from inventory.security.access import Scope, access_of
 from inventory.wire.serializers import (
     HistorySerializer,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.db import connection
 
 from inventory.actors import Actor
-from inventory.changes import change
+from inventory.instances.facts import change
 from inventory.models import Instance, RunStatus, StatusChange
 
 # Changing one of these means another place on a node.

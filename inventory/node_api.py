@@ -7,10 +7,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inventory.queries import instance_state
-from inventory.reports import record_report
+from inventory.instances.queries import instance_state
+from inventory.instances.reports import record_report
+from inventory.instances.sync_queue import request_sync
 from inventory.security.access import Scope, access_of
-from inventory.sync_queue import request_sync
 from inventory.wire.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
 
 

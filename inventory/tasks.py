@@ -7,7 +7,7 @@ from threading import BoundedSemaphore, Thread
 
 from django.db import connection
 
-from inventory.sync import sync_service as read_service
+from inventory.instances.sync import sync_service as read_service
 
 logger = logging.getLogger(__name__)
 

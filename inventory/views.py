@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from inventory.console.pages import page
+from inventory.instances.sync_queue import request_sync
 from inventory.security.access import Scope, access_of
-from inventory.sync_queue import request_sync
 
 
 @require_POST

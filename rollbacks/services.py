@@ -13,9 +13,9 @@ from deploys.package_rules import check_package_rules
 from deploys.password_again import check_password_given
 from deploys.states import ACTIVE, Kind
 from inventory.errors import InvalidRequest
+from inventory.instances.selection import chosen_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
 from inventory.security.access import Access
-from inventory.selection import chosen_instances, visible_instance, visible_service
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from deploys.supervisor import presence
 from deploys.supervisor.chores import Chore, ChoreThread
 from deploys.supervisor.cluster import Cluster
 from inventory.database import sessions
-from inventory.sync_queue import enqueue_due_syncs
+from inventory.instances.sync_queue import enqueue_due_syncs
 
 logger = logging.getLogger(__name__)
 

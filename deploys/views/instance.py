@@ -7,9 +7,9 @@ from django.shortcuts import render
 
 from deploys.models import Target
 from inventory.console.pages import page
+from inventory.instances.selection import visible_instance
 from inventory.models import StatusChange
 from inventory.security.access import access_of
-from inventory.selection import visible_instance
 
 CHANGES = 100
 TARGETS = 20

@@ -7,8 +7,8 @@ from django.shortcuts import render
 
 from deploys.page_queries import service as queries
 from inventory.console.pages import Pages, is_fragment, page
+from inventory.instances.selection import visible_service
 from inventory.security.access import access_of
-from inventory.selection import visible_service
 
 
 @page()

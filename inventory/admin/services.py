@@ -23,10 +23,10 @@ from inventory.admin.yaml_import import YamlImportMixin
 from inventory.edit_checks import check_roots
 from inventory.forms import InstanceForm, ServiceForm
 from inventory.instance_edits import save_instance
+from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
 from inventory.resources import ServiceResource
 from inventory.security.access import access_of
-from inventory.sync_queue import request_sync
 
 if TYPE_CHECKING:
     Inline = admin.TabularInline[Instance, Service]

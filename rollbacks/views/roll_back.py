@@ -18,10 +18,10 @@ from deploys.services import visible_operation
 from deploys.states import ACTIVE, Kind
 from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
+from inventory.instances.selection import visible_service
 from inventory.models import Instance, Service
 from inventory.names import is_name
 from inventory.security.access import Access, Scope, access_of
-from inventory.selection import visible_service
 from rollbacks.forms import ConfirmForm
 from rollbacks.plan import Plan, build_plan
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback

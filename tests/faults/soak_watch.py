@@ -9,8 +9,8 @@ from types import TracebackType
 
 from deploys.models import Operation, Target
 from deploys.states import TERMINAL, TargetStatus
+from inventory.instances.sync import sync_service
 from inventory.models import Instance, Service
-from inventory.sync import sync_service
 from tests.faults.soak import Report
 from tests.support.lab import check_invariants, check_link
 

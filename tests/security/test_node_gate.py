@@ -21,11 +21,11 @@ from deploys.models import Operation
 from deploys.node_gate import Allowed
 from deploys.node_steps import NodeCall
 from deploys.services import DeployRequest, start_deploy
+from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
 from inventory.nodes.check import try_connection
 from inventory.nodes.state import READ_PROGRAM
 from inventory.nodes.transports.base import NodeAddress
-from inventory.sync import sync_service
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 from tests.support.package_builder import package

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django_q.models import Failure, Schedule, Success
 from django_q.tasks import async_task
 
+from inventory.instances.sync_queue import request_sync
 from inventory.models import Service, StatusChange
 from inventory.security import audit
 from inventory.security.access import SYSTEM_ACCESS
-from inventory.sync_queue import request_sync
 from tests.support.fleet import make_instances, make_node, make_service
 
 pytestmark = pytest.mark.django_db

@@ -10,10 +10,10 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
+from inventory.instances.selection import visible_service
 from inventory.models import Service
 from inventory.security import audit
 from inventory.security.access import Access
-from inventory.selection import visible_service
 
 # The queue that is never held by a long deploy (`deploys.queueing.ROLLBACKS`).
 _CLUSTER = "rollbacks"

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import Q
 
+from inventory.instances.selection import visible_instance, visible_service
 from inventory.models import Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
-from inventory.selection import visible_instance, visible_service
 from inventory.wire.wire_time import WireTime
 
 Payload = dict[str, Any]

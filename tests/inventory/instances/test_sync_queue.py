@@ -12,10 +12,10 @@ from django_q.models import OrmQ
 from inventory import tasks
 from inventory.actors import Actor, ActorKind
 from inventory.errors import NotFound
+from inventory.instances.sync import sync_service
+from inventory.instances.sync_queue import begin, due_services, end, enqueue_due_syncs, request_sync
 from inventory.models import AuditEntry, Service
 from inventory.security.access import SYSTEM_ACCESS, Access, Scope
-from inventory.sync import sync_service
-from inventory.sync_queue import begin, due_services, end, enqueue_due_syncs, request_sync
 from tests.support.fleet import make_service
 
 pytestmark = pytest.mark.django_db

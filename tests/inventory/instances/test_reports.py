@@ -8,8 +8,8 @@ from deploys.models import Operation, Target
 from deploys.states import Kind, TargetStatus
 from inventory.actors import Actor, ActorKind
 from inventory.errors import NotFound
+from inventory.instances.reports import record_report
 from inventory.models import Instance, StatusChange
-from inventory.reports import record_report
 from inventory.security.access import Access, Scope
 from tests.support.fleet import make_instances, make_node, make_service
 

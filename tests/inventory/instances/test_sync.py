@@ -16,12 +16,12 @@ from django.db import connection, transaction
 
 from deploys.models import Operation, Target
 from deploys.states import Kind, TargetStatus
-from inventory import sync
 from inventory.actors import ActorKind
+from inventory.instances import sync
+from inventory.instances.sync import SyncResult, sync_service
 from inventory.models import Instance, Node, RunStatus, Service, StatusChange
 from inventory.nodes import readings
 from inventory.nodes.readings import Answer
-from inventory.sync import SyncResult, sync_service
 from tests.support.fleet import make_instances, make_node, make_service
 from tests.support.ports import free_port
 from tests.support.sshd import SshServer

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from django.db import transaction
 from django.db.models.functions import Now
 
-from inventory.changes import change
+from inventory.instances.facts import change
+from inventory.instances.selection import visible_instance
 from inventory.models import Instance
 from inventory.security.access import Access
-from inventory.selection import visible_instance
 
 
 def record_report(*, access: Access, instance_id: str, report: Mapping[str, str]) -> Instance:

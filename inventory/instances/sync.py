@@ -10,13 +10,13 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from inventory.actors import Actor, ActorKind
-from inventory.changes import change, lock_settled
+from inventory.instances.facts import change, lock_settled
+from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, read_nodes
 from inventory.nodes.state import Reading
 from inventory.nodes.transports.base import NodeAddress
 from inventory.security.redaction import scrub
-from inventory.sync_queue import begin, end
 
 UNREACHABLE = "unreachable: "
 _FIELDS = ("running_version", "running_release", "running_sha256", "run_status", "changed_at")
