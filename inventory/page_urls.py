@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from inventory import views
+from inventory.web import views
 from inventory.wire.converters import register_converters
 
 register_converters()

@@ -8,10 +8,16 @@ from django.core.exceptions import ValidationError
 from import_export import fields, resources, widgets
 
 from inventory.actors import SYSTEM, Actor
-from inventory.edit_checks import Placed, check_instance_move, check_node_move, check_roots, check_service_rename
-from inventory.instance_edits import save_instance
+from inventory.editing.edit_checks import (
+    Placed,
+    check_instance_move,
+    check_node_move,
+    check_roots,
+    check_service_rename,
+)
+from inventory.editing.instance_edits import save_instance
+from inventory.editing.relocation import lock_inventory
 from inventory.models import Instance, Node, Service
-from inventory.moves import lock_inventory
 
 
 class InventoryResource(resources.ModelResource):  # type: ignore[misc]  # import-export has no types

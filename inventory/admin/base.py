@@ -13,8 +13,8 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from inventory.inventory_audit import shown_changes
-from inventory.moves import lock_inventory
+from inventory.editing.audit_diff import shown_changes
+from inventory.editing.relocation import lock_inventory
 from inventory.security import audit
 from inventory.security.access import access_of
 

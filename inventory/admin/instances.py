@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy
 from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
-from inventory.forms import InstanceForm
-from inventory.instance_edits import save_instance
+from inventory.editing.forms import InstanceForm
+from inventory.editing.instance_edits import save_instance
 from inventory.models import Instance, Service
 from inventory.resources import InstanceResource
 from inventory.security.access import access_of

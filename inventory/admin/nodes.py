@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from inventory.admin.base import InventoryAdmin
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
-from inventory.forms import HostKeyForm, NodeForm
+from inventory.editing.forms import HostKeyForm, NodeForm
 from inventory.models import Node, TransportKind
 from inventory.nodes.check import try_connection
 from inventory.nodes.host_keys import fetch_host_key

@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
-from inventory.edit_checks import check_roots
-from inventory.forms import InstanceForm, ServiceForm
-from inventory.instance_edits import save_instance
+from inventory.editing.edit_checks import check_roots
+from inventory.editing.forms import InstanceForm, ServiceForm
+from inventory.editing.instance_edits import save_instance
 from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
 from inventory.resources import ServiceResource

@@ -12,10 +12,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from inventory.forms import InventoryFileForm
-from inventory.import_report import ImportReport
-from inventory.importer import import_inventory
-from inventory.inventory_file import InventoryFileError
+from inventory.editing.file.apply import import_inventory
+from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.report import ImportReport
+from inventory.editing.forms import InventoryFileForm
 from inventory.models import Instance, Node, Service
 from inventory.security.access import access_of
 

@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inventory.actors import Actor, ActorKind
-from inventory.importer import import_inventory
-from inventory.inventory_file import MAX_BYTES, InventoryFileError
+from inventory.editing.file.apply import import_inventory
+from inventory.editing.file.read import MAX_BYTES, InventoryFileError
 
 
 class Command(BaseCommand):

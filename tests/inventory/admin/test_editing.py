@@ -134,8 +134,8 @@ def test_an_edit_says_from_what_to_what(admin_page: Client, fleet: list[Instance
 def test_an_edit_writes_nothing_but_what_was_edited(
     admin_page: Client, fleet: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inventory import instance_edits
     from inventory.admin import instances
+    from inventory.editing import instance_edits
 
     save = instance_edits.save_instance
 

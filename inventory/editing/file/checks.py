@@ -8,10 +8,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from inventory.import_plan import Plan, Planned
-from inventory.inventory_file import Document, Entry
+from inventory.editing.file.plan import Plan, Planned
+from inventory.editing.file.read import Document, Entry
+from inventory.editing.relocation import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
 from inventory.models import Instance, Node
-from inventory.moves import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
 from inventory.placement import Overlap, Place, Root, overlaps, place_of
 
 

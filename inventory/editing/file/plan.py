@@ -9,8 +9,8 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext as _
 
-from inventory.import_report import Change, Outcome, Row, shown
-from inventory.inventory_file import SECTIONS, Document, Entry
+from inventory.editing.file.read import SECTIONS, Document, Entry
+from inventory.editing.file.report import Change, Outcome, Row, shown
 from inventory.models import Instance, Node, Service
 
 _KIND = {"services": "service", "nodes": "node", "instances": "instance"}

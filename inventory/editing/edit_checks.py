@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from inventory.editing.relocation import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
 from inventory.models import Instance, Node, Service
-from inventory.moves import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
 from inventory.placement import Overlap, Place, Root, overlaps, place_of
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from inventory.actors import Actor
+from inventory.editing.relocation import FORGOTTEN_FIELDS, MOVE_FIELDS, forget, lock_and_find_busy
 from inventory.models import Instance, StatusChange
-from inventory.moves import FORGOTTEN_FIELDS, MOVE_FIELDS, forget, lock_and_find_busy
 
 
 def save_instance(instance: Instance, *, changed: Collection[str], actor: Actor) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.forms import BaseModelForm, ModelChoiceField
 
-from inventory.import_report import shown
+from inventory.editing.file.report import shown
 
 Changes = dict[str, list[str]]
 

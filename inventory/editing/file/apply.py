@@ -8,14 +8,14 @@ from typing import Any
 from django.db import IntegrityError, connection, models, transaction
 from django.utils.translation import gettext as _
 
-from inventory import inventory_file
 from inventory.actors import Actor
-from inventory.import_checks import check
-from inventory.import_plan import Plan, Planned, make_plan
-from inventory.import_report import ImportReport, Outcome
-from inventory.inventory_file import InventoryFileError
+from inventory.editing.file import read
+from inventory.editing.file.checks import check
+from inventory.editing.file.plan import Plan, Planned, make_plan
+from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.report import ImportReport, Outcome
+from inventory.editing.relocation import FORGOTTEN_FIELDS, forget, lock_inventory
 from inventory.models import Instance, Node, Service, StatusChange
-from inventory.moves import FORGOTTEN_FIELDS, forget, lock_inventory
 from inventory.security import audit
 
 _BATCH = 1000
@@ -27,7 +27,7 @@ def import_inventory(data: bytes, *, filename: str, actor: Actor, dry_run: bool 
     Raises InventoryFileError with every problem found; then nothing has changed. A dry run writes too, and takes it
     back, so that it meets what the database itself forbids.
     """
-    document = inventory_file.read(data, filename=filename)
+    document = read.read(data, filename=filename)
     with transaction.atomic():
         _take_time()
         lock_inventory()

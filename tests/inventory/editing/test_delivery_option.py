@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from inventory.actors import SYSTEM
-from inventory.forms import NodeForm
-from inventory.importer import import_inventory
-from inventory.inventory_file import InventoryFileError
+from inventory.editing.file.apply import import_inventory
+from inventory.editing.file.read import InventoryFileError
+from inventory.editing.forms import NodeForm
 from inventory.models import Delivery, Node
 from inventory.resources import NodeResource
 from tests.support.fleet import make_node

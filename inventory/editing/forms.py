@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from inventory.edit_checks import Placed, check_instance_move, check_node_move, check_roots, check_service_rename
+from inventory.editing.edit_checks import (
+    Placed,
+    check_instance_move,
+    check_node_move,
+    check_roots,
+    check_service_rename,
+)
 from inventory.models import Instance, Node, Service
 
 if TYPE_CHECKING:

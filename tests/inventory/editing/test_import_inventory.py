@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from deploys.models import Operation, Target
 from deploys.states import Kind
 from inventory.actors import SYSTEM, ActorKind
-from inventory.import_report import ImportReport, Outcome
-from inventory.importer import import_inventory
-from inventory.inventory_file import MAX_BYTES, MAX_PROBLEMS, SECTIONS, InventoryFileError
+from inventory.editing.file.apply import import_inventory
+from inventory.editing.file.read import MAX_BYTES, MAX_PROBLEMS, SECTIONS, InventoryFileError
+from inventory.editing.file.report import ImportReport, Outcome
 from inventory.models import AuditEntry, Instance, Node, RunStatus, Service, StatusChange
 
 pytestmark = pytest.mark.django_db
@@ -415,7 +415,7 @@ def test_ten_thousand_instances_take_seconds() -> None:
 
 
 def test_its_planning_may_take_longer_than_a_transaction_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inventory.importer.check", lambda plan: time.sleep(0.6))
+    monkeypatch.setattr("inventory.editing.file.apply.check", lambda plan: time.sleep(0.6))
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")
 
