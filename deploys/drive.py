@@ -12,15 +12,16 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection
 
-from deploys import event_loop, leases, lifeline, prewarming
+from deploys import event_loop, leases, prewarming
 from deploys.assignments import Assignment, claim, let_go, stop_requests
 from deploys.executor import TargetRun
 from deploys.heartbeat import Heartbeat
-from deploys.listener import CONNECTION_ERRORS
 from deploys.node_run import NodeRun, PackageFetch
+from deploys.queue import draining
+from deploys.queue.listener import CONNECTION_ERRORS
+from deploys.queue.notifications import Wakeups
 from deploys.recorder import Recorder
 from deploys.states import QUEUES, Kind
-from deploys.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drive")
 
 def run(queue: str) -> None:
     """Work until nothing of this queue is left to claim, or the worker is to stop."""
-    if lifeline.is_draining():
+    if draining.is_draining():
         return
     kind = next(kind for kind, name in QUEUES.items() if name == queue)
     event_loop.run(_drive(kind))
@@ -106,7 +107,7 @@ class Drive:
             await self._wait()
 
     def _drain_if_asked(self) -> None:
-        if self._is_draining or not lifeline.is_draining():
+        if self._is_draining or not draining.is_draining():
             return
         logger.info("Stopping: switches under way are finished, the rest goes back to the queue.")
         self._is_draining = True

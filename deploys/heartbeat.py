@@ -9,7 +9,7 @@ from collections.abc import Callable
 from django.db import connection
 
 from deploys import leases
-from deploys.listener import CONNECTION_ERRORS
+from deploys.queue.listener import CONNECTION_ERRORS
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from deploys.lazy_commit import lazy_commit
 from deploys.models import Lease
+from deploys.queue.lazy_commit import lazy_commit
 
 LEASE_SECONDS = 6
 HEARTBEAT_SECONDS = 2

@@ -40,7 +40,7 @@ def gate(allowed: Iterable[Allowed], *, pulls: bool = False, also_programs: Sequ
         "@ROOTS@": _pattern(roots),
         "@COMMANDS@": _pattern(commands),
     }
-    text = (Path(__file__).parent / "node_gate.sh").read_text()
+    text = (Path(__file__).parent / "gate.sh").read_text()
     return re.sub("|".join(patterns), lambda mark: patterns[mark[0]], text)
 
 

@@ -88,7 +88,7 @@ def head() -> list[str]:
 @cache
 def program_text() -> str:
     """The node program without its comments and indentation: it travels with every call."""
-    lines = (Path(__file__).parent / "node_program.sh").read_text().splitlines()
+    lines = (Path(__file__).parent / "program.sh").read_text().splitlines()
     stripped = (line.lstrip("\t") for line in lines)
     return "\n".join(line for line in stripped if line and not line.startswith("#"))
 

@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from deploys.busy import busy_problems
 from deploys.freezing import freeze_finished
 from deploys.models import Operation, Package
-from deploys.queueing import enqueue_drive
+from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, Kind, StopReason, TargetStatus
 from deploys.transitions import Move, apply_moves
 from inventory.actors import Actor

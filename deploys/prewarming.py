@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django_q.tasks import async_task
 
 from deploys import event_loop
-from deploys.queueing import ROLLBACKS
+from deploys.queue.announce import ROLLBACKS
 from inventory.models import Node, TransportKind
 from inventory.nodes.transports.base import NodeAddress, TransportError
 

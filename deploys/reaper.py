@@ -9,7 +9,7 @@ from django.db import connection
 
 from deploys.assignments import CLAIMABLE
 from deploys.models import Target
-from deploys.queueing import enqueue_drive
+from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, Kind, TargetStatus
 from deploys.transitions import Effect, Move, apply_moves
 from inventory.actors import SYSTEM

@@ -18,8 +18,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deploys.lazy_commit import lazy_commit
 from deploys.models import LogLine
+from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
 from deploys.transitions import Move, apply_moves
 from inventory.database.outage import AWAY

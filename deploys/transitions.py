@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from deploys.freezing import freeze_finished
-from deploys.queueing import enqueue_drive
+from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, TERMINAL, TRANSITIONS, Kind, TargetStatus
 from inventory.actors import Actor
 from inventory.models import StatusChange

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from deploys import lifeline
+from deploys.queue import draining
 from deploys.supervisor.canary import CanaryWatch
 from deploys.supervisor.cluster_main import SUPERVISOR_PID
 
@@ -86,7 +86,7 @@ class Cluster:
             "Q_CLUSTER_NAME": self.queue,
             "RELEASE_WORKER_NAME": self._worker_name,
             SUPERVISOR_PID: str(os.getpid()),
-            lifeline.VARIABLE: str(self._lifeline_fd),
+            draining.VARIABLE: str(self._lifeline_fd),
         }
 
     def _plan_restart(self, why: str) -> None:

@@ -11,7 +11,7 @@ from django_q.signals import post_spawn
 
 import deploys.tasks  # noqa: F401  (loaded here, before the fork, and not by each worker at its first task)
 import inventory.tasks  # noqa: F401
-from deploys.listener import CONNECTION_ERRORS
+from deploys.queue.listener import CONNECTION_ERRORS
 from deploys.supervisor.parent_death import bind_every_fork, die_with_parent
 
 SUPERVISOR_PID = "RELEASE_SUPERVISOR_PID"

@@ -11,7 +11,7 @@ from types import FrameType
 
 from django.conf import settings
 
-from deploys.queueing import QUEUES
+from deploys.queue.announce import QUEUES
 from deploys.reaper import reap
 from deploys.store_retention import prune_store
 from deploys.supervisor import presence

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from deploys.models import Operation, Target, Worker
 from deploys.page_queries.overview import DRIFTED
 from deploys.queries import with_status
-from deploys.queueing import QUEUES
+from deploys.queue.announce import QUEUES
 from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope

@@ -7,8 +7,8 @@ from django.conf import settings
 from django_q.models import OrmQ
 
 from deploys import leases
-from deploys.broker import NotifyBroker, inbox
-from deploys.queueing import DEPLOYS, ROLLBACKS
+from deploys.queue.announce import DEPLOYS, ROLLBACKS
+from deploys.queue.broker import NotifyBroker, inbox
 from deploys.supervisor import canary
 from deploys.supervisor.canary import CanaryWatch
 

@@ -8,7 +8,7 @@ from django.db import connection
 from deploys import leases
 from deploys.heartbeat import Heartbeat
 from deploys.models import Lease
-from deploys.queueing import DEPLOYS
+from deploys.queue.announce import DEPLOYS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

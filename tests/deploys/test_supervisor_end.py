@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 
 from deploys.models import Worker
-from deploys.queueing import DEPLOYS
+from deploys.queue.announce import DEPLOYS
 from deploys.supervisor import main
 from deploys.supervisor.cluster import Cluster
 from tests.support.database import process_environment

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.broker import POLL_SECONDS
-from deploys.queueing import DEPLOYS, ROLLBACKS
+from deploys.queue.announce import DEPLOYS, ROLLBACKS
+from deploys.queue.broker import POLL_SECONDS
 from tests.support.probe import await_execution, send_probe
 from tests.support.worker import running_worker
 

@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from deploys.models import Operation, Target
-from deploys.queueing import DEPLOYS
+from deploys.queue.announce import DEPLOYS
 from deploys.reaper import reap
 from deploys.states import Kind
 from inventory.actors import ActorKind

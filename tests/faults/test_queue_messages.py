@@ -14,9 +14,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from deploys import leases
-from deploys.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished, inbox
 from deploys.models import Lease, Worker
-from deploys.queueing import DEPLOYS
+from deploys.queue.announce import DEPLOYS
+from deploys.queue.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished, inbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

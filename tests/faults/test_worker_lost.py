@@ -15,7 +15,7 @@ from deploys import leases
 from deploys.assignments import Assignment, claim, let_go
 from deploys.heartbeat import Heartbeat
 from deploys.models import Lease, Target
-from deploys.queueing import DEPLOYS
+from deploys.queue.announce import DEPLOYS
 from deploys.reaper import MAX_CLAIMS, reap
 from deploys.states import Kind, TargetStatus
 from deploys.transitions import Move, apply_moves

@@ -15,7 +15,7 @@ QUEUES: tuple[QueueName, ...] = (DEPLOYS, ROLLBACKS)
 
 
 def work_channel(queue: str) -> str:
-    """What running drives LISTEN on (`deploys.listener.Listener`)."""
+    """What running drives LISTEN on (`deploys.queue.listener.Listener`)."""
     return f"release_work_{queue}"
 
 

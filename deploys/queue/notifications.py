@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 
-from deploys.listener import CONNECTION_ERRORS, Listener
-from deploys.queueing import work_channel
+from deploys.queue.announce import work_channel
+from deploys.queue.listener import CONNECTION_ERRORS, Listener
 
 logger = logging.getLogger(__name__)
 

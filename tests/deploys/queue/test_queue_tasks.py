@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from deploys.listener import Listener
-from deploys.queueing import DEPLOYS, ROLLBACKS, enqueue_drive, work_channel
+from deploys.queue.announce import DEPLOYS, ROLLBACKS, enqueue_drive, work_channel
+from deploys.queue.listener import Listener
 
 
 @pytest.mark.parametrize(("path", "arguments"), [("deploys.tasks.drive", (1,)), ("deploys.tasks.canary", (1, 2))])

@@ -19,10 +19,10 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from deploys import lifeline
-from deploys.lazy_commit import lazy_commit
 from deploys.leases import this_worker
-from deploys.listener import CONNECTION_ERRORS, Listener
+from deploys.queue import draining
+from deploys.queue.lazy_commit import lazy_commit
+from deploys.queue.listener import CONNECTION_ERRORS, Listener
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
             try:
                 super().acknowledge(task_id)
             except CONNECTION_ERRORS as error:
-                if lifeline.is_draining():
+                if draining.is_draining():
                     return  # It comes again, which does no harm.
                 self._back_off(error)
             else:
