@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from functools import cache
 from typing import Any, TypeVar
 
-from deploys import node_steps
+from deploys.node import calls
 from inventory.nodes.transports.pool import ConnectionPool
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def start(coroutine: Coroutine[Any, Any, None]) -> None:
 @cache
 def connection_pool() -> ConnectionPool:
     """This process's warm connections; to be used on its event loop alone."""
-    return ConnectionPool(standby=node_steps.head())
+    return ConnectionPool(standby=calls.head())
 
 
 @cache

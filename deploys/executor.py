@@ -12,9 +12,9 @@ from deploys import fences
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.faults import pause_at
 from deploys.journal import Journal
+from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.node_link import NodeLink
 from deploys.node_run import NodeRun
-from deploys.node_session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.packages import PackageError
 from deploys.recorder import Recorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from deploys.assignments import Assignment
-from deploys.node_session import Event, OutputLine, StepStarted
+from deploys.node.session import Event, OutputLine, StepStarted
 from deploys.outcomes import Outcome
 from deploys.recorder import Recorder, StepChange, SwitchRequest
 from deploys.states import Step, TargetStatus

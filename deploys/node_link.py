@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from deploys.assignments import Assignment
 from deploys.journal import Journal
+from deploys.node.session import NodeSession
 from deploys.node_run import NodeRun
-from deploys.node_session import NodeSession
 from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable
 
 T = TypeVar("T")

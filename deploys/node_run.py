@@ -13,7 +13,7 @@ from deploys import packages, pinning
 from deploys.artifact_links import artifact_url
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
-from deploys.node_session import NodeError, NodeSession, Staged
+from deploys.node.session import NodeError, NodeSession, Staged
 from deploys.packages import Artifact
 from inventory.database.outage import AWAY
 from inventory.models import Delivery

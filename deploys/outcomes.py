@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deploys.assignments import Assignment, PinnedPackage
-from deploys.node_session import Switched
+from deploys.node.session import Switched
 from deploys.states import Kind, StopReason, TargetStatus
 from deploys.transitions import Effect
 from inventory.models import RunStatus

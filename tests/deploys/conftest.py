@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from inventory.nodes.transports.base import NodeAddress
-from tests.deploys.node_lab import NodeLab
+from tests.deploys.node.node_lab import NodeLab
 
 
 @pytest.fixture

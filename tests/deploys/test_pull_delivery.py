@@ -18,13 +18,13 @@ from pytest_django import Settings
 
 from deploys import artifact_links
 from deploys.models import LogLine, Operation, Target
-from deploys.node_session import NodeError, StaleFence
+from deploys.node.session import NodeError, StaleFence
 from deploys.packages import Artifact
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import TransportError
-from tests.deploys.node_lab import NodeLab
+from tests.deploys.node.node_lab import NodeLab
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 from tests.support.package_builder import package
 from tests.support.package_host import Behaviour, PackageHost

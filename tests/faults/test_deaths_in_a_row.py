@@ -81,7 +81,7 @@ def end_with_a_third(operation: Operation, run_drive: RunDrive) -> None:
 
 
 def switches_begun(instance: Instance, version: str) -> set[str]:
-    """The claims that have begun to switch to it, by the node's own records (deploys/node_program.sh)."""
+    """The claims that have begun to switch to it, by the node's own records (deploys/node/program.sh)."""
     states = Path(instance.deploy_root, ".release").glob("*/state")
     facts = [line.split() for state in states for line in state.read_text().splitlines()]
     return {fact[1] for fact in facts if fact[0] == "switch" and fact[2] == version}

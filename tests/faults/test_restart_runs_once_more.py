@@ -54,7 +54,7 @@ def command_of(instance: Instance) -> psutil.Process | None:
 
 
 def newest_fact(instance: Instance, kind: str) -> str:
-    """The first word behind it in the newest claim's record (deploys/node_program.sh); '' when there is none."""
+    """The first word behind it in the newest claim's record (deploys/node/program.sh); '' when there is none."""
     claims = Path(instance.deploy_root, ".release").glob("claim.*")
     newest = max(claims, key=lambda claim: int(claim.suffix[1:]))
     facts = [line.split() for line in (newest / "state").read_text().splitlines()]

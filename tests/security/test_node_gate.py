@@ -16,10 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from deploys import node_gate, node_steps
 from deploys.models import Operation
-from deploys.node_gate import Allowed
-from deploys.node_steps import NodeCall
+from deploys.node import calls, gate
+from deploys.node.calls import NodeCall
+from deploys.node.gate import Allowed
 from deploys.services import DeployRequest, start_deploy
 from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
@@ -191,27 +191,27 @@ REFUSED: dict[str, str] = {
     "removing anything": "exec rm -f -- /etc/passwd",
     "removing by a way round": "exec rm -f -- ROOT/.release/kept.1/../../x",
     "arguments to true": "exec true x",
-    "another root": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1))),
-    "a root above": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1))),
-    "arguments that come later": line_of(node_steps.truth(NodeCall(mark="wait", root="ROOT", fence=1))),
-    "a mark of any words": line_of(node_steps.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1))),
+    "another root": line_of(calls.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1))),
+    "a root above": line_of(calls.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1))),
+    "arguments that come later": line_of(calls.truth(NodeCall(mark="wait", root="ROOT", fence=1))),
+    "a mark of any words": line_of(calls.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1))),
     "a URL for a node that does not pull": line_of(
-        node_steps.stage(CALL, release="v1", source=node_steps.URL, **STAGE)  # type: ignore[arg-type]
+        calls.stage(CALL, release="v1", source=calls.URL, **STAGE)  # type: ignore[arg-type]
     ),
     "no task": line_of(CALL.argv("rm")),
-    "a release elsewhere": line_of(node_steps.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""})),  # type: ignore[arg-type]
-    "a foreign restart": line_of(node_steps.switch(CALL, **SWITCH, restart_command="id")),  # type: ignore[arg-type]
-    "a foreign preparation": line_of(node_steps.before_switch(CALL, **PREPARE, command="id")),  # type: ignore[arg-type]
+    "a release elsewhere": line_of(calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""})),  # type: ignore[arg-type]
+    "a foreign restart": line_of(calls.switch(CALL, **SWITCH, restart_command="id")),  # type: ignore[arg-type]
+    "a foreign preparation": line_of(calls.before_switch(CALL, **PREPARE, command="id")),  # type: ignore[arg-type]
     "a loader in the environment": line_of(
-        node_steps.before_switch(CALL, **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}}, command="")  # type: ignore[arg-type]
+        calls.before_switch(CALL, **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}}, command="")  # type: ignore[arg-type]
     ),
     "a path in the environment": line_of(
-        node_steps.before_switch(CALL, **{**PREPARE, "env": {"PATH": "/tmp"}}, command="")  # type: ignore[arg-type]
+        calls.before_switch(CALL, **{**PREPARE, "env": {"PATH": "/tmp"}}, command="")  # type: ignore[arg-type]
     ),
     "arithmetic that runs": line_of(CALL.argv("before_switch", "v1", "a[$(id)]", "")),
-    "a source elsewhere": line_of(node_steps.stage(CALL, release="v1", source="/etc/shadow", **STAGE)),  # type: ignore[arg-type]
+    "a source elsewhere": line_of(calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE)),  # type: ignore[arg-type]
     "a format in the operation": line_of(
-        node_steps.stage(CALL, release="v1", source="-", **{**STAGE, "operation": "%n"})  # type: ignore[arg-type]
+        calls.stage(CALL, release="v1", source="-", **{**STAGE, "operation": "%n"})  # type: ignore[arg-type]
     ),
     "another reader's root": "exec sh -c READER release-read /etc",
 }
@@ -286,9 +286,9 @@ def environment(words: list[str]) -> list[str]:
 
 
 def run_gate(folder: Path, line: str, *, program: str | None = None) -> subprocess.CompletedProcess[bytes]:
-    script = node_gate.gate([Allowed(root="/srv/a", commands=())])
+    script = gate.gate([Allowed(root="/srv/a", commands=())])
     if program is not None:
-        script = script.replace(node_gate.program_digest(), node_gate._digest(program))
+        script = script.replace(gate.program_digest(), gate._digest(program))
     (folder / "gate").write_text(script)
     environment = {"PATH": os.environ["PATH"], "SSH_ORIGINAL_COMMAND": line}
     return subprocess.run(("sh", "gate"), cwd=folder, env=environment, capture_output=True, stdin=subprocess.DEVNULL)

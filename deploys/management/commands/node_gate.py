@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deploys import node_gate
-from deploys.node_gate import Allowed
+from deploys.node import gate
+from deploys.node.gate import Allowed
 from inventory.models import Delivery, Instance, Node
 
 
@@ -30,13 +30,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["digest"]:
-            self.stdout.write(node_gate.program_digest())
+            self.stdout.write(gate.program_digest())
             return
         node = Node.objects.filter(name=options["node"]).first()
         if node is None:
             raise CommandError(f"there is no node {options['node']!r}")
         pulls = node.delivery == Delivery.PULL
-        self.stdout.write(node_gate.gate(_allowed(node), pulls=pulls, also_programs=options["also_program"]))
+        self.stdout.write(gate.gate(_allowed(node), pulls=pulls, also_programs=options["also_program"]))
 
 
 def _allowed(node: Node) -> list[Allowed]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploys import node_steps
+from deploys.node import calls
 from inventory.nodes.transports import ssh
 from inventory.nodes.transports.ssh import SshTransport
 from tests.inventory.nodes.transports.conftest import ssh_address
@@ -179,14 +179,14 @@ def test_nothing_stays_behind_on_the_node(own_sshd: SshServer) -> None:
 
 def test_the_node_program_understands_it(own_sshd: SshServer) -> None:
     root = own_sshd.node_root()
-    call = node_steps.NodeCall(mark="\x1eabc", root=root, fence=1)
+    call = calls.NodeCall(mark="\x1eabc", root=root, fence=1)
 
     async def main() -> None:
-        async with connected(own_sshd, node_steps.head()) as transport:
-            plain = await transport.run(node_steps.truth(call), timeout_seconds=20)
+        async with connected(own_sshd, calls.head()) as transport:
+            plain = await transport.run(calls.truth(call), timeout_seconds=20)
             await stands_by(own_sshd)
             sessions = own_sshd.log.count("Starting session")
-            assert await transport.run(node_steps.truth(call), timeout_seconds=20) == plain
+            assert await transport.run(calls.truth(call), timeout_seconds=20) == plain
             assert own_sshd.log.count("Starting session") == sessions
 
     asyncio.run(main())

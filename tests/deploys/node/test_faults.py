@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.node_session import NodeError, NodeTruth
+from deploys.node.session import NodeError, NodeTruth
 from inventory.nodes.transports import ssh, ssh_login
 from inventory.nodes.transports.base import (
     ConnectionLost,
@@ -22,7 +22,7 @@ from inventory.nodes.transports.base import (
     Transport,
 )
 from inventory.nodes.transports.ssh import SshTransport
-from tests.deploys.node_lab import NodeLab
+from tests.deploys.node.node_lab import NodeLab
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 

@@ -70,7 +70,7 @@ is_mark() {
 }
 frame_start=$(printf '\036')
 
-# check_call MARK TASK ROOT FENCE ARGUMENTS…: as deploys/node_steps.py builds them.
+# check_call MARK TASK ROOT FENCE ARGUMENTS…: as deploys/node/calls.py builds them.
 check_call() {
 	[ $# -ge 4 ] || refuse 'too few arguments'
 	is_mark "$1" || refuse 'the mark'

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import time
 
-from deploys.node_frames import CAP_BYTES, CUT
-from tests.deploys.node_lab import NodeLab
+from deploys.node.frames import CAP_BYTES, CUT
+from tests.deploys.node.node_lab import NodeLab
 
 
 def test_a_command_that_prints_a_gigabyte_is_cut_and_runs_to_its_end(node: NodeLab) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys.node_session import NodeError, StaleFence
+from deploys.node.session import NodeError, StaleFence
 from inventory.nodes.transports.base import ConnectionLost
-from tests.deploys.node_lab import OPERATION, NodeLab, files_of, sha256_of
+from tests.deploys.node.node_lab import OPERATION, NodeLab, files_of, sha256_of
 
 
 def test_a_staged_release_has_the_packages_content_and_its_record(node: NodeLab) -> None:

@@ -1,9 +1,9 @@
 # Everything that is done on a node. POSIX sh with tar, gzip, coreutils and Linux's /proc; every fork costs, so what a
 # builtin can do, a builtin does.
 #
-#   sh -c PROGRAM release-node MARK TASK ROOT FENCE ARGUMENTS…      (deploys/node_steps.py builds it)
+#   sh -c PROGRAM release-node MARK TASK ROOT FENCE ARGUMENTS…      (deploys/node/calls.py builds it)
 #
-# It speaks in frames, lines that start with MARK (a control character and a nonce); deploys/node_frames.py reads
+# It speaks in frames, lines that start with MARK (a control character and a nonce); deploys/node/frames.py reads
 # them. It ignores a lost connection and finishes by itself; what it did stands in its claim's `state`.
 #
 #   ROOT/.release/claim.N/       the work of the claim with fence N; the highest one stays, as a record of the fence

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys.node_session import StaleFence
+from deploys.node.session import StaleFence
 from inventory.nodes.transports.base import ConnectionLost, Transport
-from tests.deploys.node_lab import NodeLab
-from tests.deploys.test_node_restart import is_gone
-from tests.deploys.test_node_takeover import program_of
+from tests.deploys.node.node_lab import NodeLab
+from tests.deploys.node.test_restart import is_gone
+from tests.deploys.node.test_takeover import program_of
 
 TOOLS = ("cat", "date", "du", "ln", "mkdir", "mkfifo", "mv", "rm", "sha256sum", "sync", "tar", "timeout")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from deploys.node_frames import CAP_BYTES, CUT, LONGEST_LINE_BYTES, Streams
+from deploys.node.frames import CAP_BYTES, CUT, LONGEST_LINE_BYTES, Streams
 
 MARK = "\x1e0123456789abcdef"
 

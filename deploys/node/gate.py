@@ -1,4 +1,4 @@
-"""The forced command for a node's authorized_keys (deploys/node_gate.sh), made from the inventory. Pure but for loading."""
+"""The forced command for a node's authorized_keys (deploys/node/gate.sh), made from the inventory. Pure but for loading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys.node_steps import NO_SOURCE, STDIN, URL, program_text
+from deploys.node.calls import NO_SOURCE, STDIN, URL, program_text
 from inventory.nodes.state import READ_PROGRAM
 
 # A pattern that matches nothing we ask for: a node may have no instances yet.

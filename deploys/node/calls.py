@@ -1,4 +1,4 @@
-"""What is asked of a node, as pure builders of argument lists for deploys/node_program.sh. No I/O but loading it."""
+"""What is asked of a node, as pure builders of argument lists for deploys/node/program.sh. No I/O but loading it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speaks with deploys/node_program.sh about one instance's deploy root: stage, switch, ask, abort."""
+"""Speaks with deploys/node/program.sh about one instance's deploy root: stage, switch, ask, abort."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deploys import node_steps
-from deploys.node_answers import (
+from deploys.node import calls
+from deploys.node.answers import (
     NOTHING,
     Answer,
     CommandOutcome,
@@ -23,8 +23,8 @@ from deploys.node_answers import (
     StepStarted,
     Switched,
 )
-from deploys.node_frames import START, Streams
-from deploys.node_steps import NodeCall
+from deploys.node.calls import NodeCall
+from deploys.node.frames import START, Streams
 from deploys.packages import Artifact
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 from inventory.security.redaction import scrub
@@ -94,7 +94,7 @@ class NodeSession:
 
         async def attempt(source: str, stdin: Path | bytes | None) -> Answer:
             call = self._call()
-            argv = node_steps.stage(
+            argv = calls.stage(
                 call,
                 release=release,
                 version=version,
@@ -108,12 +108,12 @@ class NodeSession:
             return await self._ask(call, argv, timeout_seconds=timeout_seconds, stdin=stdin)
 
         if artifact is None or remote_artifact is not None:
-            answer = await attempt(remote_artifact or node_steps.NO_SOURCE, None)
+            answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
             if artifact is None or answer.words.get("outcome") in ("present", "installed"):
                 return answer.staged()
         if url is not None:
-            return (await attempt(node_steps.URL, f"{url}\n".encode())).staged()
-        answer = await attempt(node_steps.STDIN, artifact.path)
+            return (await attempt(calls.URL, f"{url}\n".encode())).staged()
+        answer = await attempt(calls.STDIN, artifact.path)
         if "outcome" not in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
         return answer.staged()
@@ -121,7 +121,7 @@ class NodeSession:
     async def before_switch(self, *, release: str, command: str, timeout_seconds: int) -> CommandOutcome:
         """Run a command in the staged release's folder; its output comes as events."""
         call = self._call()
-        argv = node_steps.before_switch(
+        argv = calls.before_switch(
             call, release=release, timeout_seconds=timeout_seconds, command=command, env=self._env
         )
         answer = await self._ask(call, argv, timeout_seconds=timeout_seconds + SPARE_SECONDS)
@@ -142,7 +142,7 @@ class NodeSession:
         Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
         """
         call = self._call()
-        argv = node_steps.switch(
+        argv = calls.switch(
             call,
             release=release,
             sha256=sha256,
@@ -158,13 +158,13 @@ class NodeSession:
     async def truth(self) -> NodeTruth:
         """What is so on the node now. Claims nothing, waits for nothing."""
         call = self._call()
-        answer = await self._ask(call, node_steps.truth(call), timeout_seconds=TRUTH_SECONDS, is_urgent=True)
+        answer = await self._ask(call, calls.truth(call), timeout_seconds=TRUTH_SECONDS, is_urgent=True)
         return answer.truth()
 
     async def abort(self) -> None:
         """End the command that this claim runs on the node. A switch then goes back; that restart gets 20 s at most."""
         call = self._call()
-        await self._ask(call, node_steps.abort(call), timeout_seconds=ABORT_SECONDS, is_urgent=True)
+        await self._ask(call, calls.abort(call), timeout_seconds=ABORT_SECONDS, is_urgent=True)
 
     def _call(self) -> NodeCall:
         mark = f"{START.decode()}{secrets.token_hex(8)}"
@@ -250,6 +250,6 @@ class _Conversation:
         task.add_done_callback(self._muting.discard)
 
     async def _mute(self, reader: str, program: str) -> None:
-        argv = node_steps.mute(self._call, reader=reader, program=program)
+        argv = calls.mute(self._call, reader=reader, program=program)
         with contextlib.suppress(TransportError):
             await self._transport.run(argv, on_output=lambda *_: None, timeout_seconds=ABORT_SECONDS, is_urgent=True)

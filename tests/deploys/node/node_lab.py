@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deploys.archive.writer import ArtifactWriter
-from deploys.node_session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
+from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
 from deploys.packages import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
 from inventory.nodes.transports.local import LocalTransport

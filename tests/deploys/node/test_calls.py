@@ -2,38 +2,38 @@ from __future__ import annotations
 
 import subprocess
 
-from deploys import node_steps
-from deploys.node_steps import NodeCall
+from deploys.node import calls
+from deploys.node.calls import NodeCall
 
 CALL = NodeCall(mark="\x1eabc", root="/srv/it's here", fence=42)
-HEAD = ["sh", "-c", node_steps.program_text(), "release-node", "\x1eabc"]
+HEAD = ["sh", "-c", calls.program_text(), "release-node", "\x1eabc"]
 WHERE = ["/srv/it's here", "42"]
 
 
 def test_the_program_travels_without_comments_and_is_sound() -> None:
-    text = node_steps.program_text()
+    text = calls.program_text()
     assert not [line for line in text.splitlines() if line.startswith(("#", "\t")) or not line]
     assert len(text) < 16_000
     assert subprocess.run(["sh", "-n", "-c", text], capture_output=True).stderr == b""
 
 
 def test_stage() -> None:
-    argv = node_steps.stage(
+    argv = calls.stage(
         CALL, release="1.0.0@abc", version="1.0.0", sha256="s" * 64, operation="op:1", artifact_sha256="a" * 64,
-        source=node_steps.STDIN, keeps_upload=True, fetch_seconds=90,
+        source=calls.STDIN, keeps_upload=True, fetch_seconds=90,
     )  # fmt: skip
     assert argv == [*HEAD, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90"]
 
 
 def test_before_switch() -> None:
-    argv = node_steps.before_switch(
+    argv = calls.before_switch(
         CALL, release="1.0.0", timeout_seconds=60, command="./bin/migrate 'now'", env={"B": "2", "A": "one two"}
     )
     assert argv == [*HEAD, "before_switch", *WHERE, "1.0.0", "60", "./bin/migrate 'now'", "A=one two", "B=2"]
 
 
 def test_switch() -> None:
-    argv = node_steps.switch(
+    argv = calls.switch(
         CALL, release="1.1.0", sha256="s" * 64, operation="op", timeout_seconds=5, restart_command="systemctl restart x",
         keep=["1.0.0", "0.9.0"], env={"RELEASE_PORT": "8080"},
     )  # fmt: skip
@@ -43,6 +43,6 @@ def test_switch() -> None:
 
 
 def test_what_asks_and_what_stops() -> None:
-    assert node_steps.truth(CALL) == [*HEAD, "truth", *WHERE]
-    assert node_steps.abort(CALL) == [*HEAD, "abort", *WHERE]
-    assert node_steps.mute(CALL, reader="12", program="11") == [*HEAD, "mute", *WHERE, "12", "11"]
+    assert calls.truth(CALL) == [*HEAD, "truth", *WHERE]
+    assert calls.abort(CALL) == [*HEAD, "abort", *WHERE]
+    assert calls.mute(CALL, reader="12", program="11") == [*HEAD, "mute", *WHERE, "12", "11"]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from inventory.nodes.transports.base import Transport
-from tests.deploys.node_lab import NodeLab
+from tests.deploys.node.node_lab import NodeLab
 
 
 def wait_for(path: Path) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploys.node_session import StaleFence, Switched
+from deploys.node.session import StaleFence, Switched
 from inventory.nodes.transports.base import ConnectionLost, Transport
-from tests.deploys.node_lab import NodeLab
-from tests.deploys.test_node_restart import is_alive, is_gone
+from tests.deploys.node.node_lab import NodeLab
+from tests.deploys.node.test_restart import is_alive, is_gone
 
 Call = Callable[[Transport], Awaitable[object]]
 
