@@ -16,7 +16,7 @@ from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Swi
 from deploys.node_link import NodeLink
 from deploys.node_run import NodeRun
 from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
-from deploys.packages import PackageError
+from deploys.packages.fetch import PackageError
 from deploys.recorder import Recorder
 from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus

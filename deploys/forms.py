@@ -8,7 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from deploys.signatures import is_signature
+from deploys.packages.signatures import is_signature
 from deploys.states import Kind, OperationStatus
 from inventory.console import looks
 from inventory.models import Service

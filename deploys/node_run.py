@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 
 from django.db import connection
 
-from deploys import packages, pinning
-from deploys.artifact_links import artifact_url
+from deploys import pinning
 from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
 from deploys.node.session import NodeError, NodeSession, Staged
-from deploys.packages import Artifact
+from deploys.packages import fetch
+from deploys.packages.artifact_links import artifact_url
+from deploys.packages.fetch import Artifact
 from inventory.database.outage import AWAY
 from inventory.models import Delivery
 from inventory.nodes.transports.base import ConnectionLost, Transport, TransportError
@@ -61,7 +62,7 @@ class PackageFetch:
         return artifact
 
     async def _discard_if_damaged(self, artifact: Artifact) -> bool:
-        is_damaged = await asyncio.to_thread(packages.discard_if_damaged, artifact)
+        is_damaged = await asyncio.to_thread(fetch.discard_if_damaged, artifact)
         if is_damaged:
             logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
             self._say("The package has gone bad in this worker's store: getting it anew.")
@@ -124,7 +125,7 @@ class NodeRun:
         return await self._fetch.get()
 
     def is_in_store(self) -> bool:
-        return self._package is not None and packages.stored(self._package.sha256) is not None
+        return self._package is not None and fetch.stored(self._package.sha256) is not None
 
     async def stage(
         self,

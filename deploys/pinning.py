@@ -9,9 +9,9 @@ from django.conf import settings
 from django.db import transaction
 from filelock import FileLock
 
-from deploys import packages
 from deploys.models import Operation, Package
-from deploys.packages import Artifact, PackageError
+from deploys.packages import fetch
+from deploys.packages.fetch import Artifact, PackageError
 from inventory.models import Service
 
 
@@ -49,7 +49,7 @@ def _lock_file(operation_id: int) -> Path:
 def _from_store(operation: Operation) -> tuple[Package, Artifact] | None:
     if operation.package is None:
         return None
-    artifact = packages.stored(operation.package.sha256)
+    artifact = fetch.stored(operation.package.sha256)
     return None if artifact is None else (operation.package, artifact)
 
 
@@ -58,7 +58,7 @@ def _download(
 ) -> tuple[Package, Artifact]:
     known = operation.package
     url = operation.package_url or (known.url if known else "")
-    artifact = packages.fetch(
+    artifact = fetch.fetch(
         url,
         expected_sha256=_expected_sha256(operation),
         signing_key=operation.service.signing_key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 
-from deploys import packages
+from deploys.packages import fetch
 
 # A service's newest packages, those that its instances ran soundly, and those of unfinished operations.
 _WANTED = """
@@ -25,4 +25,4 @@ def prune_store() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_WANTED)
         wanted = {row[0] for row in cursor.fetchall()}
-    return packages.prune(wanted)
+    return fetch.prune(wanted)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
 
-from deploys.package_hosts import HostRule
+from deploys.packages.hosts import HostRule
 from inventory.security.redaction import SHORTEST_SECRET
 
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too

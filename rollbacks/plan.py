@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db.models import Max, QuerySet
 
 from deploys.models import Operation, Package, Target
-from deploys.packages import stored
+from deploys.packages.fetch import stored
 from deploys.states import ACTIVE, Kind, OperationStatus
 from inventory.models import Instance, Service
 

@@ -25,7 +25,7 @@ from deploys.node.answers import (
 )
 from deploys.node.calls import NodeCall
 from deploys.node.frames import START, Streams
-from deploys.packages import Artifact
+from deploys.packages.fetch import Artifact
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 from inventory.security.redaction import scrub
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from deploys.models import Package, Target
-from deploys.package_hosts import DEFAULT_PORTS, HostRule, rule_for
+from deploys.packages.hosts import DEFAULT_PORTS, HostRule, rule_for
 from deploys.states import ACTIVE
 from inventory.models import Instance, Service
 

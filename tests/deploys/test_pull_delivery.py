@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from deploys import artifact_links
 from deploys.models import LogLine, Operation, Target
 from deploys.node.session import NodeError, StaleFence
-from deploys.packages import Artifact
+from deploys.packages import artifact_links
+from deploys.packages.fetch import Artifact
 from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance

@@ -74,7 +74,7 @@ ROWS = {
     "schema": Row(method="get", path="/v1/schema", needs=READ, foreign=200),
     "docs": Row(method="get", path="/v1/docs", needs=READ, foreign=200),
 }
-# A signature in the link stands in for a token: tests/deploys/test_artifact_links.py
+# A signature in the link stands in for a token: tests/deploys/packages/test_artifact_links.py
 SIGNED = {"artifact"}
 SCOPES = {"read": {READ}, "deploy": {READ, DEPLOY}, "report": {REPORT}}
 GROUPS = {"viewer": {READ}, "operator": {READ, DEPLOY}, "admin": set(Scope), None: set()}

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from deploys.archive.writer import ArtifactWriter
 from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
-from deploys.packages import Artifact
+from deploys.packages.archive.writer import ArtifactWriter
+from deploys.packages.fetch import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from deploys import downloads, packages
-from deploys.package_errors import PackageError
-from deploys.package_hosts import HostRule, address_problem, rule_for
-from deploys.pinned_http import PinnedClient
+from deploys.packages import download, fetch
+from deploys.packages.errors import PackageError
+from deploys.packages.hosts import HostRule, address_problem, rule_for
+from deploys.packages.pinned_http import PinnedClient
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
 
@@ -64,12 +64,12 @@ def in_the_settings(tmp_path: Path, settings: Settings, package_host: PackageHos
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(deadline_seconds=10, first_pause_seconds=0.01))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(deadline_seconds=10, first_pause_seconds=0.01))
 
 
 def refusal(url: str) -> PackageError:
     with pytest.raises(PackageError) as raised:
-        packages.fetch(url)
+        fetch.fetch(url)
     return raised.value
 
 
@@ -156,7 +156,7 @@ def test_it_follows_redirects_among_allowed_hosts(package_host: PackageHost) -> 
     package_host.add("p.tar.gz", CONTENT)
     package_host.behave("two", Behaviour(redirect_to="/p.tar.gz", status=307))
     url = package_host.behave("one", Behaviour(redirect_to="two"))
-    assert packages.fetch(url).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url).sha256 == sha256(CONTENT)
 
 
 def test_it_follows_a_bounded_number_of_redirects(package_host: PackageHost) -> None:
@@ -171,7 +171,7 @@ def test_it_shows_a_urls_password_to_its_own_host_only(package_host: PackageHost
     settings.PACKAGE_HOSTS = (package_host.netloc, f"localhost:{package_host.port}")
     package_host.behave("same", Behaviour(redirect_to="/other"))
     package_host.behave("other", Behaviour(redirect_to=f"http://localhost:{package_host.port}/p.tar.gz"))
-    packages.fetch(package_host.url("same").replace("//", "//user:s3cret@"))
+    fetch.fetch(package_host.url("same").replace("//", "//user:s3cret@"))
     assert [("Authorization" in request.headers) for request in package_host.requests] == [True, True, False]
 
 
@@ -182,7 +182,7 @@ def test_it_uses_no_proxy_and_no_netrc(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(variable, f"http://127.0.0.1:{bystander.port}")
-    packages.fetch(package_host.add("p.tar.gz", CONTENT))
+    fetch.fetch(package_host.add("p.tar.gz", CONTENT))
     assert "Authorization" not in package_host.requests[0].headers
 
 
@@ -245,7 +245,7 @@ def test_it_looks_a_name_up_once_so_that_rebinding_gains_nothing(
 ) -> None:
     """First the allowed address, which nobody answers at, then a forbidden one."""
     settings.PACKAGE_HOSTS = (f"packages.example:{bystander.port}",)
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(first_pause_seconds=0.01, deadline_seconds=3))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(first_pause_seconds=0.01, deadline_seconds=3))
     monkeypatch.setattr(PinnedClient, "_connect", lambda self, sock, address: _refuse(address))
     with names(monkeypatch, {"packages.example": [["10.255.255.1"], ["127.0.0.1"]]}) as asked:
         error = refusal(f"http://packages.example:{bystander.port}/p")
@@ -271,7 +271,7 @@ def test_it_connects_to_the_address_it_checked_and_names_the_host(
     settings.PACKAGE_HOSTS = (name,)
     package_host.add("p.tar.gz", CONTENT)
     with names(monkeypatch, {"packages.example": [["127.0.0.1"], ["169.254.169.254"]]}) as asked:
-        packages.fetch(f"http://{name}/p.tar.gz")
+        fetch.fetch(f"http://{name}/p.tar.gz")
     assert asked == ["packages.example"]
     assert package_host.requests[0].headers["Host"] == name
 
@@ -284,7 +284,7 @@ def test_it_tries_a_names_next_address_when_one_refuses(
     settings.PACKAGE_HOSTS = (name,)
     package_host.add("p.tar.gz", CONTENT)
     with names(monkeypatch, {"packages.example": [["127.0.0.2", "127.0.0.1"]]}):
-        assert packages.fetch(f"http://{name}/p.tar.gz").sha256 == sha256(CONTENT)
+        assert fetch.fetch(f"http://{name}/p.tar.gz").sha256 == sha256(CONTENT)
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "172.16.0.1", "192.168.1.10", "fd12:3456::1", "100.64.0.1", "8.8.8.8"])

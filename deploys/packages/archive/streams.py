@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from deploys.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, truncated
+from deploys.packages.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, truncated
 
 PIECE_BYTES = 64 * 1024
 # `xz -9` needs 65 MiB to decompress; a hostile header may ask for 4 GiB.

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from deploys import packages, signatures
-from deploys.package_errors import PackageError
+from deploys.packages import fetch, signatures
+from deploys.packages.errors import PackageError
 from inventory.signing_keys import read_public_key
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
@@ -87,19 +87,19 @@ def test_openssl_signs_as_the_module_says(tmp_path: Path) -> None:
 def test_it_fetches_a_package_with_its_signature_beside_it(package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
     package_host.add("p.tar.gz.sig", base64.b64encode(SIGNATURE))
-    assert packages.fetch(f"{url}?token=x", signing_key=PEM_KEY).sha256 == sha256(CONTENT)
+    assert fetch.fetch(f"{url}?token=x", signing_key=PEM_KEY).sha256 == sha256(CONTENT)
     assert [request.path for request in package_host.requests] == ["/p.tar.gz.sig?token=x", "/p.tar.gz?token=x"]
 
 
 def test_it_fetches_a_package_with_the_requests_signature(package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
-    assert packages.fetch(url, signing_key=PEM_KEY, signature=SIGNATURE.hex()).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url, signing_key=PEM_KEY, signature=SIGNATURE.hex()).sha256 == sha256(CONTENT)
     assert len(package_host.requests) == 1
 
 
 def refusal(url: str, *, expected_sha256: str = "", signature: str = "") -> PackageError:
     with pytest.raises(PackageError) as raised:
-        packages.fetch(url, signing_key=PEM_KEY, expected_sha256=expected_sha256, signature=signature)
+        fetch.fetch(url, signing_key=PEM_KEY, expected_sha256=expected_sha256, signature=signature)
     return raised.value
 
 
@@ -109,7 +109,7 @@ def test_it_refuses_a_package_signed_by_a_stranger_and_keeps_nothing(package_hos
     error = refusal(url)
     assert error.code == "package_signature_invalid"
     assert "not signed by the service's signing key" in str(error)
-    assert packages.stored(sha256(CONTENT)) is None
+    assert fetch.stored(sha256(CONTENT)) is None
 
 
 def test_it_refuses_a_package_without_a_signature_before_it_downloads_it(package_host: PackageHost) -> None:
@@ -121,7 +121,7 @@ def test_it_refuses_a_package_without_a_signature_before_it_downloads_it(package
 
 def test_it_asks_a_stored_package_for_its_signature_too(package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
-    packages.fetch(url)
+    fetch.fetch(url)
     error = refusal(url, expected_sha256=sha256(CONTENT), signature=STRANGERS.hex())
     assert error.code == "package_signature_invalid"
 
@@ -129,7 +129,7 @@ def test_it_asks_a_stored_package_for_its_signature_too(package_host: PackageHos
 def test_it_says_when_the_services_key_is_none(package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
     with pytest.raises(PackageError, match="signing key can't be read") as raised:
-        packages.fetch(url, signing_key="nonsense", signature=SIGNATURE.hex())
+        fetch.fetch(url, signing_key="nonsense", signature=SIGNATURE.hex())
     assert raised.value.code == "internal_error"
 
 

@@ -18,11 +18,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from deploys import cutoff, package_errors
-from deploys.cutoff import Cutoff
-from deploys.package_errors import FetchStopped, PackageError
-from deploys.package_hosts import HostRule
-from deploys.pinned_http import READ_SECONDS, PinnedClient
+from deploys.packages import cutoff, errors
+from deploys.packages.cutoff import Cutoff
+from deploys.packages.errors import FetchStopped, PackageError
+from deploys.packages.hosts import HostRule
+from deploys.packages.pinned_http import READ_SECONDS, PinnedClient
 from inventory.security.redaction import redact_url, scrub
 
 PIECE_BYTES = 64 * 1024
@@ -68,8 +68,8 @@ def download(
     rules: Sequence[HostRule],
     max_bytes: int,
     patience: Patience = PATIENCE,
-    should_stop: Callable[[], bool] = package_errors.never,
-    on_note: Callable[[str], None] = package_errors.ignore,
+    should_stop: Callable[[], bool] = errors.never,
+    on_note: Callable[[str], None] = errors.ignore,
 ) -> Downloaded:
     """Write what `url` answers to `file` (empty, seekable). Never more than `max_bytes`, never whole in memory.
 
@@ -223,7 +223,7 @@ class _Download:
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
             raise PackageError(
-                package_errors.TOO_LARGE,
+                errors.TOO_LARGE,
                 f"The package at {redact_url(self._url)} is larger than {self._max_bytes} bytes. "
                 "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
             )
@@ -260,7 +260,7 @@ def _redirected(url: str, location: str) -> str:
     before, after = urlsplit(url), urlsplit(target)
     if before.scheme == "https" and after.scheme != "https":
         raise PackageError(
-            package_errors.HOST_NOT_ALLOWED,
+            errors.HOST_NOT_ALLOWED,
             f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}, which is never "
             "followed. Use a URL that stays with https.",
         )
@@ -291,7 +291,7 @@ def _validator(response: requests.Response) -> str:
 
 def _unreachable(url: str, why: str) -> PackageError:
     return PackageError(
-        package_errors.UNREACHABLE,
+        errors.UNREACHABLE,
         f"The package at {redact_url(url)} could not be downloaded: {why}. "
         "Check that the URL answers from this worker's host, then retry.",
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys import archives
-from deploys.archive.refusals import Limits
-from deploys.package_errors import FetchStopped
-from tests.deploys import hostile
-from tests.deploys.repacking import repack
+from deploys.packages import repack_process
+from deploys.packages.archive.refusals import Limits
+from deploys.packages.errors import FetchStopped
+from tests.deploys.packages import hostile
+from tests.deploys.packages.repacking import repack
 
 FILES = {"bin/app": b"#!/bin/sh\n", "conf/a.ini": b"a=1\n" * 1000, "empty": b""}
 PLAIN = hostile.made_tar(FILES, "w:")
@@ -178,8 +178,8 @@ def test_a_node_extracts_the_artifact_with_its_own_tar(tmp_path: Path) -> None:
 
 
 def test_the_child_loads_no_django(tmp_path: Path) -> None:
-    program = "import sys; sys.path.insert(0, sys.argv[1]); import deploys.archive.child; print(*sys.modules)"
-    root = str(Path(archives.__file__).parents[1])
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import deploys.packages.archive.child; print(*sys.modules)"
+    root = str(Path(repack_process.__file__).parents[2])
     loaded = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program, root], capture_output=True, text=True, check=True
     )
@@ -197,6 +197,6 @@ def test_it_stops_when_asked_and_leaves_no_child(tmp_path: Path) -> None:
         file.flush()
         limits = Limits(extracted_bytes=4 * 1024**3, ratio=100_000)
         with pytest.raises(FetchStopped):
-            archives.repack(file, out, folder=tmp_path, limits=limits, should_stop=lambda: next(polls, True))
+            repack_process.repack(file, out, folder=tmp_path, limits=limits, should_stop=lambda: next(polls, True))
     children = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(4 * 1024**3) not in children

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 
-from deploys import package_errors
-from deploys.package_errors import PackageError
+from deploys.packages import errors
+from deploys.packages.errors import PackageError
 from inventory.errors import Forbidden
 
 # To begin the download; one under way is not cut off. A claim before ours on the node may take some minutes to end.
@@ -25,7 +25,7 @@ def artifact_url(sha256: str) -> str:
     """
     if not settings.PUBLIC_URL:
         raise PackageError(
-            package_errors.UNREACHABLE,
+            errors.UNREACHABLE,
             "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
             "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry.",
         )

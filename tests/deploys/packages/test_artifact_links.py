@@ -7,10 +7,10 @@ import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from deploys import artifact_links
-from deploys.archive.repack import Repacked
-from deploys.package_errors import PackageError
-from deploys.package_store import PackageStore
+from deploys.packages import artifact_links
+from deploys.packages.archive.repack import Repacked
+from deploys.packages.errors import PackageError
+from deploys.packages.store import PackageStore
 
 SHA256 = "ab" * 32
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pytest_django.fixtures import Settings
 
-from deploys import downloads, packages
-from deploys.package_errors import PackageError
+from deploys.packages import download, fetch
+from deploys.packages.errors import PackageError
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
 
@@ -96,20 +96,20 @@ def _self_signed(names: tuple[str, ...], path: Path, age_days: int) -> Path:
 @pytest.fixture(autouse=True)
 def in_the_settings(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = tmp_path
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(deadline_seconds=10, first_pause_seconds=0.01))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(deadline_seconds=10, first_pause_seconds=0.01))
     seen_names.clear()
 
 
 def refusal(url: str) -> PackageError:
     with pytest.raises(PackageError) as raised:
-        packages.fetch(url)
+        fetch.fetch(url)
     return raised.value
 
 
 def test_it_takes_a_package_over_https_and_names_the_host(serve: Serve, settings: Settings) -> None:
     port = serve("localhost")
     settings.PACKAGE_HOSTS = (f"localhost:{port}",)
-    assert packages.fetch(f"https://localhost:{port}/p").sha256 == sha256(CONTENT)
+    assert fetch.fetch(f"https://localhost:{port}/p").sha256 == sha256(CONTENT)
     assert seen_names == ["localhost"]
 
 
@@ -154,4 +154,4 @@ def test_it_goes_from_http_to_https(serve: Serve, settings: Settings, package_ho
     port = serve("localhost")
     settings.PACKAGE_HOSTS = (f"localhost:{port}", package_host.netloc)
     url = package_host.behave("p", Behaviour(redirect_to=f"https://localhost:{port}/p"))
-    assert packages.fetch(url).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url).sha256 == sha256(CONTENT)

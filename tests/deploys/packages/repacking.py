@@ -10,9 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys import archives
-from deploys.archive.refusals import Limits
-from deploys.archive.repack import repack as repack_in_process
+from deploys.packages import repack_process
+from deploys.packages.archive.refusals import Limits
+from deploys.packages.archive.repack import repack as repack_in_process
 
 LIMITS = Limits(extracted_bytes=64 * 1024**2, cpu_seconds=60, wall_seconds=60)
 
@@ -32,7 +32,7 @@ def repack(package: bytes, folder: Path, limits: Limits = LIMITS) -> Artifact:
     with tempfile.TemporaryFile(dir=folder) as file, tempfile.TemporaryFile(dir=folder) as out:
         file.write(package)
         file.flush()
-        repacked = archives.repack(file, out, folder=folder, limits=limits)
+        repacked = repack_process.repack(file, out, folder=folder, limits=limits)
         out.seek(0)
         artifact = read_artifact(out.read())
     assert repacked.artifact_bytes == len(artifact.raw)
@@ -67,7 +67,7 @@ def peak_memory_bytes(package: bytes, folder: Path, limits: Limits = LIMITS) -> 
     with tempfile.TemporaryFile(dir=folder) as file, tempfile.TemporaryFile(dir=folder) as out:
         file.write(package)
         file.flush()
-        command = archives.command(out.fileno(), limits)
+        command = repack_process.command(out.fileno(), limits)
         # Not wait4's ru_maxrss: that starts at the memory of the process that forked.
         command[command.index("-c") + 1] += "; print(open('/proc/self/status').read())"
         child = subprocess.run(

@@ -22,8 +22,8 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from deploys.archive.repack import Repacked
-from deploys.package_errors import INTERNAL, PackageError
+from deploys.packages.archive.repack import Repacked
+from deploys.packages.errors import INTERNAL, PackageError
 
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 # An artifact may be younger than the row that will say it is needed.

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from deploys.archive.members import Kind, Member, Members
-from deploys.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown, truncated
-from deploys.archive.streams import PIECE_BYTES, Meter
+from deploys.packages.archive.members import Kind, Member, Members
+from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown, truncated
+from deploys.packages.archive.streams import PIECE_BYTES, Meter
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
-from deploys import downloads, packages, pinned_http
-from deploys.package_errors import FetchStopped, PackageError
-from deploys.package_store import PackageStore
-from tests.deploys import hostile
-from tests.deploys.repacking import read_artifact
+from deploys.packages import download, fetch, pinned_http
+from deploys.packages.errors import FetchStopped, PackageError
+from deploys.packages.store import PackageStore
+from tests.deploys.packages import hostile
+from tests.deploys.packages.repacking import read_artifact
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost, _Handler
 
@@ -39,13 +39,13 @@ def store(tmp_path: Path, settings: Settings, package_host: PackageHost) -> Pack
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = downloads.Patience(deadline_seconds=20, first_pause_seconds=0.01)
-    monkeypatch.setattr(packages, "PATIENCE", patience)
+    patience = download.Patience(deadline_seconds=20, first_pause_seconds=0.01)
+    monkeypatch.setattr(fetch, "PATIENCE", patience)
 
 
 def refusal(url: str, expected_sha256: str = "") -> PackageError:
     with pytest.raises(PackageError) as raised:
-        packages.fetch(url, expected_sha256=expected_sha256)
+        fetch.fetch(url, expected_sha256=expected_sha256)
     return raised.value
 
 
@@ -54,20 +54,20 @@ def left_behind(store: PackageStore) -> list[str]:
 
 
 def test_it_stores_the_artifact_of_a_package(store: PackageStore, package_host: PackageHost) -> None:
-    artifact = packages.fetch(package_host.add("p.tar.gz", CONTENT))
+    artifact = fetch.fetch(package_host.add("p.tar.gz", CONTENT))
     assert artifact.sha256 == sha256(CONTENT)
     assert artifact.size_bytes == len(CONTENT)
     assert artifact.artifact_sha256 == sha256(artifact.path.read_bytes())
     assert artifact.artifact_bytes == artifact.path.stat().st_size
     assert artifact.file_count == 2
     assert read_artifact(artifact.path.read_bytes()).manifest == ["./bin/app", "./data"]
-    assert packages.stored(artifact.sha256) == artifact
+    assert fetch.stored(artifact.sha256) == artifact
     digest = artifact.sha256
     assert left_behind(store) == [f"{digest[:2]}/{digest}.json", f"{digest[:2]}/{digest}.tar.gz", "lock"]
 
 
 def test_it_asks_the_host_once_and_for_the_bytes_as_they_are(store: PackageStore, package_host: PackageHost) -> None:
-    packages.fetch(package_host.add("p.tar.gz", CONTENT))
+    fetch.fetch(package_host.add("p.tar.gz", CONTENT))
     [request] = package_host.requests
     assert request.headers["Accept-Encoding"] == "identity"
     assert request.headers["Host"] == package_host.netloc
@@ -75,15 +75,15 @@ def test_it_asks_the_host_once_and_for_the_bytes_as_they_are(store: PackageStore
 
 def test_it_takes_a_known_package_from_the_store(store: PackageStore, package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
-    artifact = packages.fetch(url)
-    assert packages.fetch(url, expected_sha256=artifact.sha256.upper()) == artifact
+    artifact = fetch.fetch(url)
+    assert fetch.fetch(url, expected_sha256=artifact.sha256.upper()) == artifact
     assert len(package_host.requests) == 1
 
 
 def test_it_says_what_it_does_without_the_secrets_of_the_url(store: PackageStore, package_host: PackageHost) -> None:
     notes: list[str] = []
     url = package_host.add("p.tar.gz", CONTENT).replace("//", "//user:s3cret@") + "?sig=s3cret"
-    packages.fetch(url, on_note=notes.append)
+    fetch.fetch(url, on_note=notes.append)
     assert notes[0] == f"Downloading {package_host.url('p.tar.gz')}"
     assert "s3cret" not in " ".join(notes)
     assert package_host.requests[0].headers["Authorization"].startswith("Basic ")
@@ -108,7 +108,7 @@ def test_it_tries_again_after_a_passing_trouble(status: int, store: PackageStore
     url = package_host.add("p.tar.gz", CONTENT)
     package_host.behave("p.tar.gz", Behaviour(status=status, times=3))
     notes: list[str] = []
-    assert packages.fetch(url, on_note=notes.append).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url, on_note=notes.append).sha256 == sha256(CONTENT)
     assert len(package_host.requests) == 4
     assert f"answered {status}" in notes[1]
 
@@ -152,7 +152,7 @@ def test_it_goes_on_where_a_connection_dropped(store: PackageStore, package_host
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, times=2))
     notes: list[str] = []
-    assert packages.fetch(url, on_note=notes.append).sha256 == sha256(LARGE)
+    assert fetch.fetch(url, on_note=notes.append).sha256 == sha256(LARGE)
     first, second, third = package_host.requests
     assert "Range" not in first.headers
     assert second.headers["Range"] == "bytes=200000-"
@@ -165,13 +165,13 @@ def test_it_goes_on_where_a_connection_dropped(store: PackageStore, package_host
 def test_it_starts_again_where_the_host_knows_no_ranges(store: PackageStore, package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, times=2, ranges=False))
-    assert packages.fetch(url).sha256 == sha256(LARGE)
+    assert fetch.fetch(url).sha256 == sha256(LARGE)
 
 
 def test_it_starts_again_where_the_host_names_no_version(store: PackageStore, package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, times=2, etag=False))
-    assert packages.fetch(url).sha256 == sha256(LARGE)
+    assert fetch.fetch(url).sha256 == sha256(LARGE)
     assert all("Range" not in request.headers for request in package_host.requests)
 
 
@@ -179,7 +179,7 @@ def test_it_starts_again_when_the_package_changes_in_between(
     store: PackageStore, package_host: PackageHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Long enough for the note to arrive before the next attempt.
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(first_pause_seconds=0.5))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(first_pause_seconds=0.5))
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, times=1))
     other = package({"data": NOISE[::-1]})
@@ -188,7 +188,7 @@ def test_it_starts_again_when_the_package_changes_in_between(
         if "trying again" in note:
             package_host.add("p.tar.gz", other)
 
-    assert packages.fetch(url, on_note=swap).sha256 == sha256(other)
+    assert fetch.fetch(url, on_note=swap).sha256 == sha256(other)
 
 
 def test_it_mixes_no_two_versions_of_a_host_that_ignores_if_range(
@@ -197,14 +197,14 @@ def test_it_mixes_no_two_versions_of_a_host_that_ignores_if_range(
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, times=1))
     other = package({"data": NOISE[::-1]})
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(first_pause_seconds=0.5))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(first_pause_seconds=0.5))
     monkeypatch.setattr(_Handler, "_wanted_start", lambda self, size, etag: _ranged(self))
 
     def swap(note: str) -> None:
         if "trying again" in note:
             package_host.add("p.tar.gz", other)
 
-    assert packages.fetch(url, on_note=swap).sha256 == sha256(other)
+    assert fetch.fetch(url, on_note=swap).sha256 == sha256(other)
 
 
 def _ranged(handler: Any) -> int:
@@ -224,14 +224,14 @@ def test_it_gives_up_on_connections_that_always_drop_at_the_same_place(
 def test_it_goes_on_as_long_as_each_attempt_gets_further(store: PackageStore, package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=len(LARGE) // 8))
-    assert packages.fetch(url).sha256 == sha256(LARGE)
+    assert fetch.fetch(url).sha256 == sha256(LARGE)
     assert len(package_host.requests) == 9
 
 
 def test_it_notices_a_cut_that_the_host_gave_no_length_for(store: PackageStore, package_host: PackageHost) -> None:
     url = package_host.add("p.tar.gz", LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, content_length=False, times=1))
-    assert packages.fetch(url).sha256 == sha256(LARGE)
+    assert fetch.fetch(url).sha256 == sha256(LARGE)
     package_host.behave("p.tar.gz", Behaviour(cut_after=200_000, content_length=False))
     error = refusal(url)
     assert error.code == "package_invalid"
@@ -244,7 +244,7 @@ def test_it_takes_a_chunked_body_and_notices_its_cut(store: PackageStore, settin
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with answering(head + body + b"0\r\n\r\n") as address:
         settings.PACKAGE_HOSTS = (address,)
-        assert packages.fetch(f"http://{address}/p").sha256 == sha256(CONTENT)
+        assert fetch.fetch(f"http://{address}/p").sha256 == sha256(CONTENT)
     with answering(head + body) as address:
         settings.PACKAGE_HOSTS = (address,)
         assert refusal(f"http://{address}/p").code == "package_unreachable"
@@ -269,7 +269,7 @@ def test_it_gives_up_on_an_answer_that_is_no_http(answer: bytes, store: PackageS
 def test_it_gives_up_on_a_slow_drip_at_the_deadline(
     store: PackageStore, package_host: PackageHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(deadline_seconds=1))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(deadline_seconds=1))
     package_host.add("p.tar.gz", LARGE)
     began = time.monotonic()
     error = refusal(package_host.behave("p.tar.gz", Behaviour(chunk_bytes=10, pause_seconds=0.05)))
@@ -312,7 +312,7 @@ def test_it_reads_no_body_of_a_redirect(store: PackageStore, package_host: Packa
     with answering(head, then_wait=True) as address:
         settings.PACKAGE_HOSTS = (package_host.netloc, address)
         began = time.monotonic()
-        assert packages.fetch(f"http://{address}/p").sha256 == sha256(CONTENT)
+        assert fetch.fetch(f"http://{address}/p").sha256 == sha256(CONTENT)
     assert time.monotonic() - began < 8
 
 
@@ -328,7 +328,7 @@ def test_a_cancel_ends_a_slow_download_within_two_seconds(store: PackageStore, p
 def test_a_cancel_ends_the_wait_before_another_attempt(
     store: PackageStore, package_host: PackageHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packages, "PATIENCE", downloads.Patience(first_pause_seconds=30, longest_pause_seconds=30))
+    monkeypatch.setattr(fetch, "PATIENCE", download.Patience(first_pause_seconds=30, longest_pause_seconds=30))
     assert_it_stops(package_host.behave("p.tar.gz", Behaviour(status=500)), store)
 
 
@@ -368,7 +368,7 @@ def assert_it_stops(url: str, store: PackageStore, *, may_leave_thread: bool = F
     timer.start()
     began = time.monotonic()
     with pytest.raises(FetchStopped):
-        packages.fetch(url, should_stop=stop.is_set)
+        fetch.fetch(url, should_stop=stop.is_set)
     timer.join()
     assert time.monotonic() - began < 6
     assert left_behind(store) == []
@@ -394,9 +394,7 @@ def test_both_callbacks_are_called_in_the_callers_thread(store: PackageStore, pa
         threads.add(threading.get_ident())
         return False
 
-    packages.fetch(
-        package_host.behave("p.tar.gz", Behaviour(status=500, times=1)), should_stop=should_stop, on_note=note
-    )
+    fetch.fetch(package_host.behave("p.tar.gz", Behaviour(status=500, times=1)), should_stop=should_stop, on_note=note)
     assert threads == {threading.get_ident()}
 
 
@@ -446,7 +444,7 @@ def test_it_takes_the_bytes_of_a_host_that_mistakes_gzip_for_an_encoding(
 ) -> None:
     package_host.add("p.tar.gz", CONTENT)
     url = package_host.behave("p.tar.gz", Behaviour(headers={"Content-Encoding": "x-gzip"}))
-    assert packages.fetch(url).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url).sha256 == sha256(CONTENT)
 
 
 @contextmanager

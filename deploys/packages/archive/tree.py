@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from deploys.archive.members import Kind, Member
-from deploys.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown
+from deploys.packages.archive.members import Kind, Member
+from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown
 
 # Written into each release by us (CONTRACT.md, "What is on a node").
 RESERVED_NAME = ".release.json"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys import archives
-from deploys.archive.refusals import Limits
-from deploys.archive.writer import _header
-from deploys.package_errors import PackageError
-from tests.deploys.hostile import (
+from deploys.packages import repack_process
+from deploys.packages.archive.refusals import Limits
+from deploys.packages.archive.writer import _header
+from deploys.packages.errors import PackageError
+from tests.deploys.packages.hostile import (
     END,
     file,
     gzipped_pieces,
@@ -31,7 +31,7 @@ from tests.deploys.hostile import (
     zip_entry,
     zip_of,
 )
-from tests.deploys.repacking import LIMITS, peak_memory_bytes, repack
+from tests.deploys.packages.repacking import LIMITS, peak_memory_bytes, repack
 
 MIB = 1024**2
 # As in production, with the contract's 2 GiB: nothing here is refused for a small limit of the test's own.
@@ -147,7 +147,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     with (tmp_path / "package").open("w+b") as package, (tmp_path / "artifact").open("wb") as artifact:
         package.write(_many_entries())
         package.flush()
-        command = archives.command(artifact.fileno(), WIDE)
+        command = repack_process.command(artifact.fileno(), WIDE)
         command[-1] = "1"
         began = time.monotonic()
         child = subprocess.run(
@@ -168,7 +168,7 @@ def test_it_fails_clearly_when_the_disk_is_full(tmp_path: Path) -> None:
         package.write(tar(file("f", bytes(range(256)) * 4096)))
         package.flush()
         with pytest.raises(OSError, match="No space left"):
-            archives.repack(package, full, folder=tmp_path, limits=LIMITS)
+            repack_process.repack(package, full, folder=tmp_path, limits=LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from deploys.archive.members import Kind, Member, Members
-from deploys.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown, truncated
-from deploys.archive.streams import Stream
+from deploys.packages.archive.members import Kind, Member, Members
+from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown, truncated
+from deploys.packages.archive.streams import Stream
 
 BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)

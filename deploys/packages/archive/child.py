@@ -1,7 +1,7 @@
 """The child process: sets its own limits, repacks, and says on stdout how it went, as one line of JSON.
 
-Started by `deploys.archives` with the package as stdin, the artifact's descriptor and the limits as arguments, and a
-folder for temporary files as working directory. It opens nothing else.
+Started by `deploys.packages.repack_process` with the package as stdin, the artifact's descriptor and the limits as
+arguments, and a folder for temporary files as working directory. It opens nothing else.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sys
 import time
 from dataclasses import asdict
 
-from deploys.archive.refusals import TOO_LARGE, Limits, Refused
-from deploys.archive.repack import repack
+from deploys.packages.archive.refusals import TOO_LARGE, Limits, Refused
+from deploys.packages.archive.repack import repack
 
 # Not a target's error code: the parent makes its own error of it.
 NO_SPACE = "no_space"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from pytest_django.fixtures import Settings
 
-from deploys import packages
-from deploys.archive.repack import Repacked
-from deploys.package_errors import PackageError
-from deploys.package_store import Artifact, PackageStore
+from deploys.packages import fetch
+from deploys.packages.archive.repack import Repacked
+from deploys.packages.errors import PackageError
+from deploys.packages.store import Artifact, PackageStore
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
 
@@ -58,7 +58,7 @@ def test_it_takes_a_damaged_artifact_for_absent_and_makes_it_again(
     damage: str, store: PackageStore, package_host: PackageHost
 ) -> None:
     url = package_host.add("p.tar.gz", CONTENT)
-    artifact = packages.fetch(url)
+    artifact = fetch.fetch(url)
     whole = artifact.path.read_bytes()
     record = artifact.path.with_name(f"{DIGEST}.json")
     match damage:
@@ -74,8 +74,8 @@ def test_it_takes_a_damaged_artifact_for_absent_and_makes_it_again(
             record.write_bytes(record.read_bytes()[:20])
         case _:
             record.write_text('{"size_bytes": 1, "who": "?"}')
-    assert packages.stored(DIGEST) is None
-    assert packages.fetch(url, expected_sha256=DIGEST) == artifact
+    assert fetch.stored(DIGEST) is None
+    assert fetch.fetch(url, expected_sha256=DIGEST) == artifact
     assert artifact.path.read_bytes() == whole
 
 
@@ -137,7 +137,7 @@ def test_it_keeps_the_first_of_two_artifacts_of_one_package(store: PackageStore)
 def test_it_sweeps_what_a_dead_writer_left_and_leaves_a_live_ones(store: PackageStore) -> None:
     program = (
         "import sys, time; from pathlib import Path; from django.conf import settings; settings.configure();"
-        "from deploys.package_store import PackageStore; store = PackageStore(Path(sys.argv[1]))\n"
+        "from deploys.packages.store import PackageStore; store = PackageStore(Path(sys.argv[1]))\n"
         "with store.room(), store.draft() as (file, draft):\n"
         "    print(draft, flush=True)\n"
         "    time.sleep(60)\n"
@@ -160,7 +160,7 @@ def test_processes_that_fetch_one_package_at_once_end_with_one_artifact(
 ) -> None:
     url = package_host.add("p.tar.gz", package({"data": os.urandom(300_000)}))
     with ThreadPoolExecutor(8) as threads:
-        artifacts = list(threads.map(lambda _: packages.fetch(url), range(8)))
+        artifacts = list(threads.map(lambda _: fetch.fetch(url), range(8)))
     assert len(set(artifacts)) == 1
     assert sha256(artifacts[0].path.read_bytes()) == artifacts[0].artifact_sha256
     assert list(store.temporary_folder.iterdir()) == []
@@ -204,7 +204,7 @@ def test_a_disk_too_small_for_the_download_is_named_and_left_clean(
     store: PackageStore, small_disk: Path, package_host: PackageHost
 ) -> None:
     with pytest.raises(PackageError) as refusal:
-        packages.fetch(package_host.add("p.tar.gz", package({"data": os.urandom(6_000_000)})))
+        fetch.fetch(package_host.add("p.tar.gz", package({"data": os.urandom(6_000_000)})))
     assert refusal.value.code == "internal_error"
     assert str(small_disk) in str(refusal.value)
     assert "Free space" in str(refusal.value)
@@ -216,9 +216,9 @@ def test_a_disk_too_small_for_the_artifact_is_named_and_works_again_with_room(
 ) -> None:
     url = package_host.add("p.tar.gz", package({"data": os.urandom(2_500_000)}))
     with pytest.raises(PackageError) as refusal:
-        packages.fetch(url)
+        fetch.fetch(url)
     assert refusal.value.code == "internal_error"
     assert "no room left" in str(refusal.value)
     assert shutil.disk_usage(small_disk).used < 50_000
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    assert packages.fetch(url).file_count == 1
+    assert fetch.fetch(url).file_count == 1

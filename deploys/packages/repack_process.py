@@ -21,20 +21,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deploys import package_errors
-from deploys.archive.child import NO_SPACE
-from deploys.archive.refusals import Limits
-from deploys.archive.repack import Repacked
-from deploys.package_errors import FetchStopped, PackageError
+from deploys.packages import errors
+from deploys.packages.archive.child import NO_SPACE
+from deploys.packages.archive.refusals import Limits
+from deploys.packages.archive.repack import Repacked
+from deploys.packages.errors import FetchStopped, PackageError
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _ANSWER_BYTES = 16 * 1024
-_SOURCE_ROOT = Path(__file__).resolve().parent.parent
-_PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from deploys.archive.child import main; main(*sys.argv[1:])"
-)
+_SOURCE_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deploys.packages.archive.child import main; main(*sys.argv[1:])"
 
 
 def repack(
@@ -43,7 +41,7 @@ def repack(
     *,
     folder: Path,
     limits: Limits,
-    should_stop: Callable[[], bool] = package_errors.never,
+    should_stop: Callable[[], bool] = errors.never,
 ) -> Repacked:
     """Write the artifact of `package` to `artifact`; both are open files with a descriptor.
 
@@ -82,7 +80,7 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, should_stop: Callable[
         if should_stop():
             raise FetchStopped
     raise PackageError(
-        package_errors.TOO_LARGE, f"the archive was not read within {limits.wall_seconds} seconds; make it smaller"
+        errors.TOO_LARGE, f"the archive was not read within {limits.wall_seconds} seconds; make it smaller"
     )
 
 
@@ -109,11 +107,11 @@ def _result(exit_status: int, stdout: str, stderr: str) -> Repacked:
 def _died(exit_status: int, stderr: str) -> PackageError:
     if exit_status in (-signal.SIGXCPU, -signal.SIGKILL, 1) and not stderr:
         return PackageError(
-            package_errors.TOO_LARGE, "the archive takes more time or memory to read than it may; make it smaller"
+            errors.TOO_LARGE, "the archive takes more time or memory to read than it may; make it smaller"
         )
     logger.error("archive child ended with status %s: %s", exit_status, stderr)
     return PackageError(
-        package_errors.INTERNAL, f"the archive's reader ended with status {exit_status}; the worker's log says why"
+        errors.INTERNAL, f"the archive's reader ended with status {exit_status}; the worker's log says why"
     )
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys.archive.refusals import Refused
-from deploys.package_errors import PackageError
-from tests.deploys.hostile import (
+from deploys.packages.archive.refusals import Refused
+from deploys.packages.errors import PackageError
+from tests.deploys.packages.hostile import (
     END,
     extended,
     file,
@@ -31,7 +31,7 @@ from tests.deploys.hostile import (
     zip_entry,
     zip_of,
 )
-from tests.deploys.repacking import repack, repack_here
+from tests.deploys.packages.repacking import repack, repack_here
 
 GOOD = file("good")
 

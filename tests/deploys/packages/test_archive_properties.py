@@ -11,9 +11,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploys.archive.refusals import Limits, Refused
-from deploys.archive.repack import repack
-from tests.deploys import hostile
+from deploys.packages.archive.refusals import Limits, Refused
+from deploys.packages.archive.repack import repack
+from tests.deploys.packages import hostile
 
 LIMITS = Limits(extracted_bytes=1024**2, entries=200)
 

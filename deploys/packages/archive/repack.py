@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from deploys.archive import streams
-from deploys.archive.members import Kind, Member, Members
-from deploys.archive.refusals import INVALID, Limits, Refused
-from deploys.archive.tar_reader import BLOCK_BYTES, is_tar_header, read_tar
-from deploys.archive.tree import Tree, plain_path
-from deploys.archive.writer import ArtifactWriter
-from deploys.archive.zip_reader import read_zip
+from deploys.packages.archive import streams
+from deploys.packages.archive.members import Kind, Member, Members
+from deploys.packages.archive.refusals import INVALID, Limits, Refused
+from deploys.packages.archive.tar_reader import BLOCK_BYTES, is_tar_header, read_tar
+from deploys.packages.archive.tree import Tree, plain_path
+from deploys.packages.archive.writer import ArtifactWriter
+from deploys.packages.archive.zip_reader import read_zip
 
 
 @dataclass(frozen=True, kw_only=True)

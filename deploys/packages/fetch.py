@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from deploys import archives, downloads, package_errors, signatures
-from deploys.archive.refusals import Limits
-from deploys.downloads import Downloaded
-from deploys.package_errors import FetchStopped, PackageError
-from deploys.package_hosts import HostRule
-from deploys.package_store import Artifact, PackageStore
+from deploys.packages import download, errors, repack_process, signatures
+from deploys.packages.archive.refusals import Limits
+from deploys.packages.download import Downloaded
+from deploys.packages.errors import FetchStopped, PackageError
+from deploys.packages.hosts import HostRule
+from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
 
 __all__ = ["Artifact", "FetchStopped", "PackageError", "discard_if_damaged", "fetch", "prune", "stored"]
@@ -22,11 +22,11 @@ __all__ = ["Artifact", "FetchStopped", "PackageError", "discard_if_damaged", "fe
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
 _MOST_DOWNLOADS = 3
 _EXTRACTED_TIMES = 10
-PATIENCE = downloads.PATIENCE
+PATIENCE = download.PATIENCE
 _NEXT_STEP = {
-    package_errors.INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
-    package_errors.TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
-    package_errors.UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
+    errors.INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
+    errors.TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
+    errors.UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
 }
 
 
@@ -52,13 +52,13 @@ def fetch(
     expected_sha256: str = "",
     signing_key: str = "",
     signature: str = "",
-    should_stop: Callable[[], bool] = package_errors.never,
-    on_note: Callable[[str], None] = package_errors.ignore,
+    should_stop: Callable[[], bool] = errors.never,
+    on_note: Callable[[str], None] = errors.ignore,
 ) -> Artifact:
     """Download the package once, check all of it, and return its artifact, which is then in the store.
 
     expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
-    (`deploys.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
+    (`deploys.packages.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
     Blocks; both callbacks are called in this thread, about ten times a second. Raises `PackageError`, or
     `FetchStopped` within about a second of `should_stop()`; either way nothing is left behind. No database.
     """
@@ -103,7 +103,7 @@ def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:
             try:
                 return _verified_artifact(wanted, signature, package, downloaded, store)
             except PackageError as error:
-                may_be_cut = error.code in (package_errors.CHECKSUM_MISMATCH, package_errors.INVALID)
+                may_be_cut = error.code in (errors.CHECKSUM_MISMATCH, errors.INVALID)
                 if downloaded.is_length_known or not may_be_cut or attempt == _MOST_DOWNLOADS:
                     raise
                 wanted.on_note(f"Package {wanted.shown_url} may have been cut short; downloading it again")
@@ -113,7 +113,7 @@ def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:
 def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
     wanted.on_note(f"Downloading {wanted.shown_url}")
     began = time.monotonic()
-    downloaded = downloads.download(
+    downloaded = download.download(
         wanted.url,
         package,
         rules=_rules(),
@@ -132,7 +132,7 @@ def _verified_artifact(
 ) -> Artifact:
     if wanted.expected_sha256 not in ("", downloaded.sha256):
         raise PackageError(
-            package_errors.CHECKSUM_MISMATCH,
+            errors.CHECKSUM_MISMATCH,
             f"The package at {wanted.shown_url} has sha256 {downloaded.sha256}, not {wanted.expected_sha256} as asked "
             "for. Compare it with the build's, and deploy again with the right one.",
         )
@@ -143,7 +143,7 @@ def _verified_artifact(
 def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store: PackageStore) -> Artifact:
     with store.draft() as (file, draft):
         try:
-            repacked = archives.repack(
+            repacked = repack_process.repack(
                 package,
                 file,
                 folder=store.temporary_folder,
@@ -158,7 +158,7 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
 def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:
     """The archive's own problem, with the package it is about and what to do."""
     kind = ""
-    if error.code == package_errors.INVALID and downloaded.content_type:
+    if error.code == errors.INVALID and downloaded.content_type:
         kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."
     next_step = _NEXT_STEP.get(error.code, "")
     return PackageError(
@@ -173,7 +173,7 @@ def _signature(wanted: _Wanted) -> bytes:
     try:
         return _signature_beside(wanted)
     except PackageError as error:
-        code = package_errors.SIGNATURE_INVALID if error.code == package_errors.TOO_LARGE else error.code
+        code = errors.SIGNATURE_INVALID if error.code == errors.TOO_LARGE else error.code
         raise PackageError(
             code, f"The service takes signed packages only, and the signature can't be had: {error.message}"
         ) from error
@@ -181,7 +181,7 @@ def _signature(wanted: _Wanted) -> bytes:
 
 def _signature_beside(wanted: _Wanted) -> bytes:
     with PackageStore.of_this_host().temporary() as file:
-        downloads.download(
+        download.download(
             signatures.signature_url(wanted.url),
             file,
             rules=_rules(),
@@ -201,11 +201,11 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
         is_genuine = signatures.verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
     except ValueError as error:
         raise PackageError(
-            package_errors.INTERNAL, f"The service's signing key can't be read: {error}. Mend it in the admin."
+            errors.INTERNAL, f"The service's signing key can't be read: {error}. Mend it in the admin."
         ) from None
     if not is_genuine:
         raise PackageError(
-            package_errors.SIGNATURE_INVALID,
+            errors.SIGNATURE_INVALID,
             f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
             "Sign this very package with that key, and deploy again.",
         )

@@ -22,9 +22,9 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from deploys.cutoff import Cutoff
-from deploys.package_errors import HOST_NOT_ALLOWED, PackageError
-from deploys.package_hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
+from deploys.packages.cutoff import Cutoff
+from deploys.packages.errors import HOST_NOT_ALLOWED, PackageError
+from deploys.packages.hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
 from inventory.security.redaction import redact_url
 
 CONNECT_SECONDS = 10.0

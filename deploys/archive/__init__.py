@@ -1,5 +1,0 @@
-"""Reads an archive nobody trusts and writes it again as one a node may extract.
-
-These modules run in a child process with limits (`deploys.archives`): they import the standard library and each other,
-never Django.
-"""
