@@ -7,7 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from deploys import queries
+from deploys.operations import queries
+from deploys.operations.services import cancel_operation, retry_operation, start_deploy
 from deploys.serializers import (
     ChangedDeploySerializer,
     DeployListSerializer,
@@ -18,7 +19,6 @@ from deploys.serializers import (
     OperationListSerializer,
     StartedDeploySerializer,
 )
-from deploys.services import cancel_operation, retry_operation, start_deploy
 from deploys.states import Kind
 from inventory.security.access import Scope, access_of
 from inventory.wire.serializers import NothingSerializer

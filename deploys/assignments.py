@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from deploys.models import Package, Target
+from deploys.operations.transitions import insert_changes
 from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
-from deploys.transitions import insert_changes
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery, StatusChange
 from inventory.nodes.transports.base import NodeAddress

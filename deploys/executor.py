@@ -15,12 +15,12 @@ from deploys.journal import Journal
 from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.node_link import NodeLink
 from deploys.node_run import NodeRun
+from deploys.operations.transitions import Effect
 from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.packages.fetch import PackageError
 from deploys.recorder import Recorder
 from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
-from deploys.transitions import Effect
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ import time
 
 from deploys.assignments import Assignment
 from deploys.node.session import Event, OutputLine, StepStarted
+from deploys.operations.transitions import Move
 from deploys.outcomes import Outcome
 from deploys.recorder import Recorder, StepChange, SwitchRequest
 from deploys.states import Step, TargetStatus
-from deploys.transitions import Move
 
 
 class Journal:

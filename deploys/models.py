@@ -49,7 +49,7 @@ class Operation(models.Model):
     """One deploy or one rollback of one service.
 
     status and the counts are frozen here when the last target ends; until then they are derived from the targets
-    (`deploys.queries`). log_seq numbers the log's lines: it is only ever raised under this row's lock, so that
+    (`deploys.operations.queries`). log_seq numbers the log's lines: it is only ever raised under this row's lock, so that
     numbers become visible in their order.
     """
 

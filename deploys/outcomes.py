@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.node.session import Switched
+from deploys.operations.transitions import Effect
 from deploys.states import Kind, StopReason, TargetStatus
-from deploys.transitions import Effect
 from inventory.models import RunStatus
 
 

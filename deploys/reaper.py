@@ -9,9 +9,9 @@ from django.db import connection
 
 from deploys.assignments import CLAIMABLE
 from deploys.models import Target
+from deploys.operations.transitions import Effect, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, Kind, TargetStatus
-from deploys.transitions import Effect, Move, apply_moves
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
 

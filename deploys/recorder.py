@@ -19,9 +19,9 @@ from typing import Any
 from django.db import connection, transaction
 
 from deploys.models import LogLine
+from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
-from deploys.transitions import Move, apply_moves
 from inventory.database.outage import AWAY
 from inventory.security.redaction import scrub
 
@@ -193,7 +193,7 @@ def _write(batch: _Batch) -> tuple[set[int], dict[int, str]]:
 
 
 def _lock_in_order(batch: _Batch) -> None:
-    """Instances, then operations, each by id (see `deploys.transitions`)."""
+    """Instances, then operations, each by id (see `deploys.operations.transitions`)."""
     instances = {move.instance_id for move, _ in batch.moves}
     operations = {line.operation_id for line in batch.lines} | {move.operation_id for move, _ in batch.moves}
     with connection.cursor() as cursor:

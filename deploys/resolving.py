@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from deploys.assignments import Assignment, PinnedPackage
 from deploys.node.session import LastSwitch, NodeSession, NodeTruth, Switched
-from deploys.transitions import Effect
+from deploys.operations.transitions import Effect
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
 

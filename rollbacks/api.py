@@ -15,7 +15,7 @@ from deploys.api import (
     OperationStatusView,
 )
 from deploys.models import Operation
-from deploys.queries import changed_nothing, target_instances
+from deploys.operations.queries import changed_nothing, target_instances
 from deploys.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from deploys.states import Kind
 from inventory.security.access import Scope, access_of

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from deploys.forms import check_package_url, reason_field
-from deploys.password_again import password_field
+from deploys.operations.reauth_rule import password_field
 
 
 class ConfirmForm(forms.Form):

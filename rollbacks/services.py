@@ -1,4 +1,4 @@
-"""Start rollbacks. Cancel and retry are `deploys.services`: they are the same for both kinds."""
+"""Start rollbacks. Cancel and retry are `deploys.operations.services`: they are the same for both kinds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from deploys.models import Operation, Package, Target
-from deploys.operations import NewOperation, create_operation, fingerprint, generated_id, same_operation
-from deploys.package_rules import check_package_rules
-from deploys.password_again import check_password_given
+from deploys.operations.create import NewOperation, create_operation, fingerprint, generated_id, same_operation
+from deploys.operations.package_rules import check_package_rules
+from deploys.operations.reauth_rule import check_password_given
 from deploys.states import ACTIVE, Kind
 from inventory.errors import InvalidRequest
 from inventory.instances.selection import chosen_instances, visible_instance, visible_service

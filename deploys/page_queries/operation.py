@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from deploys.models import Operation, Target
-from deploys.page_queries.progress import OperationRow
+from deploys.operations.progress import OperationRow
 from deploys.states import Step, TargetStatus
 from inventory.console.pages import Pages, word
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from deploys.models import Operation, Worker
-from deploys.page_queries.progress import OperationRow, rows
+from deploys.operations.progress import OperationRow, rows
 from deploys.states import OperationStatus
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access

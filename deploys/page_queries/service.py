@@ -10,8 +10,8 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from deploys.models import Operation, Target
+from deploys.operations.progress import OperationRow, rows
 from deploys.page_queries.overview import DRIFTED, version_segments
-from deploys.page_queries.progress import OperationRow, rows
 from deploys.states import ACTIVE, Kind
 from inventory.console.pages import Pages, word
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange

@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from deploys.forms import MAX_INSTANCES, DeployForm
 from deploys.models import Operation
-from deploys.operations import generated_id
+from deploys.operations.create import generated_id
+from deploys.operations.services import DeployRequest, start_deploy
 from deploys.page_queries.deploy_preview import DeployPreview, preview
-from deploys.services import DeployRequest, start_deploy
 from deploys.states import Kind
 from inventory.console.pages import Pages, page
 from inventory.errors import ReleaseError

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
 from deploys.models import Operation
+from deploys.operations.services import visible_operation
 from deploys.page_queries import log as queries
-from deploys.services import visible_operation
 from deploys.states import Kind
 from inventory.console.pages import page, word
 from inventory.models import Instance

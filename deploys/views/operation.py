@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from deploys.models import Operation
+from deploys.operations.progress import OperationRow, rows
+from deploys.operations.reauth_rule import is_own_password, password_field, takes_password
+from deploys.operations.services import cancel_operation, retry_operation, visible_operation
 from deploys.page_queries import log as logs
 from deploys.page_queries import operation as queries
-from deploys.page_queries.progress import OperationRow, rows
-from deploys.password_again import is_own_password, password_field, takes_password
-from deploys.services import cancel_operation, retry_operation, visible_operation
 from deploys.states import Kind
 from deploys.views.log import chosen_instance, log_context
 from inventory.console.pages import Pages, is_fragment, page

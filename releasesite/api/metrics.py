@@ -18,8 +18,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from deploys.models import Operation, Target, Worker
+from deploys.operations.queries import with_status
 from deploys.page_queries.overview import DRIFTED
-from deploys.queries import with_status
 from deploys.queue.announce import QUEUES
 from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
 from inventory.models import Instance, RunStatus

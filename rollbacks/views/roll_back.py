@@ -11,10 +11,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Target
-from deploys.operations import generated_id
+from deploys.operations.create import generated_id
+from deploys.operations.reauth_rule import is_own_password, takes_password
+from deploys.operations.services import visible_operation
 from deploys.page_queries.service import InstanceFilter
-from deploys.password_again import is_own_password, takes_password
-from deploys.services import visible_operation
 from deploys.states import ACTIVE, Kind
 from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError

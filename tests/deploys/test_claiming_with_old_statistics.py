@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from deploys.assignments import claim
 from deploys.leases import create_lease
 from deploys.models import Target
-from deploys.services import DeployRequest, start_deploy
+from deploys.operations.services import DeployRequest, start_deploy
 from deploys.states import Kind, Step, TargetStatus
 from inventory.models import Instance
 from tests.support.fleet import SCHEDULER, ids, make_node, make_service

@@ -8,7 +8,7 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from deploys import event_loop, prewarming, tasks
-from deploys.services import DeployRequest, start_deploy
+from deploys.operations.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 from tests.support.package_builder import package

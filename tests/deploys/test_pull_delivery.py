@@ -18,9 +18,9 @@ from pytest_django import Settings
 
 from deploys.models import LogLine, Operation, Target
 from deploys.node.session import NodeError, StaleFence
+from deploys.operations.services import DeployRequest, start_deploy
 from deploys.packages import artifact_links
 from deploys.packages.fetch import Artifact
-from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import TransportError

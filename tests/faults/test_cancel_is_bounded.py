@@ -12,8 +12,8 @@ import pytest
 
 from deploys import executor
 from deploys.models import Operation
+from deploys.operations.services import cancel_operation
 from deploys.reaper import reap
-from deploys.services import cancel_operation
 from deploys.states import Kind, TargetStatus
 from inventory.models import Instance, RunStatus
 from tests.support.fleet import SCHEDULER

@@ -10,8 +10,9 @@ from types import ModuleType
 import pytest
 from django.db import connection
 
-from deploys import operations, recorder
+from deploys import recorder
 from deploys.models import Operation
+from deploys.operations import create
 from deploys.states import OperationStatus
 from tests.support.api import caller
 from tests.support.fleet import ids
@@ -64,7 +65,7 @@ def test_a_worker_that_comes_back_writes_again_what_was_ended(
 
 
 def test_a_request_that_comes_back_is_answered_with_503(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    falls_silent_in(monkeypatch, operations, "_record_start")
+    falls_silent_in(monkeypatch, create, "_record_start")
     url = lab.add_package("v1")
     body = {"service": "user-service", "version": "v1", "instances": ids(lab.instances), "package_url": url}
 

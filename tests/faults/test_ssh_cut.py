@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploys.models import Operation
-from deploys.services import DeployRequest, retry_operation, start_deploy
+from deploys.operations.services import DeployRequest, retry_operation, start_deploy
 from deploys.states import Kind, OperationStatus
 from tests.support.fleet import SCHEDULER, ids
 from tests.support.lab import Lab, check_invariants, wait_until

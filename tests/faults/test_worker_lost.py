@@ -15,10 +15,10 @@ from deploys import leases
 from deploys.assignments import Assignment, claim, let_go
 from deploys.heartbeat import Heartbeat
 from deploys.models import Lease, Target
+from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import DEPLOYS
 from deploys.reaper import MAX_CLAIMS, reap
 from deploys.states import Kind, TargetStatus
-from deploys.transitions import Move, apply_moves
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
 from tests.support.database import database_url

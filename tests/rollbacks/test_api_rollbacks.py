@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deploys.freezing import freeze_finished
 from deploys.models import Operation, Package
+from deploys.operations.finish import freeze_finished
 from inventory.models import Instance
 from tests.support.api import caller
 from tests.support.fleet import make_instances, make_node, make_service

@@ -14,8 +14,8 @@ from random import Random
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from deploys.freezing import freeze_finished
 from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
+from deploys.operations.finish import freeze_finished
 from deploys.states import TERMINAL, Kind, OperationStatus, Step, TargetStatus
 from inventory.actors import ActorKind
 from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange

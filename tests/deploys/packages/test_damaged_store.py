@@ -11,9 +11,9 @@ import pytest
 from pytest_django import Settings
 
 from deploys.models import LogLine, Operation
+from deploys.operations.services import DeployRequest, start_deploy
 from deploys.packages import fetch
 from deploys.packages.fetch import Artifact
-from deploys.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback

@@ -16,10 +16,10 @@ from pytest_django import DjangoDbBlocker
 from deploys.assignments import claim, stop_requests
 from deploys.leases import create_lease
 from deploys.models import Target
+from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.transitions import Move, apply_moves
 from deploys.reaper import reap
-from deploys.services import DeployRequest, start_deploy
 from deploys.states import Kind, TargetStatus
-from deploys.transitions import Move, apply_moves
 from inventory.actors import SYSTEM
 from inventory.models import Instance, Service
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback

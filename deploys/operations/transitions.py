@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deploys.freezing import freeze_finished
+from deploys.operations.finish import freeze_finished
 from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, TERMINAL, TRANSITIONS, Kind, TargetStatus
 from inventory.actors import Actor

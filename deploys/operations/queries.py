@@ -1,7 +1,7 @@
 """Operations as the API answers them, deploys and rollbacks alike: plain dicts by a fixed number of queries.
 
 An unfinished operation's status and progress are derived from its targets here; a finished one's are frozen on its
-row (`deploys.freezing`).
+row (`deploys.operations.finish`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from deploys.models import LogLine, Operation, Target
-from deploys.services import visible_operation
+from deploys.operations.services import visible_operation
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor

@@ -8,7 +8,7 @@ from django.db import connection
 from django_q.models import OrmQ
 
 from deploys.models import Operation, Target
-from deploys.services import DeployRequest, cancel_operation, retry_operation, start_deploy
+from deploys.operations.services import DeployRequest, cancel_operation, retry_operation, start_deploy
 from deploys.states import Kind, OperationStatus, TargetStatus
 from inventory.errors import Conflict, InvalidRequest, NotFound
 from inventory.models import Instance, StatusChange

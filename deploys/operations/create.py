@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
-from deploys.busy import busy_problems
-from deploys.freezing import freeze_finished
 from deploys.models import Operation, Package
+from deploys.operations.busy import busy_problems
+from deploys.operations.finish import freeze_finished
+from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, Kind, StopReason, TargetStatus
-from deploys.transitions import Move, apply_moves
 from inventory.actors import Actor
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from deploys.busy import busy_problems
 from deploys.models import Operation
-from deploys.operations import (
+from deploys.operations.busy import busy_problems
+from deploys.operations.create import (
     NewOperation,
     create_operation,
     fingerprint,
@@ -18,10 +18,10 @@ from deploys.operations import (
     same_operation,
     wake_workers,
 )
-from deploys.package_rules import check_package_rules
-from deploys.password_again import check_password_given
+from deploys.operations.package_rules import check_package_rules
+from deploys.operations.reauth_rule import check_password_given
+from deploys.operations.transitions import Move, apply_moves
 from deploys.states import RETRYABLE, Kind, OperationStatus, StopReason, TargetStatus
-from deploys.transitions import Move, apply_moves
 from inventory.errors import Conflict, NotFound
 from inventory.instances.selection import chosen_instance_pks, visible_service
 from inventory.security import audit
