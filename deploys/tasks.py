@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.db.models.functions import Now
 from django_q.conf import Conf
 
-from deploys import prewarming
-from deploys.drive import run as run_drive
 from deploys.models import Worker
+from deploys.worker import prewarm
+from deploys.worker.work_loop import run as run_drive
 
 
 def drive(operation_id: int) -> None:
@@ -17,7 +17,7 @@ def drive(operation_id: int) -> None:
 
 def warm(node_pks: list[int]) -> None:
     """Have connections to these nodes, for a rollback that may come."""
-    prewarming.warm(node_pks)
+    prewarm.warm(node_pks)
 
 
 def canary(worker_id: int, n: int) -> None:

@@ -19,10 +19,10 @@ from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from deploys.leases import this_worker
 from deploys.queue import draining
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.queue.listener import CONNECTION_ERRORS, Listener
+from deploys.worker.leases import this_worker
 
 logger = logging.getLogger(__name__)
 

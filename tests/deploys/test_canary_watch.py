@@ -6,11 +6,11 @@ import pytest
 from django.conf import settings
 from django_q.models import OrmQ
 
-from deploys import leases
 from deploys.queue.announce import DEPLOYS, ROLLBACKS
 from deploys.queue.broker import NotifyBroker, inbox
 from deploys.supervisor import canary
 from deploys.supervisor.canary import CanaryWatch
+from deploys.worker import leases
 
 pytestmark = pytest.mark.django_db
 

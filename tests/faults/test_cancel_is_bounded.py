@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys import executor
 from deploys.models import Operation
 from deploys.operations.services import cancel_operation
 from deploys.reaper import reap
 from deploys.states import Kind, TargetStatus
+from deploys.worker import target_run
 from inventory.models import Instance, RunStatus
 from tests.support.fleet import SCHEDULER
 from tests.support.lab import Lab, check_invariants, wait_until
@@ -31,13 +31,13 @@ HANG = 'while [ "$RELEASE_VERSION" = {version} ] && [ -e "$RELEASE_ROOT/hang" ];
 @pytest.fixture(autouse=True)
 def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same proportions as in production, where grace, way back and what is left fit into 60 s."""
-    assert executor.CANCEL_BOUND_SECONDS <= 55
-    assert executor.CANCEL_GRACE_SECONDS + executor.ABORT_SECONDS <= executor.CANCEL_BOUND_SECONDS
-    monkeypatch.setattr(executor, "CANCEL_GRACE_SECONDS", 1)
-    monkeypatch.setattr(executor, "TAKEN_OVER_GRACE_SECONDS", 1)
-    monkeypatch.setattr(executor, "ABORT_SECONDS", 2)
-    monkeypatch.setattr(executor, "CANCEL_BOUND_SECONDS", 5)
-    monkeypatch.setattr(executor, "TAKEN_OVER_BOUND_SECONDS", 5)
+    assert target_run.CANCEL_BOUND_SECONDS <= 55
+    assert target_run.CANCEL_GRACE_SECONDS + target_run.ABORT_SECONDS <= target_run.CANCEL_BOUND_SECONDS
+    monkeypatch.setattr(target_run, "CANCEL_GRACE_SECONDS", 1)
+    monkeypatch.setattr(target_run, "TAKEN_OVER_GRACE_SECONDS", 1)
+    monkeypatch.setattr(target_run, "ABORT_SECONDS", 2)
+    monkeypatch.setattr(target_run, "CANCEL_BOUND_SECONDS", 5)
+    monkeypatch.setattr(target_run, "TAKEN_OVER_BOUND_SECONDS", 5)
 
 
 def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, run_drive: RunDrive) -> None:

@@ -13,10 +13,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from deploys import leases
 from deploys.models import Lease, Worker
 from deploys.queue.announce import DEPLOYS
 from deploys.queue.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished, inbox
+from deploys.worker import leases
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,10 +10,10 @@ from types import ModuleType
 import pytest
 from django.db import connection
 
-from deploys import recorder
 from deploys.models import Operation
 from deploys.operations import create
 from deploys.states import OperationStatus
+from deploys.worker import group_commit
 from tests.support.api import caller
 from tests.support.fleet import ids
 from tests.support.lab import Lab, check_invariants, wait_for_end
@@ -53,7 +53,7 @@ def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab) -> None:
 def test_a_worker_that_comes_back_writes_again_what_was_ended(
     lab: Lab, run_drive: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    falls_silent_in(monkeypatch, recorder, "_write_permits")
+    falls_silent_in(monkeypatch, group_commit, "_write_permits")
     operation = lab.deploy("v1")
 
     run_drive("deploys")

@@ -11,14 +11,14 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
-from deploys import leases
-from deploys.assignments import Assignment, claim, let_go
-from deploys.heartbeat import Heartbeat
 from deploys.models import Lease, Target
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import DEPLOYS
 from deploys.reaper import MAX_CLAIMS, reap
 from deploys.states import Kind, TargetStatus
+from deploys.worker import leases
+from deploys.worker.assignments import Assignment, claim, let_go
+from deploys.worker.heartbeat import Heartbeat
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
 from tests.support.database import database_url

@@ -11,10 +11,10 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from deploys.leases import LEASE_SECONDS
 from deploys.models import LogLine, Operation
 from deploys.reaper import reap
 from deploys.states import OperationStatus
+from deploys.worker.leases import LEASE_SECONDS
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
 from tests.support.lone_drive import kill, lone_drive
 from tests.support.worker import running_worker

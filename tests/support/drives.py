@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection
 
-from deploys import drive, recorder
+from deploys.worker import group_commit, work_loop
 
 
 @pytest.fixture
 def run_drive() -> Iterator[Callable[[str], None]]:
     """run_drive("deploys") returns when nothing of that queue is left to do."""
-    yield drive.run
+    yield work_loop.run
     # Their connections outlive a drive by design; the test database can't be dropped while they are open.
     for thread in threading.enumerate():
         if thread.name.startswith("wakeups-"):
             thread.join()
-    for pool in (drive._thread, recorder._thread):
+    for pool in (work_loop._thread, group_commit._thread):
         pool.submit(lambda: connection.close()).result()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from django_q.tasks import async_task
 
-from deploys import leases
-from deploys.heartbeat import Heartbeat
+from deploys.worker import leases
+from deploys.worker.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True, kw_only=True)

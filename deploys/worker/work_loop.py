@@ -12,16 +12,16 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection
 
-from deploys import event_loop, leases, prewarming
-from deploys.assignments import Assignment, claim, let_go, stop_requests
-from deploys.executor import TargetRun
-from deploys.heartbeat import Heartbeat
-from deploys.node_run import NodeRun, PackageFetch
 from deploys.queue import draining
 from deploys.queue.listener import CONNECTION_ERRORS
 from deploys.queue.notifications import Wakeups
-from deploys.recorder import Recorder
 from deploys.states import QUEUES, Kind
+from deploys.worker import event_loop, leases, prewarm
+from deploys.worker.assignments import Assignment, claim, let_go, stop_requests
+from deploys.worker.group_commit import Recorder
+from deploys.worker.heartbeat import Heartbeat
+from deploys.worker.node_work import NodeRun, PackageFetch
+from deploys.worker.target_run import TargetRun
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Drive:
         try:
             await self._work(heartbeat)
             if self._kind == Kind.DEPLOY and not self._is_draining:
-                await _in_thread(lambda: prewarming.announce(self._node_pks))
+                await _in_thread(lambda: prewarm.announce(self._node_pks))
         finally:
             await self._recorder.close()
             wakeups.stop()

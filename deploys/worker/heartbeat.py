@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from deploys import leases
 from deploys.queue.listener import CONNECTION_ERRORS
+from deploys.worker import leases
 
 logger = logging.getLogger(__name__)
 

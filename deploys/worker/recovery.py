@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from deploys.assignments import Assignment, PinnedPackage
 from deploys.node.session import LastSwitch, NodeSession, NodeTruth, Switched
 from deploys.operations.transitions import Effect
+from deploys.worker.assignments import Assignment, PinnedPackage
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from django.db import DatabaseError
 from django_q.tasks import async_task
 
-from deploys import event_loop
 from deploys.queue.announce import ROLLBACKS
+from deploys.worker import event_loop
 from inventory.models import Node, TransportKind
 from inventory.nodes.transports.base import NodeAddress, TransportError
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from django.db import connection
 
-from deploys import pinning
-from deploys.assignments import Assignment, PinnedPackage, pinned
 from deploys.models import Package
 from deploys.node.session import NodeError, NodeSession, Staged
 from deploys.packages import fetch
 from deploys.packages.artifact_links import artifact_url
 from deploys.packages.fetch import Artifact
+from deploys.worker import pinning
+from deploys.worker.assignments import Assignment, PinnedPackage, pinned
 from inventory.database.outage import AWAY
 from inventory.models import Delivery
 from inventory.nodes.transports.base import ConnectionLost, Transport, TransportError

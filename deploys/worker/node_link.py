@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from deploys.assignments import Assignment
-from deploys.journal import Journal
 from deploys.node.session import NodeSession
-from deploys.node_run import NodeRun
+from deploys.worker.assignments import Assignment
+from deploys.worker.node_work import NodeRun
+from deploys.worker.target_log import Journal
 from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable
 
 T = TypeVar("T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from deploys.assignments import Assignment
 from deploys.node.session import Event, OutputLine, StepStarted
 from deploys.operations.transitions import Move
-from deploys.outcomes import Outcome
-from deploys.recorder import Recorder, StepChange, SwitchRequest
 from deploys.states import Step, TargetStatus
+from deploys.worker.assignments import Assignment
+from deploys.worker.group_commit import Recorder, StepChange, SwitchRequest
+from deploys.worker.outcomes import Outcome
 
 
 class Journal:

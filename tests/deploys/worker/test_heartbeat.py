@@ -5,10 +5,10 @@ import time
 import pytest
 from django.db import connection
 
-from deploys import leases
-from deploys.heartbeat import Heartbeat
 from deploys.models import Lease
 from deploys.queue.announce import DEPLOYS
+from deploys.worker import leases
+from deploys.worker.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

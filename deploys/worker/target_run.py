@@ -8,19 +8,19 @@ import time
 
 from django.db import connection
 
-from deploys import fences
-from deploys.assignments import Assignment, PinnedPackage
-from deploys.faults import pause_at
-from deploys.journal import Journal
 from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
-from deploys.node_link import NodeLink
-from deploys.node_run import NodeRun
 from deploys.operations.transitions import Effect
-from deploys.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.packages.fetch import PackageError
-from deploys.recorder import Recorder
-from deploys.resolving import ended_before, half_switched, settled, switched_from
 from deploys.states import Kind, Step, StopReason, TargetStatus
+from deploys.worker import fences
+from deploys.worker.assignments import Assignment, PinnedPackage
+from deploys.worker.failpoints import pause_at
+from deploys.worker.group_commit import Recorder
+from deploys.worker.node_link import NodeLink
+from deploys.worker.node_work import NodeRun
+from deploys.worker.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
+from deploys.worker.recovery import ended_before, half_switched, settled, switched_from
+from deploys.worker.target_log import Journal
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
 
 logger = logging.getLogger(__name__)

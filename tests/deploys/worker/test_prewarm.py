@@ -7,9 +7,10 @@ import pytest
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from deploys import event_loop, prewarming, tasks
+from deploys import tasks
 from deploys.operations.services import DeployRequest, start_deploy
 from deploys.states import OperationStatus
+from deploys.worker import event_loop, prewarm
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 from tests.support.package_builder import package
 from tests.support.package_host import PackageHost
@@ -71,7 +72,7 @@ def test_a_deploy_that_ended_asks_the_rollbacks_workers_to_log_in_to_its_nodes(
 
 
 def test_only_the_newest_nodes_are_asked_for() -> None:
-    prewarming.announce(range(1_000))
+    prewarm.announce(range(1_000))
 
     (message,) = OrmQ.objects.filter(key="rollbacks")
     assert message.task["args"] == (list(range(800, 1_000)),)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deploys.assignments import Assignment, PinnedPackage
 from deploys.node.session import Switched
 from deploys.operations.transitions import Effect
 from deploys.states import Kind, StopReason, TargetStatus
+from deploys.worker.assignments import Assignment, PinnedPackage
 from inventory.models import RunStatus
 
 
