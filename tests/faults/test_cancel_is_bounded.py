@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from deploys.host.reaper import reap
 from deploys.models import Operation
 from deploys.operations.services import cancel_operation
-from deploys.reaper import reap
 from deploys.states import Kind, TargetStatus
 from deploys.worker import target_run
 from inventory.models import Instance, RunStatus

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploys.host.reaper import reap
 from deploys.models import Operation
-from deploys.reaper import reap
 from deploys.states import OperationStatus
 from inventory.models import Instance
 from tests.support.lab import Lab, check_invariants, wait_until

@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from deploys.host.reaper import reap
 from deploys.models import Operation, Target
 from deploys.queue.announce import DEPLOYS
-from deploys.reaper import reap
 from deploys.states import Kind
 from inventory.actors import ActorKind
 from inventory.models import Instance, Node, Service, TransportKind

@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
+from deploys.host.reaper import MAX_CLAIMS, reap
 from deploys.models import Lease, Target
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import DEPLOYS
-from deploys.reaper import MAX_CLAIMS, reap
 from deploys.states import Kind, TargetStatus
 from deploys.worker import leases
 from deploys.worker.assignments import Assignment, claim, let_go

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deploys.host.reaper import reap
 from deploys.models import Operation
-from deploys.reaper import reap
 from deploys.states import OperationStatus, TargetStatus
 from tests.support.lab import Lab, check_invariants, wait_until
 from tests.support.lone_drive import kill, lone_drive

@@ -11,8 +11,8 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from deploys.host.reaper import reap
 from deploys.models import LogLine, Operation
-from deploys.reaper import reap
 from deploys.states import OperationStatus
 from deploys.worker.leases import LEASE_SECONDS
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until

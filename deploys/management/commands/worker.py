@@ -23,11 +23,11 @@ class Command(BaseCommand):
     def handle(self, *, cluster: str | None, **options: Any) -> None:
         logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each canary.
         if cluster is None:
-            from deploys.supervisor.main import Supervisor
+            from deploys.host.supervisor import Supervisor
 
             Supervisor().run()
             return
         assert cluster == Conf.CLUSTER_NAME, "the supervisor sets Q_CLUSTER_NAME"
-        from deploys.supervisor.cluster_main import run_cluster
+        from deploys.host.cluster_main import run_cluster
 
         sys.exit(run_cluster())

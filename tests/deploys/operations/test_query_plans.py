@@ -13,10 +13,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
+from deploys.host.reaper import reap
 from deploys.models import Target
 from deploys.operations.services import DeployRequest, start_deploy
 from deploys.operations.transitions import Move, apply_moves
-from deploys.reaper import reap
 from deploys.states import Kind, TargetStatus
 from deploys.worker.assignments import claim, stop_requests
 from deploys.worker.leases import create_lease

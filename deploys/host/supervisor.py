@@ -11,12 +11,12 @@ from types import FrameType
 
 from django.conf import settings
 
+from deploys.host import presence
+from deploys.host.chores import Chore, ChoreThread
+from deploys.host.cluster import Cluster
+from deploys.host.reaper import reap
+from deploys.host.store_retention import prune_store
 from deploys.queue.announce import QUEUES
-from deploys.reaper import reap
-from deploys.store_retention import prune_store
-from deploys.supervisor import presence
-from deploys.supervisor.chores import Chore, ChoreThread
-from deploys.supervisor.cluster import Cluster
 from inventory.database import sessions
 from inventory.instances.sync_queue import enqueue_due_syncs
 

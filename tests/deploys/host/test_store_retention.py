@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from deploys.host.store_retention import prune_store
 from deploys.models import Package
 from deploys.packages import fetch
-from deploys.store_retention import prune_store
 from inventory.models import Service
 from tests.support.fleet import make_instances, make_node, make_service
 

@@ -6,10 +6,10 @@ import pytest
 from django.conf import settings
 from django_q.models import OrmQ
 
+from deploys.host import probe
+from deploys.host.probe import CanaryWatch
 from deploys.queue.announce import DEPLOYS, ROLLBACKS
 from deploys.queue.broker import NotifyBroker, inbox
-from deploys.supervisor import canary
-from deploys.supervisor.canary import CanaryWatch
 from deploys.worker import leases
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(canary, "time", clock)
+    monkeypatch.setattr(probe, "time", clock)
     yield clock
 
 
@@ -43,7 +43,7 @@ def test_it_sends_one_canary_at_a_time_to_its_own_cluster(watch: CanaryWatch, cl
 def test_it_sends_the_next_when_the_last_was_acknowledged(watch: CanaryWatch, clock: Clock) -> None:
     look_for(watch, clock, seconds=2)
     first = acknowledge()
-    look_for(watch, clock, seconds=canary.EVERY_SECONDS + 1)
+    look_for(watch, clock, seconds=probe.EVERY_SECONDS + 1)
 
     assert OrmQ.objects.get().pk > first
 
@@ -51,7 +51,7 @@ def test_it_sends_the_next_when_the_last_was_acknowledged(watch: CanaryWatch, cl
 def test_a_cluster_that_falls_silent_is_hung(watch: CanaryWatch, clock: Clock) -> None:
     look_for(watch, clock, seconds=2)
     acknowledge()
-    look_for(watch, clock, seconds=canary.EVERY_SECONDS + canary.HUNG_AFTER_SECONDS - 2)
+    look_for(watch, clock, seconds=probe.EVERY_SECONDS + probe.HUNG_AFTER_SECONDS - 2)
     assert not watch.is_hung
 
     look_for(watch, clock, seconds=5)
@@ -60,7 +60,7 @@ def test_a_cluster_that_falls_silent_is_hung(watch: CanaryWatch, clock: Clock) -
 
 
 def test_one_that_just_started_gets_more_time(watch: CanaryWatch, clock: Clock) -> None:
-    look_for(watch, clock, seconds=canary.START_WITHIN_SECONDS - 5)
+    look_for(watch, clock, seconds=probe.START_WITHIN_SECONDS - 5)
     assert not watch.is_hung
 
     look_for(watch, clock, seconds=10)

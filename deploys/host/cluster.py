@@ -12,9 +12,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+from deploys.host.cluster_main import SUPERVISOR_PID
+from deploys.host.probe import CanaryWatch
 from deploys.queue import draining
-from deploys.supervisor.canary import CanaryWatch
-from deploys.supervisor.cluster_main import SUPERVISOR_PID
 
 logger = logging.getLogger(__name__)
 

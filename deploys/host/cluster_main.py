@@ -11,8 +11,8 @@ from django_q.signals import post_spawn
 
 import deploys.tasks  # noqa: F401  (loaded here, before the fork, and not by each worker at its first task)
 import inventory.tasks  # noqa: F401
+from deploys.host.parent_death import bind_every_fork, die_with_parent
 from deploys.queue.listener import CONNECTION_ERRORS
-from deploys.supervisor.parent_death import bind_every_fork, die_with_parent
 
 SUPERVISOR_PID = "RELEASE_SUPERVISOR_PID"
 

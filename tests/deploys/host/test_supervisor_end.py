@@ -16,10 +16,10 @@ import psutil
 import pytest
 from django.conf import settings
 
+from deploys.host import supervisor
+from deploys.host.cluster import Cluster
 from deploys.models import Worker
 from deploys.queue.announce import DEPLOYS
-from deploys.supervisor import main
-from deploys.supervisor.cluster import Cluster
 from tests.support.database import process_environment
 from tests.support.probe import await_execution, send_sleep
 from tests.support.worker import is_alive, running_worker, wait_for
@@ -73,7 +73,7 @@ main.Supervisor().run()
 
 
 def test_it_stops_in_time_though_its_log_takes_no_more() -> None:
-    assert main.DRAIN_SECONDS + main.LEAVE_SECONDS < main.END_SECONDS < 30
+    assert supervisor.DRAIN_SECONDS + supervisor.LEAVE_SECONDS < supervisor.END_SECONDS < 30
     with supervisor_logging_to_a_pipe() as (supervisor, pipe):
         family = supervisor.children(recursive=True)
         fill(pipe)
