@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from deploys.states import Kind
-from deploys.views import deploy_form, history, instance, log, operation, overview, service
+from deploys.web.pages.views import deploy_form, history, instance, log, operation, overview, service
 from inventory.wire.converters import register_converters
 
 register_converters()

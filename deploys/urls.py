@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from deploys import api
-from deploys.artifact_api import ArtifactDownload
+from deploys.web.api import deploys
+from deploys.web.api.artifacts import ArtifactDownload
 from inventory.wire.converters import register_converters
 
 register_converters()
 
 urlpatterns = [
-    path("v1/deploy/execute", api.DeployExecute.as_view(), name="deploy-execute"),
-    path("v1/deploy/list", api.DeployList.as_view(), name="deploy-list"),
-    path("v1/deploy/status/<operation_id:deploy_id>", api.DeployStatus.as_view(), name="deploy-status"),
-    path("v1/deploy/logs/<operation_id:deploy_id>", api.DeployLog.as_view(), name="deploy-logs"),
-    path("v1/deploy/cancel/<operation_id:deploy_id>", api.DeployCancel.as_view(), name="deploy-cancel"),
-    path("v1/deploy/retry/<operation_id:deploy_id>", api.DeployRetry.as_view(), name="deploy-retry"),
+    path("v1/deploy/execute", deploys.DeployExecute.as_view(), name="deploy-execute"),
+    path("v1/deploy/list", deploys.DeployList.as_view(), name="deploy-list"),
+    path("v1/deploy/status/<operation_id:deploy_id>", deploys.DeployStatus.as_view(), name="deploy-status"),
+    path("v1/deploy/logs/<operation_id:deploy_id>", deploys.DeployLog.as_view(), name="deploy-logs"),
+    path("v1/deploy/cancel/<operation_id:deploy_id>", deploys.DeployCancel.as_view(), name="deploy-cancel"),
+    path("v1/deploy/retry/<operation_id:deploy_id>", deploys.DeployRetry.as_view(), name="deploy-retry"),
     re_path(r"^v1/artifacts/(?P<sha256>[0-9a-f]{64})\Z", ArtifactDownload.as_view(), name="artifact"),
 ]

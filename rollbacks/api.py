@@ -7,17 +7,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from deploys.api import (
+from deploys.models import Operation
+from deploys.operations.queries import changed_nothing, target_instances
+from deploys.states import Kind
+from deploys.web.api.deploys import (
     OperationCancelView,
     OperationListView,
     OperationLogView,
     OperationRetryView,
     OperationStatusView,
 )
-from deploys.models import Operation
-from deploys.operations.queries import changed_nothing, target_instances
-from deploys.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
-from deploys.states import Kind
+from deploys.web.api.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from inventory.security.access import Scope, access_of
 from inventory.wire.serializers import NothingSerializer
 from rollbacks.serializers import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from deploys.serializers import (
+from deploys.web.api.serializers import (
     ChangedDeploySerializer,
     DeployStatusSerializer,
     DeploySummarySerializer,

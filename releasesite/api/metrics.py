@@ -19,9 +19,9 @@ from rest_framework.views import APIView
 
 from deploys.models import Operation, Target, Worker
 from deploys.operations.queries import with_status
-from deploys.page_queries.overview import DRIFTED
 from deploys.queue.announce import QUEUES
 from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
+from deploys.web.pages.queries.overview import DRIFTED
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope
 from releasesite.api.probes import SEEN_WITHIN

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from deploys.page_queries.service import InstanceFilter, figures
+from deploys.web.pages.queries.service import InstanceFilter, figures
 from tests.support import demo_data
 
 

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 FREEZE_IN_THE_CLAIM = """
 import os, signal, threading
 from pathlib import Path
-from deploys import assignments
+from deploys.worker import assignments
 def freeze(claimed):
     Path(os.environ["RELEASE_FAULT_DIR"], "claim.reached").touch()
     os.kill(os.getpid(), signal.SIGSTOP)

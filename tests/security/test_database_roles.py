@@ -30,7 +30,7 @@ from django.test import Client
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from inventory.actors import SYSTEM
-from inventory.importer import import_inventory
+from inventory.editing.file.apply import import_inventory
 from releasesite.models import ApiToken
 root, url = sys.argv[1:]
 import_inventory(json.dumps({

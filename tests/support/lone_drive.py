@@ -17,7 +17,7 @@ PROGRAM = """
 import django
 django.setup()
 {first}
-from deploys.drive import run
+from deploys.worker.work_loop import run
 run({queue!r})
 """
 

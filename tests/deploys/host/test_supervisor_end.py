@@ -66,20 +66,20 @@ def test_a_stop_lets_a_running_task_end(tmp_path: Path) -> None:
 SUPERVISOR_WITH_LITTLE_TIME = """
 import django
 django.setup()
-from deploys.supervisor import main
-main.END_SECONDS = 3
-main.Supervisor().run()
+from deploys.host import supervisor
+supervisor.END_SECONDS = 3
+supervisor.Supervisor().run()
 """
 
 
 def test_it_stops_in_time_though_its_log_takes_no_more() -> None:
     assert supervisor.DRAIN_SECONDS + supervisor.LEAVE_SECONDS < supervisor.END_SECONDS < 30
-    with supervisor_logging_to_a_pipe() as (supervisor, pipe):
-        family = supervisor.children(recursive=True)
+    with supervisor_logging_to_a_pipe() as (process, pipe):
+        family = process.children(recursive=True)
         fill(pipe)
-        supervisor.terminate()
+        process.terminate()
 
-        assert supervisor.wait(timeout=10) == 1
+        assert process.wait(timeout=10) == 1
         wait_for(lambda: not any(is_alive(each) for each in family), what="end of all", within_seconds=3, log=None)
 
 

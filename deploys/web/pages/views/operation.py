@@ -16,10 +16,10 @@ from deploys.models import Operation
 from deploys.operations.progress import OperationRow, rows
 from deploys.operations.reauth_rule import is_own_password, password_field, takes_password
 from deploys.operations.services import cancel_operation, retry_operation, visible_operation
-from deploys.page_queries import log as logs
-from deploys.page_queries import operation as queries
 from deploys.states import Kind
-from deploys.views.log import chosen_instance, log_context
+from deploys.web.pages.queries import log as logs
+from deploys.web.pages.queries import operation as queries
+from deploys.web.pages.views.log import chosen_instance, log_context
 from inventory.console.pages import Pages, is_fragment, page
 from inventory.errors import Conflict, Forbidden
 from inventory.security.access import Scope, access_of

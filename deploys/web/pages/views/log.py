@@ -9,8 +9,8 @@ from django.shortcuts import render
 
 from deploys.models import Operation
 from deploys.operations.services import visible_operation
-from deploys.page_queries import log as queries
 from deploys.states import Kind
+from deploys.web.pages.queries import log as queries
 from inventory.console.pages import page, word
 from inventory.models import Instance
 from inventory.security.access import access_of

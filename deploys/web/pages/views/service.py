@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from deploys.page_queries import service as queries
+from deploys.web.pages.queries import service as queries
 from inventory.console.pages import Pages, is_fragment, page
 from inventory.instances.selection import visible_service
 from inventory.security.access import access_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from deploys.page_queries.overview import has_worker, overview, overview_mark
+from deploys.web.pages.queries.overview import has_worker, overview, overview_mark
 from inventory.console.pages import Pages, is_fragment, page, word
 from inventory.security.access import access_of
 

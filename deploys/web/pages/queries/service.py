@@ -11,8 +11,8 @@ from django.http import QueryDict
 
 from deploys.models import Operation, Target
 from deploys.operations.progress import OperationRow, rows
-from deploys.page_queries.overview import DRIFTED, version_segments
 from deploys.states import ACTIVE, Kind
+from deploys.web.pages.queries.overview import DRIFTED, version_segments
 from inventory.console.pages import Pages, word
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 from inventory.templatetags.console import Segment

@@ -9,7 +9,8 @@ from rest_framework.views import APIView
 
 from deploys.operations import queries
 from deploys.operations.services import cancel_operation, retry_operation, start_deploy
-from deploys.serializers import (
+from deploys.states import Kind
+from deploys.web.api.serializers import (
     ChangedDeploySerializer,
     DeployListSerializer,
     DeployStatusSerializer,
@@ -19,7 +20,6 @@ from deploys.serializers import (
     OperationListSerializer,
     StartedDeploySerializer,
 )
-from deploys.states import Kind
 from inventory.security.access import Scope, access_of
 from inventory.wire.serializers import NothingSerializer
 

@@ -7,12 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
-from deploys.forms import MAX_INSTANCES, DeployForm
 from deploys.models import Operation
 from deploys.operations.create import generated_id
 from deploys.operations.services import DeployRequest, start_deploy
-from deploys.page_queries.deploy_preview import DeployPreview, preview
 from deploys.states import Kind
+from deploys.web.pages.forms import MAX_INSTANCES, DeployForm
+from deploys.web.pages.queries.deploy_preview import DeployPreview, preview
 from inventory.console.pages import Pages, page
 from inventory.errors import ReleaseError
 from inventory.models import Service

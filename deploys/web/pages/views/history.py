@@ -7,8 +7,8 @@ from datetime import timedelta
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from deploys.forms import HistoryForm
-from deploys.page_queries.history import HistoryFilter, history
+from deploys.web.pages.forms import HistoryForm
+from deploys.web.pages.queries.history import HistoryFilter, history
 from inventory.console.pages import is_fragment, page
 from inventory.security.access import access_of
 
