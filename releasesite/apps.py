@@ -15,8 +15,8 @@ class ReleaseSiteConfig(AppConfig):
 
     def ready(self) -> None:
         # Its models are not there yet at import.
-        from releasesite import login_audit
+        from releasesite.login import audit
 
         bind_extra_request_finished_metadata.connect(add_caller)
-        login_audit.connect()
+        audit.connect()
         silent_clients.connect()

@@ -154,14 +154,14 @@ LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login"
 SESSION_COOKIE_AGE = 12 * 3600  # a day's work, not Django's two weeks
-AXES_HANDLER = "releasesite.login_limits.LoginLimits"
+AXES_HANDLER = "releasesite.login.limits.LoginLimits"
 AXES_FAILURE_LIMIT = 10
 LOGIN_FAILURES_OF_A_NAME = 100
 LOGIN_FAILURES_FROM_AN_ADDRESS = 50
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_USERNAME_CALLABLE = "releasesite.login_names.counted_name"
+AXES_USERNAME_CALLABLE = "releasesite.login.names.counted_name"
 # Attempts are kept with what was posted: nothing of that may be a secret, a rollback's package URL included.
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "package_url", "csrfmiddlewaretoken"]
 AXES_CLIENT_IP_CALLABLE = "releasesite.api.addresses.client_address"

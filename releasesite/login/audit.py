@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from inventory.actors import Actor, ActorKind
 from inventory.security import audit
 from releasesite.api.addresses import client_address
-from releasesite.login_names import NOBODYS, is_known
+from releasesite.login.names import NOBODYS, is_known
 
 
 def connect() -> None:
