@@ -11,7 +11,7 @@ from deploys.models import Target
 from deploys.operations.transitions import Effect, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.states import QUEUES, Kind, TargetStatus
-from deploys.worker.assignments import CLAIMABLE
+from deploys.worker.claims import CLAIMABLE
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
 

@@ -22,7 +22,7 @@ from django_q.models import OrmQ
 from deploys.queue import draining
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.queue.listener import CONNECTION_ERRORS, Listener
-from deploys.worker.leases import this_worker
+from deploys.queue.worker_name import this_worker
 
 logger = logging.getLogger(__name__)
 

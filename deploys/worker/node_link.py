@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from deploys.node.session import NodeSession
-from deploys.worker.assignments import Assignment
+from deploys.worker.assignment import Assignment
 from deploys.worker.node_work import NodeRun
 from deploys.worker.target_log import Journal
 from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable

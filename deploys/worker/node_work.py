@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 
-from django.db import connection
-
-from deploys.models import Package
 from deploys.node.session import NodeError, NodeSession, Staged
 from deploys.packages import fetch
 from deploys.packages.artifact_links import artifact_url
 from deploys.packages.fetch import Artifact
-from deploys.worker import pinning
-from deploys.worker.assignments import Assignment, PinnedPackage, pinned
-from inventory.database.outage import AWAY
+from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.package_fetch import PackageFetch
 from inventory.models import Delivery
 from inventory.nodes.transports.base import ConnectionLost, Transport, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
@@ -24,75 +19,10 @@ from inventory.nodes.transports.pool import ConnectionPool
 logger = logging.getLogger(__name__)
 
 STAGE_TIMEOUT_SECONDS = 1_800
-DATABASE_PAUSE_SECONDS = 0.5
 # Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
 INSTANCES_AT_ONCE = 100
 # What a node says of an artifact that is not what was packed; an upload that it can't unpack looks like a lost connection.
 DOUBTFUL = ("package_checksum_mismatch", "internal_error")
-
-
-class PackageFetch:
-    """One operation's package on this host, fetched once for all of its nodes that this drive works on."""
-
-    def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
-        self._operation_id = operation_id
-        self._say = say
-        self._task: asyncio.Task[tuple[PinnedPackage, Artifact]] | None = None
-        self._check: asyncio.Task[bool] | None = None
-        self._is_unwanted = False
-
-    async def get(self) -> tuple[PinnedPackage, Artifact]:
-        """Raises PackageError. One caller's end does not end the others' wait."""
-        if self._task is None:
-            self._task = asyncio.create_task(asyncio.to_thread(self._fetch))
-            # Those who waited may all have been stopped: then nobody is left to hear of its failure.
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._task)
-
-    async def renewed(self, doubted: Artifact) -> Artifact | None:
-        """A new one, if the artifact proves to have gone bad on this host's disk. Read once, for all who doubt it.
-
-        Raises PackageError.
-        """
-        if self._check is None:
-            self._check = asyncio.create_task(self._discard_if_damaged(doubted))
-        if not await asyncio.shield(self._check):
-            return None
-        _, artifact = await self.get()
-        return artifact
-
-    async def _discard_if_damaged(self, artifact: Artifact) -> bool:
-        is_damaged = await asyncio.to_thread(fetch.discard_if_damaged, artifact)
-        if is_damaged:
-            logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
-            self._say("The package has gone bad in this worker's store: getting it anew.")
-            self._task = None
-        return is_damaged
-
-    def stop(self) -> None:
-        """Nobody needs it any more: a download under way ends within a second or two."""
-        self._is_unwanted = True
-
-    def _fetch(self) -> tuple[PinnedPackage, Artifact]:
-        try:
-            package, artifact = self._fetch_until_it_is_pinned()
-        finally:
-            connection.close()  # this thread goes back to a pool, where it would stay open
-        pin = pinned(package)
-        assert pin is not None
-        return pin, artifact
-
-    def _fetch_until_it_is_pinned(self) -> tuple[Package, Artifact]:
-        """A database that is away for a while must not turn a sound package into a failure."""
-        while True:
-            try:
-                return pinning.package_for(self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say)
-            except AWAY as error:
-                if self._is_unwanted:
-                    raise
-                logger.warning("The database is away while a package is fetched, trying again: %s", error)
-                connection.close()
-                time.sleep(DATABASE_PAUSE_SECONDS)
 
 
 class NodeRun:

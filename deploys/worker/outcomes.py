@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from deploys.node.session import Switched
 from deploys.operations.transitions import Effect
 from deploys.states import Kind, StopReason, TargetStatus
-from deploys.worker.assignments import Assignment, PinnedPackage
+from deploys.worker.assignment import Assignment, PinnedPackage
 from inventory.models import RunStatus
 
 

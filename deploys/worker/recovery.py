@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from deploys.node.session import LastSwitch, NodeSession, NodeTruth, Switched
 from deploys.operations.transitions import Effect
-from deploys.worker.assignments import Assignment, PinnedPackage
+from deploys.worker.assignment import Assignment, PinnedPackage
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
 

@@ -7,7 +7,7 @@ import time
 from deploys.node.session import Event, OutputLine, StepStarted
 from deploys.operations.transitions import Move
 from deploys.states import Step, TargetStatus
-from deploys.worker.assignments import Assignment
+from deploys.worker.assignment import Assignment
 from deploys.worker.group_commit import Recorder, StepChange, SwitchRequest
 from deploys.worker.outcomes import Outcome
 

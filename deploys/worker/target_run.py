@@ -12,8 +12,8 @@ from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Swi
 from deploys.operations.transitions import Effect
 from deploys.packages.fetch import PackageError
 from deploys.states import Kind, Step, StopReason, TargetStatus
-from deploys.worker import fences
-from deploys.worker.assignments import Assignment, PinnedPackage
+from deploys.worker import leases
+from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.failpoints import pause_at
 from deploys.worker.group_commit import Recorder
 from deploys.worker.node_link import NodeLink
@@ -42,8 +42,8 @@ TAKEN_OVER_BOUND_SECONDS = 40
 
 def _still_held_above(newest: int, *, target_id: int, fence: int) -> bool:
     try:
-        fences.rise_above(newest)
-        return fences.is_held(target_id, fence)
+        leases.rise_above(newest)
+        return leases.is_held(target_id, fence)
     finally:
         connection.close()  # this thread goes back to a pool, where it would stay open
 
@@ -157,7 +157,7 @@ class TargetRun:
 
     async def _refused_as_stale(self, stale: StaleFence) -> None:
         """Another worker is at it; or the database is younger than the node's record, and gives out higher tokens now."""
-        if stale.newest > fences.HIGHEST:
+        if stale.newest > leases.HIGHEST_FENCE:
             message = (
                 f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be. {FENCE_ADVICE}"
             )

@@ -12,15 +12,17 @@ from typing import TypeVar
 from django.conf import settings
 from django.db import connection
 
-from deploys.queue import draining
+from deploys.queue import draining, worker_name
 from deploys.queue.listener import CONNECTION_ERRORS
 from deploys.queue.notifications import Wakeups
 from deploys.states import QUEUES, Kind
 from deploys.worker import event_loop, leases, prewarm
-from deploys.worker.assignments import Assignment, claim, let_go, stop_requests
+from deploys.worker.assignment import Assignment
+from deploys.worker.claims import claim, let_go, stop_requests
 from deploys.worker.group_commit import Recorder
 from deploys.worker.heartbeat import Heartbeat
-from deploys.worker.node_work import NodeRun, PackageFetch
+from deploys.worker.node_work import NodeRun
+from deploys.worker.package_fetch import PackageFetch
 from deploys.worker.target_run import TargetRun
 
 logger = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class Drive:
         self._ticked_at = time.monotonic()
 
     async def run(self) -> None:
-        lease = await _in_thread(lambda: leases.create_lease(leases.this_worker(), QUEUES[self._kind]))
+        lease = await _in_thread(lambda: leases.create_lease(worker_name.this_worker(), QUEUES[self._kind]))
         assert lease is not None
         self._lease_id = lease.pk
         heartbeat = Heartbeat(lease.pk, is_sound=self._is_sound)

@@ -17,7 +17,8 @@ from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import DEPLOYS
 from deploys.states import Kind, TargetStatus
 from deploys.worker import leases
-from deploys.worker.assignments import Assignment, claim, let_go
+from deploys.worker.assignment import Assignment
+from deploys.worker.claims import claim, let_go
 from deploys.worker.heartbeat import Heartbeat
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django_q.tasks import async_task
 
+from deploys.queue import worker_name
 from deploys.worker import leases
 from deploys.worker.heartbeat import Heartbeat
 
@@ -53,7 +54,7 @@ def note_and_sleep(path: str, seconds: float) -> None:
 
 
 def leased_sleep(path: str, seconds: float) -> None:
-    lease = leases.create_lease(leases.this_worker(), os.environ["Q_CLUSTER_NAME"])
+    lease = leases.create_lease(worker_name.this_worker(), os.environ["Q_CLUSTER_NAME"])
     heartbeat = Heartbeat(lease.pk)
     heartbeat.start()
     note_and_sleep(path, seconds)

@@ -18,7 +18,7 @@ from deploys.models import Target
 from deploys.operations.services import DeployRequest, start_deploy
 from deploys.operations.transitions import Move, apply_moves
 from deploys.states import Kind, TargetStatus
-from deploys.worker.assignments import claim, stop_requests
+from deploys.worker.claims import claim, stop_requests
 from deploys.worker.leases import create_lease
 from inventory.actors import SYSTEM
 from inventory.models import Instance, Service

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from deploys.models import Target
 from deploys.operations.services import DeployRequest, start_deploy
 from deploys.states import Kind, Step, TargetStatus
-from deploys.worker.assignments import claim
+from deploys.worker.claims import claim
 from deploys.worker.leases import create_lease
 from inventory.models import Instance
 from tests.support.fleet import SCHEDULER, ids, make_node, make_service

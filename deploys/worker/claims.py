@@ -4,99 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from django.db import connection, transaction
 from django.db.models import Max
 
-from deploys.models import Package, Target
+from deploys.models import Target
 from deploys.operations.transitions import insert_changes
-from deploys.states import ACTIVE, Kind, Step, StopReason, TargetStatus
-from inventory.actors import Actor, ActorKind
-from inventory.models import Delivery, StatusChange
-from inventory.nodes.transports.base import NodeAddress
-
-# From here on the node may run the new release: a worker that takes over asks the node before it does anything.
-MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceRules:
-    """The service's settings as they were when the target was claimed; timeouts in seconds."""
-
-    pk: int
-    name: str
-    restart_command: str
-    before_switch_command: str
-    command_timeout_seconds: int
-    keep_releases: int
-    mutable_versions: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class PinnedPackage:
-    sha256: str
-    release: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
-
-    releases_needed: release folders that another unfinished operation on this instance will want.
-    fence_of_others: the newest claim of another target on this instance; known when was_switching.
-    """
-
-    target_id: int
-    fence: int
-    attempt: int
-    claims: int
-    prior_fence: int | None
-    prior_step: Step
-    stop_reason: StopReason
-    kind: Kind
-    operation_id: int
-    public_id: str
-    version: str
-    package_url: str
-    package: PinnedPackage | None
-    actor: Actor
-    service: ServiceRules
-    instance_pk: int
-    instance_id: str
-    port: int
-    deploy_root: str
-    running_version: str
-    running_release: str
-    running_sha256: str
-    release_history: tuple[str, ...]
-    releases_needed: tuple[str, ...]
-    fence_of_others: int
-    node_pk: int
-    node: NodeAddress
-    delivery: Delivery
-
-    @property
-    def operation_name(self) -> str:
-        return f"{self.kind} {self.public_id}"
-
-    @property
-    def was_switching(self) -> bool:
-        return self.prior_fence is not None and self.prior_step in MAY_HAVE_SWITCHED
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a service's commands find in their environment (CONTRACT.md, "What is on a node")."""
-        return {
-            "RELEASE_SERVICE": self.service.name,
-            "RELEASE_VERSION": self.version,
-            "RELEASE_PREVIOUS_VERSION": self.running_version,
-            "RELEASE_INSTANCE": self.instance_id,
-            "RELEASE_PORT": str(self.port),
-            "RELEASE_ROOT": self.deploy_root,
-            "RELEASE_OPERATION": self.public_id,
-        }
-
+from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
+from deploys.worker.assignment import Assignment, assignment_of
+from inventory.models import StatusChange
 
 # Of targets `t`: pending, or left by a dead worker; and no other operation is at work on the instance.
 CLAIMABLE = """
@@ -164,7 +80,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     needed = _releases_needed(rows)
     others = _fences_of_others([target for target in rows if claimed[target.pk][2] is not None])
     return [
-        _assignment(
+        assignment_of(
             target,
             claimed[target.pk][2],
             claimed[target.pk][3],
@@ -194,56 +110,6 @@ def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
     for instance_pk, release in others.values_list("instance_id", "operation__package__release"):
         needed[instance_pk] = (*needed.get(instance_pk, ()), release)
     return needed
-
-
-def _assignment(
-    target: Target, prior_fence: int | None, prior_step: str, needed: tuple[str, ...], fence_of_others: int
-) -> Assignment:
-    operation, instance = target.operation, target.instance
-    service, node = operation.service, instance.node
-    assert target.fence is not None
-    return Assignment(
-        target_id=target.pk,
-        fence=target.fence,
-        attempt=target.attempt,
-        claims=target.claims,
-        prior_fence=prior_fence,
-        prior_step=Step(prior_step),
-        stop_reason=StopReason(target.stop_reason),
-        kind=Kind(operation.kind),
-        operation_id=operation.pk,
-        public_id=operation.public_id,
-        version=operation.version,
-        package_url=operation.package_url,
-        package=pinned(operation.package),
-        actor=Actor(kind=ActorKind(operation.requested_by_kind), name=operation.requested_by),
-        service=ServiceRules(
-            pk=service.pk,
-            name=service.name,
-            restart_command=service.restart_command,
-            before_switch_command=service.before_switch_command,
-            command_timeout_seconds=service.command_timeout,
-            keep_releases=service.keep_releases,
-            mutable_versions=service.mutable_versions,
-        ),
-        instance_pk=instance.pk,
-        instance_id=instance.instance_id,
-        port=instance.port,
-        deploy_root=instance.deploy_root,
-        running_version=instance.running_version,
-        running_release=instance.running_release,
-        running_sha256=instance.running_sha256,
-        release_history=tuple(instance.release_history),
-        releases_needed=needed,
-        fence_of_others=fence_of_others,
-        node_pk=node.pk,
-        node=NodeAddress.of(node),
-        delivery=Delivery(node.delivery),
-    )
-
-
-def pinned(package: Package | None) -> PinnedPackage | None:
-    return None if package is None else PinnedPackage(sha256=package.sha256, release=package.release)
 
 
 def _begun(assignment: Assignment) -> dict[str, object]:
