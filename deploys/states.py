@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-
-QueueName = Literal["deploys", "rollbacks"]
 
 
 class Kind(models.TextChoices):
     DEPLOY = "deploy", _("Deploy")
     ROLLBACK = "rollback", _("Rollback")
-
-
-# A rollback never waits behind deploys: it has a queue and workers of its own.
-QUEUES: dict[Kind, QueueName] = {Kind.DEPLOY: "deploys", Kind.ROLLBACK: "rollbacks"}
 
 
 class OperationStatus(models.TextChoices):

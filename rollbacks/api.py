@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 from deploys.models import Operation
 from deploys.operations.queries import changed_nothing, target_instances
 from deploys.states import Kind
-from deploys.web.api.deploys import (
+from deploys.web.api.operations import (
     OperationCancelView,
     OperationListView,
     OperationLogView,

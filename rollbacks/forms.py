@@ -5,8 +5,8 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from deploys.operations.reauth_rule import password_field
 from deploys.web.pages.forms import check_package_url, reason_field
+from deploys.web.reauth_form import password_field
 
 
 class ConfirmForm(forms.Form):

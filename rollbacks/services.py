@@ -1,4 +1,4 @@
-"""Start rollbacks. Cancel and retry are `deploys.operations.services`: they are the same for both kinds."""
+"""Start rollbacks. Cancel and retry stand in `deploys.operations`: they are the same for both kinds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from deploys.models import LogLine, Operation, Package, Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus, Step, TargetStatus
 from inventory.models import AuditEntry, Instance, StatusChange
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service

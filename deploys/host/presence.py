@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from deploys.models import Worker
-from deploys.queue.announce import QUEUES
 from deploys.queue.broker import hand_back, hand_back_from_the_vanished
+from deploys.queue.names import QUEUES
 
 FORGOTTEN_AFTER = timedelta(hours=1)
 GONE_AFTER_SECONDS = 120.0

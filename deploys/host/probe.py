@@ -8,7 +8,8 @@ from django.conf import settings
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from deploys.queue.broker import NotifyBroker, hand_back, inbox
+from deploys.queue.broker import NotifyBroker, hand_back
+from deploys.queue.names import inbox
 from deploys.worker.leases import live_leases
 
 EVERY_SECONDS = 5.0

@@ -10,7 +10,8 @@ from django.db import connection
 from deploys.models import Target
 from deploys.operations.transitions import Effect, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
-from deploys.states import QUEUES, Kind, TargetStatus
+from deploys.queue.names import QUEUE_OF
+from deploys.states import Kind, TargetStatus
 from deploys.worker.claims import CLAIMABLE
 from inventory.actors import SYSTEM
 from inventory.models import RunStatus
@@ -93,7 +94,7 @@ def _give_up_on_killers() -> None:
 
 def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:
     """A hint may have been lost with the worker that had taken it; one that waits in the queue still will do."""
-    queue = QUEUES[kind]
+    queue = QUEUE_OF[kind]
     with connection.cursor() as cursor:
         cursor.execute(_UNBEGUN, {"kind": kind, "is_urgent": is_urgent})
         row = cursor.fetchone()

@@ -16,7 +16,7 @@ from deploys.host.chores import Chore, ChoreThread
 from deploys.host.cluster import Cluster
 from deploys.host.reaper import reap
 from deploys.host.store_retention import prune_store
-from deploys.queue.announce import QUEUES
+from deploys.queue.names import QUEUES
 from inventory.database import sessions
 from inventory.instances.sync_queue import enqueue_due_syncs
 

@@ -15,15 +15,17 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from deploys.models import Operation, Package
+from deploys.operations.audit_trail import record_action
 from deploys.operations.busy import busy_problems
 from deploys.operations.finish import freeze_finished
+from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.announce import enqueue_drive
-from deploys.states import QUEUES, Kind, StopReason, TargetStatus
+from deploys.queue.names import QUEUE_OF
+from deploys.states import Kind, TargetStatus
 from inventory.actors import Actor
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
-from inventory.security import audit
 from inventory.security.access import Access
 
 
@@ -107,19 +109,9 @@ def _create(new: NewOperation) -> Operation:
     else:
         freeze_finished([operation.pk])
         operation.refresh_from_db()
-    _record_start(new)
+    detail = {"version": new.version, "instances": len(new.instance_ids), "reason": new.reason}
+    record_action(new.access, operation, "start", detail=detail)
     return operation
-
-
-def _record_start(new: NewOperation) -> None:
-    audit.record(
-        actor=new.access.actor,
-        action=f"{new.kind}.start",
-        object_kind=new.kind,
-        object_id=new.public_id,
-        service=new.service.name,
-        detail={"version": new.version, "instances": len(new.instance_ids), "reason": new.reason},
-    )
 
 
 def _insert_operation(new: NewOperation) -> Operation:
@@ -195,64 +187,11 @@ def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: 
     ])  # fmt: skip
 
 
-_LOCK_DEPLOYS = """
-SELECT o.id FROM deploys_operation o WHERE o.id IN (
-    SELECT t.operation_id FROM deploys_target t
-    WHERE t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress'))
-ORDER BY o.id FOR NO KEY UPDATE
-"""
-
-_ASK_TO_STOP = """
-UPDATE deploys_target t SET stop_reason = %s, stop_requested_at = clock_timestamp(), updated_at = clock_timestamp()
-FROM deploys_operation o
-WHERE o.id = t.operation_id AND t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress')
-RETURNING t.id, t.instance_id, t.operation_id, t.attempt, t.status, o.kind || ' ' || o.public_id
-"""
-
-
-def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Actor) -> set[int]:
-    """End these instances' unfinished deploys: pending ones now, those at work at their next safe point.
-
-    Returns the ids of the instances whose deploy is at work still.
-
-    The caller holds the instances' locks, so no new deploy can appear meanwhile.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK_DEPLOYS, [list(instance_ids)])
-        cursor.execute(_ASK_TO_STOP, [StopReason.SUPERSEDE, list(instance_ids)])
-        asked = cursor.fetchall()
-    apply_moves([
-        Move(
-            target_id=target_id,
-            instance_id=instance_id,
-            operation_id=operation_id,
-            operation_name=name,
-            attempt=attempt,
-            old=TargetStatus.PENDING,
-            new=TargetStatus.SUPERSEDED,
-            actor=actor,
-            error_message=f"{by} goes first.",
-        )
-        for target_id, instance_id, operation_id, attempt, status, name in asked
-        if status == TargetStatus.PENDING
-    ])  # fmt: skip
-    at_work = {row[1] for row in asked if row[4] == TargetStatus.IN_PROGRESS}
-    if at_work:
-        notify_stop(Kind.DEPLOY)
-    return at_work
-
-
 def wake_workers(operation: Operation) -> None:
     """Queue as many hints as workers of one host may share the operation's nodes."""
     nodes = operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
     enqueue_drive(
-        queue=QUEUES[Kind(operation.kind)],
+        queue=QUEUE_OF[Kind(operation.kind)],
         operation_id=operation.pk,
         hints=max(1, min(settings.WORKERS, nodes)),
     )
-
-
-def notify_stop(kind: Kind) -> None:
-    """Tell the drives at work, when this commits, that some of their targets are asked to stop."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, 'stop')", [f"release_work_{QUEUES[kind]}"])

@@ -15,7 +15,6 @@ from typing import Any
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from deploys.models import LogLine, Operation, Target
-from deploys.operations.services import visible_operation
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
@@ -245,3 +244,12 @@ def changed_nothing(operation: Operation) -> bool:
     """True for a rollback to what ran already: it completed without any of its targets being worked on."""
     is_completed = operation.status == OperationStatus.COMPLETED
     return is_completed and not operation.targets.filter(claims__gt=0).exists()
+
+
+def visible_operation(access: Access, kind: Kind, public_id: str) -> Operation:
+    """Raises NotFound for an unknown id and for another service's alike."""
+    operations = access.visible(Operation.objects.filter(kind=kind, public_id=public_id))
+    operation = operations.select_related("service", "package").first()
+    if operation is None:
+        raise NotFound(f"There is no {kind} '{public_id}'.", code=f"{kind}_not_found")
+    return operation

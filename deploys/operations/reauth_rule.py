@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django import forms
 from django.conf import settings
-from django.contrib.auth import authenticate
-from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
 
 from deploys.states import Kind
 from inventory.actors import ActorKind
@@ -28,19 +24,3 @@ def check_password_given(access: Access, kind: Kind, instances: int, *, has_give
             "do it at the console, or with an API token.",
             code="password_required",
         )
-
-
-def is_own_password(request: HttpRequest, password: str) -> bool:
-    """Guesses count as failed logins do, and lock the person out in the end."""
-    return authenticate(request, username=request.user.get_username(), password=password) == request.user
-
-
-def password_field() -> forms.CharField:
-    return forms.CharField(
-        label=_("Your password"),
-        required=False,
-        max_length=1000,
-        strip=False,
-        help_text=_("So many instances at once: please confirm that it is you."),
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )

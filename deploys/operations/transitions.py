@@ -15,7 +15,8 @@ from django.db import connection, transaction
 
 from deploys.operations.finish import freeze_finished
 from deploys.queue.announce import enqueue_drive
-from deploys.states import QUEUES, TERMINAL, TRANSITIONS, Kind, TargetStatus
+from deploys.queue.names import QUEUE_OF
+from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
 from inventory.actors import Actor
 from inventory.models import StatusChange
 
@@ -98,7 +99,7 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         cursor.execute(_WAITING, [instance_ids])
         waiting = [row[0] for row in cursor.fetchall()]
     for operation_id in waiting:
-        enqueue_drive(queue=QUEUES[Kind.ROLLBACK], operation_id=operation_id)
+        enqueue_drive(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
 
 
 def _lock_instances(ids: Iterable[int]) -> dict[int, dict[str, Any]]:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from django.db import connection
 from django_q.tasks import async_task
 
-QueueName = Literal["deploys", "rollbacks"]
-
-DEPLOYS: QueueName = "deploys"
-ROLLBACKS: QueueName = "rollbacks"
-QUEUES: tuple[QueueName, ...] = (DEPLOYS, ROLLBACKS)
-
-
-def work_channel(queue: str) -> str:
-    """What running drives LISTEN on (`deploys.queue.listener.Listener`)."""
-    return f"release_work_{queue}"
+from deploys.queue.names import QUEUE_OF, QueueName, work_channel
+from deploys.states import Kind
 
 
 def enqueue_drive(*, queue: QueueName, operation_id: int, hints: int = 1) -> None:
@@ -28,3 +18,9 @@ def enqueue_drive(*, queue: QueueName, operation_id: int, hints: int = 1) -> Non
         async_task("deploys.tasks.drive", operation_id, cluster=queue)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [work_channel(queue), str(operation_id)])
+
+
+def notify_stop(kind: Kind) -> None:
+    """Tell the drives at work, when this commits, that some of their targets are asked to stop."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, 'stop')", [work_channel(QUEUE_OF[kind])])

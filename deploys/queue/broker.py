@@ -22,6 +22,7 @@ from django_q.models import OrmQ
 from deploys.queue import draining
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.queue.listener import CONNECTION_ERRORS, Listener
+from deploys.queue.names import inbox, queue_channel
 from deploys.queue.worker_name import this_worker
 
 logger = logging.getLogger(__name__)
@@ -54,14 +55,6 @@ key LIKE '%%@%%' AND split_part(key, '@', 2) NOT IN (
 """
 
 
-def channel(queue: str) -> str:
-    return f"release_queue_{queue}"
-
-
-def inbox(queue: str, worker_name: str) -> str:
-    return f"{queue}@{worker_name}"[:100]
-
-
 def hand_back(queue: str, worker_name: str) -> None:
     """Returns what that worker's cluster had taken to its queue, for whoever is free."""
     with connection.cursor() as cursor:
@@ -81,7 +74,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         super().__init__(list_key=list_key or Conf.CLUSTER_NAME)
         queue, _, worker_name = self.list_key.partition("@")
         self._inbox = inbox(queue, worker_name or this_worker())
-        self._channel = channel(queue)
+        self._channel = queue_channel(queue)
         self._listener = Listener(self._channel, alias=Conf.ORM)
         self._retry_seconds = 0.0
 

@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 
-from deploys.queue.announce import work_channel
 from deploys.queue.listener import CONNECTION_ERRORS, Listener
+from deploys.queue.names import work_channel
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from django.db import DatabaseError
 from django_q.tasks import async_task
 
-from deploys.queue.announce import ROLLBACKS
+from deploys.queue.names import ROLLBACKS
 from deploys.worker import event_loop
 from inventory.models import Node, TransportKind
 from inventory.nodes.transports.base import NodeAddress, TransportError

@@ -14,8 +14,9 @@ from django.db import connection
 
 from deploys.queue import draining, worker_name
 from deploys.queue.listener import CONNECTION_ERRORS
+from deploys.queue.names import QUEUE_OF
 from deploys.queue.notifications import Wakeups
-from deploys.states import QUEUES, Kind
+from deploys.states import Kind
 from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
 from deploys.worker.claims import claim, let_go, stop_requests
@@ -44,7 +45,7 @@ def run(queue: str) -> None:
     """Work until nothing of this queue is left to claim, or the worker is to stop."""
     if draining.is_draining():
         return
-    kind = next(kind for kind, name in QUEUES.items() if name == queue)
+    kind = next(kind for kind, name in QUEUE_OF.items() if name == queue)
     event_loop.run(_drive(kind))
 
 
@@ -70,13 +71,13 @@ class Drive:
         self._ticked_at = time.monotonic()
 
     async def run(self) -> None:
-        lease = await _in_thread(lambda: leases.create_lease(worker_name.this_worker(), QUEUES[self._kind]))
+        lease = await _in_thread(lambda: leases.create_lease(worker_name.this_worker(), QUEUE_OF[self._kind]))
         assert lease is not None
         self._lease_id = lease.pk
         heartbeat = Heartbeat(lease.pk, is_sound=self._is_sound)
         heartbeat.start()
         ticking = asyncio.create_task(self._tick())
-        wakeups = Wakeups(QUEUES[self._kind], self._wake)
+        wakeups = Wakeups(QUEUE_OF[self._kind], self._wake)
         wakeups.start()
         self._recorder.start()
         try:

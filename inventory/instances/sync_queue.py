@@ -15,7 +15,7 @@ from inventory.models import Service
 from inventory.security import audit
 from inventory.security.access import Access
 
-# The queue that is never held by a long deploy (`deploys.queue.announce.ROLLBACKS`).
+# The queue that is never held by a long deploy (`deploys.queue.names.ROLLBACKS`).
 _CLUSTER = "rollbacks"
 # Messages may be lost, and workers die: after these a service may be enqueued, or begun, anew.
 _LOST_AFTER = timedelta(minutes=2)

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from deploys.models import Operation, Target, Worker
 from deploys.operations.queries import with_status
-from deploys.queue.announce import QUEUES
+from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
 from deploys.web.pages.queries.overview import DRIFTED
 from inventory.models import Instance, RunStatus

@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Target
 from deploys.operations.create import generated_id
-from deploys.operations.reauth_rule import is_own_password, takes_password
-from deploys.operations.services import visible_operation
+from deploys.operations.queries import visible_operation
+from deploys.operations.reauth_rule import takes_password
 from deploys.states import ACTIVE, Kind
 from deploys.web.pages.queries.service import InstanceFilter
+from deploys.web.reauth_form import is_own_password
 from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
 from inventory.instances.selection import visible_service

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploys.models import Operation
-from deploys.operations.services import cancel_operation, retry_operation
+from deploys.operations.cancel import cancel_operation
+from deploys.operations.retry import retry_operation
 from deploys.states import Kind
 from inventory.errors import ReleaseError
 from inventory.models import Service

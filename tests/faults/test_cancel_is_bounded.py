@@ -12,7 +12,7 @@ import pytest
 
 from deploys.host.reaper import reap
 from deploys.models import Operation
-from deploys.operations.services import cancel_operation
+from deploys.operations.cancel import cancel_operation
 from deploys.states import Kind, TargetStatus
 from deploys.worker import target_run
 from inventory.models import Instance, RunStatus

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
-from deploys.queue.announce import DEPLOYS, QUEUES
+from deploys.queue.names import DEPLOYS, QUEUES
 from tests.support.private_postgres import PrivatePostgres, default_database, private_postgres
 from tests.support.probe import await_execution, send_sleep
 from tests.support.worker import WorkerHost, running_worker, wait_for

@@ -12,7 +12,7 @@ from django_q.signing import SignedPackage
 
 from deploys.host.reaper import reap
 from deploys.models import Operation, Target
-from deploys.queue.announce import DEPLOYS
+from deploys.queue.names import DEPLOYS
 from deploys.states import Kind
 from inventory.actors import ActorKind
 from inventory.models import Instance, Node, Service, TransportKind

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from django_q.models import OrmQ
 
-from deploys.queue.announce import DEPLOYS, enqueue_drive
+from deploys.queue.announce import enqueue_drive
+from deploys.queue.names import DEPLOYS
 from deploys.states import OperationStatus
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
 from tests.support.worker import running_worker

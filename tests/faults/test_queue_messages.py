@@ -14,8 +14,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from deploys.models import Lease, Worker
-from deploys.queue.announce import DEPLOYS
-from deploys.queue.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished, inbox
+from deploys.queue.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished
+from deploys.queue.names import DEPLOYS, inbox
 from deploys.worker import leases
 
 pytestmark = pytest.mark.django_db(transaction=True)

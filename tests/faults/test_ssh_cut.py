@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deploys.models import Operation
-from deploys.operations.services import DeployRequest, retry_operation, start_deploy
+from deploys.operations.retry import retry_operation
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind, OperationStatus
 from tests.support.fleet import SCHEDULER, ids
 from tests.support.lab import Lab, check_invariants, wait_until

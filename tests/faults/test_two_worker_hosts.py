@@ -12,7 +12,7 @@ from django.conf import settings
 from pytest_django import DjangoDbBlocker
 
 from deploys.models import Operation, Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from inventory.models import Instance
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from deploys.host.reaper import MAX_CLAIMS, reap
 from deploys.models import Lease, Target
 from deploys.operations.transitions import Move, apply_moves
-from deploys.queue.announce import DEPLOYS
+from deploys.queue.names import DEPLOYS
 from deploys.states import Kind, TargetStatus
 from deploys.worker import leases
 from deploys.worker.assignment import Assignment

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploys.models import Operation
-from deploys.operations.services import cancel_operation
+from deploys.operations.cancel import cancel_operation
 from deploys.states import Kind, OperationStatus
 from inventory.models import Instance
 from tests.support.fleet import SCHEDULER

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from deploys.models import LogLine, Operation, Package
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.api import caller, logged_in, person

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
 from deploys.models import Target, Worker
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance
 from tests.support.api import caller, logged_in, person
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service

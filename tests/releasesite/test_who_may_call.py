@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from deploys.models import Operation, Package
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
 from inventory.models import Instance, Service
 from inventory.security.access import Scope

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from deploys.models import Operation, Package
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import AuditEntry, Instance, Service
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback
 from tests.support.api import caller, person

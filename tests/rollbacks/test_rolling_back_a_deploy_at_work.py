@@ -12,7 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from deploys.models import Operation
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import TargetStatus
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback

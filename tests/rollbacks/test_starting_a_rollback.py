@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deploys.models import Operation, Package, Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus, StopReason, TargetStatus
 from inventory.errors import Conflict, InvalidRequest, NotFound
 from inventory.models import Instance

@@ -20,7 +20,7 @@ from deploys.models import Operation
 from deploys.node import calls, gate
 from deploys.node.calls import NodeCall
 from deploys.node.gate import Allowed
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
 from inventory.nodes.check import try_connection

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.models import LogLine, Operation, Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import TERMINAL, OperationStatus, TargetStatus
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback

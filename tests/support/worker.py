@@ -17,7 +17,7 @@ import psutil
 import psycopg
 from django.conf import settings
 
-from deploys.queue.announce import QUEUES
+from deploys.queue.names import QUEUES
 from tests.support.database import process_environment
 
 READY_SECONDS = 60.0

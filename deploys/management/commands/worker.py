@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django_q.conf import Conf
 
-from deploys.queue.announce import QUEUES
+from deploys.queue.names import QUEUES
 
 
 class Command(BaseCommand):

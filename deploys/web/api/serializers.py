@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from deploys.models import LogLine
-from deploys.operations.services import DeployRequest
+from deploys.operations.start import DeployRequest
 from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus
 from inventory.wire.serializers import (

@@ -8,8 +8,8 @@ from django_q.models import OrmQ
 
 from deploys.host import probe
 from deploys.host.probe import CanaryWatch
-from deploys.queue.announce import DEPLOYS, ROLLBACKS
-from deploys.queue.broker import NotifyBroker, inbox
+from deploys.queue.broker import NotifyBroker
+from deploys.queue.names import DEPLOYS, ROLLBACKS, inbox
 from deploys.worker import leases
 
 pytestmark = pytest.mark.django_db

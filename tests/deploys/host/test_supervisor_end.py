@@ -19,7 +19,7 @@ from django.conf import settings
 from deploys.host import supervisor
 from deploys.host.cluster import Cluster
 from deploys.models import Worker
-from deploys.queue.announce import DEPLOYS
+from deploys.queue.names import DEPLOYS
 from tests.support.database import process_environment
 from tests.support.probe import await_execution, send_sleep
 from tests.support.worker import is_alive, running_worker, wait_for

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploys.queue.announce import DEPLOYS, ROLLBACKS
+from deploys.queue.names import DEPLOYS, ROLLBACKS
 from tests.support.probe import await_execution, send_probe
 from tests.support.worker import is_alive, running_worker, wait_for
 

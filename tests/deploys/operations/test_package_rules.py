@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
 from deploys.models import Operation, Package
-from deploys.operations.services import retry_operation
+from deploys.operations.retry import retry_operation
 from deploys.packages.store import PackageStore
 from deploys.states import Kind
 from inventory.errors import InvalidRequest

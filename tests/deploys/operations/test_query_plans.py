@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 from deploys.host.reaper import reap
 from deploys.models import Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.operations.transitions import Move, apply_moves
 from deploys.states import Kind, TargetStatus
 from deploys.worker.claims import claim, stop_requests

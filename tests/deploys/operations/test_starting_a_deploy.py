@@ -8,7 +8,9 @@ from django.db import connection
 from django_q.models import OrmQ
 
 from deploys.models import Operation, Target
-from deploys.operations.services import DeployRequest, cancel_operation, retry_operation, start_deploy
+from deploys.operations.cancel import cancel_operation
+from deploys.operations.retry import retry_operation
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind, OperationStatus, TargetStatus
 from inventory.errors import Conflict, InvalidRequest, NotFound
 from inventory.models import Instance, StatusChange

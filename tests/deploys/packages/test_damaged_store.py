@@ -11,7 +11,7 @@ import pytest
 from pytest_django import Settings
 
 from deploys.models import LogLine, Operation
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.packages import fetch
 from deploys.packages.fetch import Artifact
 from deploys.states import OperationStatus

@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from deploys.queue.announce import DEPLOYS, ROLLBACKS, enqueue_drive, work_channel
+from deploys.queue.announce import enqueue_drive
 from deploys.queue.listener import Listener
+from deploys.queue.names import DEPLOYS, ROLLBACKS, work_channel
 
 
 @pytest.mark.parametrize(("path", "arguments"), [("deploys.tasks.drive", (1,)), ("deploys.tasks.canary", (1, 2))])

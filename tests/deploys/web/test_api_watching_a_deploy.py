@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from deploys.models import LogLine, Operation, Package
 from deploys.operations.finish import freeze_finished
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance
 from tests.support.api import caller
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service

@@ -13,7 +13,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from deploys.models import LogLine, Operation, Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus, TargetStatus
 from inventory.models import Instance, Node, Service, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from deploys.models import Target
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind, Step, TargetStatus
 from deploys.worker.claims import claim
 from deploys.worker.leases import create_lease

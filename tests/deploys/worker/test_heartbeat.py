@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from deploys.models import Lease
-from deploys.queue.announce import DEPLOYS
+from deploys.queue.names import DEPLOYS
 from deploys.worker import leases
 from deploys.worker.heartbeat import Heartbeat
 

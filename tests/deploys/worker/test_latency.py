@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.queue.announce import DEPLOYS, ROLLBACKS
 from deploys.queue.broker import POLL_SECONDS
+from deploys.queue.names import DEPLOYS, ROLLBACKS
 from tests.support.probe import await_execution, send_probe
 from tests.support.worker import running_worker
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 from tests.support.package_builder import package

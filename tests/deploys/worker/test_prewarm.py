@@ -8,7 +8,7 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from deploys import tasks
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus
 from deploys.worker import event_loop, prewarm
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from deploys.models import LogLine, Operation, Target
 from deploys.node.session import NodeError, StaleFence
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.packages import artifact_links
 from deploys.packages.fetch import Artifact
 from deploys.states import OperationStatus

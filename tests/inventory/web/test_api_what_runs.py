@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from deploys.models import Package
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.api import caller

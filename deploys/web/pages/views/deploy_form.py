@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from deploys.models import Operation
 from deploys.operations.create import generated_id
-from deploys.operations.services import DeployRequest, start_deploy
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
 from deploys.web.pages.forms import MAX_INSTANCES, DeployForm
 from deploys.web.pages.queries.deploy_preview import DeployPreview, preview

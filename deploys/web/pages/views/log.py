@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
 from deploys.models import Operation
-from deploys.operations.services import visible_operation
+from deploys.operations.queries import visible_operation
 from deploys.states import Kind
 from deploys.web.pages.queries import log as queries
 from inventory.console.pages import page, word

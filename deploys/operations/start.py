@@ -1,0 +1,79 @@
+"""Start a deploy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploys.models import Operation
+from deploys.operations.create import (
+    NewOperation,
+    create_operation,
+    fingerprint,
+    generated_id,
+    same_operation,
+)
+from deploys.operations.package_rules import check_package_rules
+from deploys.states import Kind
+from inventory.instances.selection import chosen_instance_pks, visible_service
+from inventory.security.access import Access
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployRequest:
+    """A deploy as asked for; shapes are checked already.
+
+    sha256: hex digest that the package must have, or ''. signature: detached, by the service's signing key, or '' for
+    the one beside the package.
+    """
+
+    service: str
+    version: str
+    instances: tuple[str, ...]
+    package_url: str
+    deploy_id: str | None = None
+    sha256: str = ""
+    signature: str = ""
+    reason: str = ""
+
+
+def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
+    """Store and queue a deploy, all or nothing; the same id with the same request gives the same operation again.
+
+    Raises NotFound (service), InvalidRequest (instances, naming each; `sha256_required`, `signing_key_unset`),
+    Conflict (`deploy_id_reused`, `instance_busy`).
+    """
+    digest = _fingerprint(request)
+    public_id = request.deploy_id or generated_id(Kind.DEPLOY)
+    same = same_operation(kind=Kind.DEPLOY, public_id=public_id, fingerprint=digest, access=access)
+    if same is not None:
+        return same
+    service = visible_service(access, request.service)
+    check_package_rules(service, sha256=request.sha256, signature=request.signature)
+    instance_pks = chosen_instance_pks(service, request.instances)
+    return create_operation(
+        NewOperation(
+            kind=Kind.DEPLOY,
+            public_id=public_id,
+            fingerprint=digest,
+            service=service,
+            version=request.version,
+            instance_ids=instance_pks,
+            access=access,
+            package_url=request.package_url,
+            requested_sha256=request.sha256,
+            signature=request.signature,
+            reason=request.reason,
+        )
+    )
+
+
+def _fingerprint(request: DeployRequest) -> str:
+    wanted: dict[str, object] = {
+        "service": request.service,
+        "version": request.version,
+        "instances": sorted(request.instances),
+        "package_url": request.package_url,
+        "sha256": request.sha256,
+    }
+    # Left out when not given: ids from before there were signatures keep their fingerprint.
+    return fingerprint(wanted | ({"signature": request.signature} if request.signature else {}))
