@@ -15,8 +15,7 @@ from inventory.editing.edit_checks import (
     check_roots,
     check_service_rename,
 )
-from inventory.editing.instance_edits import save_instance
-from inventory.editing.relocation import lock_inventory
+from inventory.editing.relocation import lock_inventory, save_instance
 from inventory.models import Instance, Node, Service
 
 

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 from django_structlog.signals import bind_extra_request_finished_metadata
 
-from releasesite import silent_clients
+from inventory.database import sessions
 from releasesite.logs import add_caller
 
 
@@ -19,4 +19,4 @@ class ReleaseSiteConfig(AppConfig):
 
         bind_extra_request_finished_metadata.connect(add_caller)
         audit.connect()
-        silent_clients.connect()
+        sessions.end_silent_ones()

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
-from deploys.models import Operation, Package, Target
+from deploys.models import Package, Target
 from deploys.packages.fetch import stored
-from deploys.states import ACTIVE, Kind, OperationStatus
+from deploys.states import ACTIVE, Kind
 from inventory.models import Instance, Service
-
-_OFFERS = 8
-_HISTORY_LOOKED_AT = 12
+from rollbacks.offers import Offer, Past, Seen, offers_for
 
 
 class Source(StrEnum):
@@ -52,19 +49,6 @@ class PlanRow(NamedTuple):
     supersedes: str = ""
     held_by: str = ""
     skip: Skip | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """A version to go back to: it succeeded here, can be had, and is not what all of the instances run.
-
-    ran_on: how many of the instances have run it soundly. last_good: what most of them ran just before.
-    """
-
-    version: str
-    ran_on: int
-    is_last_good: bool
-    succeeded_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,44 +109,6 @@ class Plan:
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Past:
-    """What instances have soundly run; most of a service's share one, so that it is looked into once for all of them."""
-
-    running_release: str
-    history: tuple[str, ...]
-
-    @cached_property
-    def earlier(self) -> list[str]:
-        """Releases other than the running one, the latest first, each once."""
-        return list(dict.fromkeys(release for release in reversed(self.history) if release != self.running_release))
-
-    @cached_property
-    def versions(self) -> frozenset[str]:
-        releases = (*self.earlier[:_HISTORY_LOOKED_AT], self.running_release)
-        return frozenset(version_of(release) for release in releases if release)
-
-    def has_kept(self, version: str, keep: int) -> bool:
-        """A node keeps the running release and the newest sound ones, keep_releases in all and the previous one always."""
-        kept = {self.running_release, *self.earlier[: max(1, keep - 1)]}
-        return any(version_of(release) == version for release in kept if release)
-
-
-class _Seen(NamedTuple):
-    """An instance as far as a plan needs it. destined: the version it will run if nobody does anything."""
-
-    pk: int
-    instance_id: str
-    running_version: str
-    destined: str
-    past: _Past
-
-    @property
-    def is_leaving(self) -> bool:
-        """An unfinished deploy is about to take the instance away from what it runs."""
-        return self.destined != self.running_version
-
-
 @dataclass(kw_only=True)
 class _Holders:
     """Unfinished operations by instance."""
@@ -180,7 +126,7 @@ def build_plan(
     """
     holders = _holders(service)
     seen = _look(instances, holders)
-    offers = _offers(service, seen, undone)
+    offers = offers_for(service, seen, undone)
     chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
     return Plan(
         service=service,
@@ -191,61 +137,20 @@ def build_plan(
     )
 
 
-def _look(instances: QuerySet[Instance], holders: _Holders) -> list[_Seen]:
+def _look(instances: QuerySet[Instance], holders: _Holders) -> list[Seen]:
     rows = instances.order_by("natural_key").values_list(
         "pk", "instance_id", "running_version", "running_release", "release_history"
     )
-    pasts: dict[tuple[str, ...], _Past] = {}
+    pasts: dict[tuple[str, ...], Past] = {}
     seen = []
     for pk, name, version, release, history in rows:
         key = (release, *history)
         past = pasts.get(key)
         if past is None:
-            past = pasts[key] = _Past(running_release=release, history=tuple(history))
+            past = pasts[key] = Past(running_release=release, history=tuple(history))
         _deploy, destined = holders.deploys.get(pk, ("", version))
-        seen.append(_Seen(pk=pk, instance_id=name, running_version=version, destined=destined, past=past))
+        seen.append(Seen(pk=pk, instance_id=name, running_version=version, destined=destined, past=past))
     return seen
-
-
-def version_of(release: str) -> str:
-    return release.partition("@")[0]
-
-
-def _offers(service: Service, seen: Sequence[_Seen], undone: str) -> list[Offer]:
-    ran: Counter[str] = Counter()
-    before: Counter[str] = Counter()
-    alike = Counter((id(one.past), one.is_leaving) for one in seen)
-    pasts = {id(one.past): one.past for one in seen}
-    for (key, is_leaving), count in alike.items():
-        past = pasts[key]
-        for version in past.versions:
-            ran[version] += count
-        if is_leaving and past.running_release:
-            before[version_of(past.running_release)] += count  # what it runs still is what it goes back to
-        elif past.earlier:
-            before[version_of(past.earlier[0])] += count
-    destined = {one.destined for one in seen}
-    for version in {undone, *(destined if len(destined) == 1 else ())}:
-        ran.pop(version, None)
-        before.pop(version, None)
-    succeeded_at = _succeeded(service, list(ran))
-    last_good = before.most_common(1)[0][0] if before else ""
-    offers = [
-        Offer(version=version, ran_on=count, is_last_good=version == last_good, succeeded_at=succeeded_at.get(version))
-        for version, count in ran.items()
-    ]
-    return sorted(offers, key=_offer_order)[:_OFFERS]
-
-
-def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
-    """The last good one, then those that succeeded most lately."""
-    at = offer.succeeded_at.timestamp() if offer.succeeded_at else 0.0
-    return not offer.is_last_good, -at, -offer.ran_on, offer.version
-
-
-def _succeeded(service: Service, versions: Sequence[str]) -> Mapping[str, datetime]:
-    completed = Operation.objects.filter(service=service, version__in=versions, status=OperationStatus.COMPLETED)
-    return dict(completed.order_by().values_list("version").annotate(at=Max("finished_at")))
 
 
 def _holders(service: Service) -> _Holders:
@@ -269,7 +174,7 @@ def _source_elsewhere(service: Service, version: str, package_url: str) -> Sourc
     return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
 
 
-def _rows(service: Service, seen: Sequence[_Seen], holders: _Holders, version: str, package_url: str) -> list[PlanRow]:
+def _rows(service: Service, seen: Sequence[Seen], holders: _Holders, version: str, package_url: str) -> list[PlanRow]:
     elsewhere = _source_elsewhere(service, version, package_url)
     pasts = {id(one.past): one.past for one in seen}
     sources = {
@@ -293,7 +198,7 @@ def _rows(service: Service, seen: Sequence[_Seen], holders: _Holders, version: s
     return rows
 
 
-def _skip(one: _Seen, version: str, held_by: str) -> Skip | None:
+def _skip(one: Seen, version: str, held_by: str) -> Skip | None:
     if held_by:
         return Skip.ROLLING_BACK
     return Skip.RUNS_IT if one.running_version == version and not one.is_leaving else None

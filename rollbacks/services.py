@@ -16,6 +16,7 @@ from inventory.errors import InvalidRequest
 from inventory.instances.selection import chosen_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
 from inventory.security.access import Access
+from rollbacks.offers import version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +123,6 @@ def previous_release(instance: Instance) -> str | None:
     """The release that the instance soundly ran before the one that it runs now, from its recorded switches."""
     earlier = [release for release in instance.release_history if release != instance.running_release]
     return earlier[-1] if earlier else None
-
-
-def version_of(release: str) -> str:
-    """A release folder's version: further bytes of a mutable version stand in `<version>@<digest>`."""
-    return release.partition("@")[0]
 
 
 def selected_instances(service: Service, request: BatchRollbackRequest) -> Sequence[Instance]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Target
 from deploys.states import OperationStatus, TargetStatus, outcome
-from inventory.templatetags.console import Segment
+from inventory.console.bars import Segment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from inventory.admin.base import InventoryAdmin, without_side_doors
 from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
 from inventory.editing.forms import InstanceForm
-from inventory.editing.instance_edits import save_instance
+from inventory.editing.relocation import save_instance
 from inventory.models import Instance, Service
 from inventory.resources import InstanceResource
 from inventory.security.access import access_of

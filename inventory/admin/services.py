@@ -22,7 +22,7 @@ from inventory.admin.csv import CsvMixin
 from inventory.admin.yaml_import import YamlImportMixin
 from inventory.editing.edit_checks import check_roots
 from inventory.editing.forms import InstanceForm, ServiceForm
-from inventory.editing.instance_edits import save_instance
+from inventory.editing.relocation import save_instance
 from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
 from inventory.resources import ServiceResource

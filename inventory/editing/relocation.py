@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.db import connection
 
@@ -58,3 +58,16 @@ def forget(instance: Instance, *, changed: Iterable[str], actor: Actor) -> list[
         instance.running_release = instance.running_sha256 = instance.expected_version = ""
         instance.release_history = []
     return change(instance, actor=actor, note="moved in the inventory", **values)
+
+
+def save_instance(instance: Instance, *, changed: Collection[str], actor: Actor) -> None:
+    """Write the changed fields and no others. In a transaction that has locked the inventory."""
+    instance.save(update_fields=list(changed))
+    if (MOVE_FIELDS - {"instance_id"}).isdisjoint(changed):
+        return
+    lock_and_find_busy([instance.pk])
+    # Read under the lock: an operation may have ended since the page was made.
+    fresh = Instance.objects.get(pk=instance.pk)
+    rows = forget(fresh, changed=changed, actor=actor)
+    fresh.save(update_fields=FORGOTTEN_FIELDS)
+    StatusChange.objects.bulk_create(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -18,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from inventory.console import looks
+from inventory.console.bars import Segment, drawn_bar
 from inventory.security.redaction import redact_url, scrub
 
 register = template.Library()
@@ -145,32 +145,9 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """One part of a stacked bar; css_class is one of the `f-…` fills."""
-
-    label: str
-    count: int
-    css_class: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Drawn:
-    x: str
-    width: str
-    css_class: str
-
-
 @register.inclusion_tag("console/_bar.html")
 def stacked_bar(segments: Sequence[Segment], total: int | None = None, tall: bool = False) -> dict[str, Any]:
-    """Widths go into SVG attributes: an inline style would break the Content-Security-Policy."""
-    whole = total or sum(segment.count for segment in segments) or 1
-    drawn, x = [], 0.0
-    for segment in segments:
-        width = 100 * segment.count / whole
-        if segment.count:
-            drawn.append(_Drawn(x=f"{x:.3f}%", width=f"{max(width, 0.6):.3f}%", css_class=segment.css_class))
-        x += width
+    drawn = drawn_bar(segments, total)
     label = ", ".join(f"{segment.label}: {segment.count}" for segment in segments if segment.count)
     return {"drawn": drawn, "label": label or _("Nothing yet"), "tall": tall}
 

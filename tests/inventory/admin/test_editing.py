@@ -135,9 +135,9 @@ def test_an_edit_writes_nothing_but_what_was_edited(
     admin_page: Client, fleet: list[Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from inventory.admin import instances
-    from inventory.editing import instance_edits
+    from inventory.editing import relocation
 
-    save = instance_edits.save_instance
+    save = relocation.save_instance
 
     def deployed_meanwhile(instance: Instance, **kwargs: Any) -> None:
         Instance.objects.update(running_version="v7")

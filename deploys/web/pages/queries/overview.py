@@ -13,9 +13,9 @@ from django.utils.translation import ngettext
 from deploys.models import Operation, Worker
 from deploys.operations.progress import OperationRow, rows
 from deploys.states import OperationStatus
+from inventory.console.bars import Segment
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
-from inventory.templatetags.console import Segment
 
 _COLOURS = 5
 _RUNNING_SHOWN = 12

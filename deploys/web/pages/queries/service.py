@@ -13,9 +13,9 @@ from deploys.models import Operation, Target
 from deploys.operations.progress import OperationRow, rows
 from deploys.states import ACTIVE, Kind
 from deploys.web.pages.queries.overview import DRIFTED, version_segments
+from inventory.console.bars import Segment
 from inventory.console.pages import Pages, word
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
-from inventory.templatetags.console import Segment
 
 PAGE_SIZE = 50
 _TIMELINE = 10
