@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from deploys.models import Package, Target
-from deploys.packages.fetch import stored
+from deploys.packages.store import stored
 from deploys.states import ACTIVE, Kind
 from inventory.models import Instance, Service
 from rollbacks.offers import Offer, Past, Seen, offers_for

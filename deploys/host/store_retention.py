@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connection
 
-from deploys.packages import fetch
+from deploys.packages.store import PackageStore
 
 # A service's newest packages, those that its instances ran soundly, and those of unfinished operations.
 _WANTED = """
@@ -25,4 +25,4 @@ def prune_store() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_WANTED)
         wanted = {row[0] for row in cursor.fetchall()}
-    return fetch.prune(wanted)
+    return PackageStore.of_this_host().prune(wanted)

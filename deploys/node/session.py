@@ -25,7 +25,6 @@ from deploys.node.answers import (
 )
 from deploys.node.calls import NodeCall
 from deploys.node.frames import START, Streams
-from deploys.packages.fetch import Artifact
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 from inventory.security.redaction import scrub
 
@@ -79,7 +78,8 @@ class NodeSession:
         version: str,
         sha256: str,
         operation: str,
-        artifact: Artifact | None,
+        artifact_path: Path | None,
+        artifact_sha256: str = NOTHING,
         url: str | None = None,
         remote_artifact: str | None = None,
         keep_artifact: bool = False,
@@ -87,8 +87,8 @@ class NodeSession:
     ) -> Staged:
         """Claim the root and have the release whole under releases/. Nothing visible changes for who runs `current`.
 
-        Made from remote_artifact, a path on the node, if that is there and intact, else from artifact: sent there, or
-        fetched by the node itself when its url is given. Older claims end first; one in the middle of a switch is
+        Made from remote_artifact, a path on the node, if that is there and intact, else from the artifact with this digest:
+        sent there, or fetched by the node itself when its url is given. Older claims end first; one in the middle of a switch is
         waited for.
         """
 
@@ -100,20 +100,20 @@ class NodeSession:
                 version=version,
                 sha256=sha256,
                 operation=operation,
-                artifact_sha256=artifact.artifact_sha256 if artifact else NOTHING,
+                artifact_sha256=artifact_sha256,
                 source=source,
                 keeps_upload=keep_artifact,
                 fetch_seconds=int(timeout_seconds * FETCH_SHARE),
             )
             return await self._ask(call, argv, timeout_seconds=timeout_seconds, stdin=stdin)
 
-        if artifact is None or remote_artifact is not None:
+        if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
-            if artifact is None or answer.words.get("outcome") in ("present", "installed"):
+            if artifact_path is None or answer.words.get("outcome") in ("present", "installed"):
                 return answer.staged()
         if url is not None:
             return (await attempt(calls.URL, f"{url}\n".encode())).staged()
-        answer = await attempt(calls.STDIN, artifact.path)
+        answer = await attempt(calls.STDIN, artifact_path)
         if "outcome" not in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
         return answer.staged()

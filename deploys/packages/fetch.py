@@ -12,12 +12,10 @@ from django.conf import settings
 from deploys.packages import download, errors, repack_process, signatures
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.download import Downloaded
-from deploys.packages.errors import FetchStopped, PackageError
+from deploys.packages.errors import PackageError
 from deploys.packages.hosts import HostRule
 from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
-
-__all__ = ["Artifact", "FetchStopped", "PackageError", "discard_if_damaged", "fetch", "prune", "stored"]
 
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
 _MOST_DOWNLOADS = 3
@@ -79,21 +77,6 @@ def fetch(
             on_note(f"Package {wanted.shown_url} is in the store already")
             return known
         return _fetch(wanted, signed_by, store)
-
-
-def stored(sha256: str) -> Artifact | None:
-    """The artifact of the package with this digest, if this host's store has it."""
-    return PackageStore.of_this_host().stored(sha256)
-
-
-def discard_if_damaged(artifact: Artifact) -> bool:
-    """Whether this host's store had other bytes than were packed; they are gone from it then. Reads all of them."""
-    return PackageStore.of_this_host().discard_if_damaged(artifact)
-
-
-def prune(keep: set[str]) -> int:
-    """Remove from this host's store what is not in `keep` (packages' sha256) and was not used of late; how many."""
-    return PackageStore.of_this_host().prune(keep)
 
 
 def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:

@@ -220,3 +220,8 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def stored(sha256: str) -> Artifact | None:
+    """The artifact of the package with this digest, if this host's store has it."""
+    return PackageStore.of_this_host().stored(sha256)

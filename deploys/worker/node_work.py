@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from deploys.node.session import NodeError, NodeSession, Staged
-from deploys.packages import fetch
+from deploys.packages import store
 from deploys.packages.artifact_links import artifact_url
-from deploys.packages.fetch import Artifact
+from deploys.packages.store import Artifact
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.package_fetch import PackageFetch
 from inventory.models import Delivery
@@ -55,7 +55,7 @@ class NodeRun:
         return await self._fetch.get()
 
     def is_in_store(self) -> bool:
-        return self._package is not None and fetch.stored(self._package.sha256) is not None
+        return self._package is not None and store.stored(self._package.sha256) is not None
 
     async def stage(
         self,
@@ -98,7 +98,8 @@ class NodeRun:
                 version=assignment.version,
                 sha256=package.sha256,
                 operation=assignment.public_id,
-                artifact=artifact,
+                artifact_path=artifact.path,
+                artifact_sha256=artifact.artifact_sha256,
                 url=artifact_url(artifact.sha256) if assignment.delivery == Delivery.PULL else None,
                 remote_artifact=remote_artifact,
                 keep_artifact=keep_artifact,

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from django.db import connection
 
 from deploys.models import Package
-from deploys.packages import fetch
-from deploys.packages.fetch import Artifact
+from deploys.packages.store import Artifact, PackageStore
 from deploys.worker import pinning
 from deploys.worker.assignment import PinnedPackage, pinned
 from inventory.database.outage import AWAY
@@ -53,7 +52,7 @@ class PackageFetch:
         return artifact
 
     async def _discard_if_damaged(self, artifact: Artifact) -> bool:
-        is_damaged = await asyncio.to_thread(fetch.discard_if_damaged, artifact)
+        is_damaged = await asyncio.to_thread(PackageStore.of_this_host().discard_if_damaged, artifact)
         if is_damaged:
             logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
             self._say("The package has gone bad in this worker's store: getting it anew.")

@@ -10,8 +10,9 @@ from django.db import transaction
 from filelock import FileLock
 
 from deploys.models import Operation, Package
-from deploys.packages import fetch
-from deploys.packages.fetch import Artifact, PackageError
+from deploys.packages import fetch, store
+from deploys.packages.errors import PackageError
+from deploys.packages.store import Artifact
 from inventory.models import Service
 
 
@@ -49,7 +50,7 @@ def _lock_file(operation_id: int) -> Path:
 def _from_store(operation: Operation) -> tuple[Package, Artifact] | None:
     if operation.package is None:
         return None
-    artifact = fetch.stored(operation.package.sha256)
+    artifact = store.stored(operation.package.sha256)
     return None if artifact is None else (operation.package, artifact)
 
 

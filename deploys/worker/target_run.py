@@ -10,7 +10,7 @@ from django.db import connection
 
 from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.operations.transitions import Effect
-from deploys.packages.fetch import PackageError
+from deploys.packages.errors import PackageError
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker import leases
 from deploys.worker.assignment import Assignment, PinnedPackage
@@ -371,6 +371,6 @@ class TargetRun:
             version=self.assignment.version,
             sha256=package.sha256,
             operation=self.assignment.public_id,
-            artifact=None,
+            artifact_path=None,
             timeout_seconds=CLAIM_SECONDS,
         )

@@ -6,7 +6,7 @@ from django.http import FileResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from deploys.packages import fetch
+from deploys.packages import store
 from deploys.packages.artifact_links import check_link
 from inventory.errors import NotFound
 
@@ -21,7 +21,7 @@ class ArtifactDownload(APIView):
         """The artifact made of the package with this digest, from this host's package store."""
         given = request.query_params
         check_link(sha256, expires=given.get("expires", ""), signature=given.get("signature", ""))
-        artifact = fetch.stored(sha256)
+        artifact = store.stored(sha256)
         if artifact is None:
             raise NotFound(
                 "This web host's package store does not have it: let web and workers share RELEASE_DATA_DIR/packages.",

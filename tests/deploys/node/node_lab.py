@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
 from deploys.packages.archive.writer import ArtifactWriter
-from deploys.packages.fetch import Artifact
+from deploys.packages.store import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
@@ -83,8 +83,10 @@ class NodeLab:
             "operation": OPERATION,
             "timeout_seconds": 60,
         }
-        if "artifact" not in changed:
-            options["artifact"] = self.artifact(version)
+        artifact = changed.pop("artifact") if "artifact" in changed else self.artifact(version)
+        options["artifact_path"] = None
+        if isinstance(artifact, Artifact):
+            options |= {"artifact_path": artifact.path, "artifact_sha256": artifact.artifact_sha256}
         return await self.session(transport, fence).stage(**{**options, **changed})  # type: ignore[arg-type]
 
     def switch(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switched:

@@ -12,8 +12,8 @@ from pytest_django import Settings
 
 from deploys.models import LogLine, Operation
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.packages import fetch
-from deploys.packages.fetch import Artifact
+from deploys.packages import store
+from deploys.packages.store import Artifact
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback
@@ -80,12 +80,12 @@ def roll_back(run_drive: Callable[[str], None]) -> Operation:
 
 def damage(version: str) -> Artifact:
     """One byte in the middle."""
-    artifact = fetch.stored(sha256(CONTENT[version]))
+    artifact = store.stored(sha256(CONTENT[version]))
     assert artifact is not None
     content = bytearray(artifact.path.read_bytes())
     content[len(content) // 2] ^= 0x10
     artifact.path.write_bytes(content)
-    assert fetch.stored(artifact.sha256) == artifact
+    assert store.stored(artifact.sha256) == artifact
     return artifact
 
 
@@ -130,5 +130,5 @@ def test_when_the_package_cannot_be_had_again_the_bad_copy_is_gone_all_the_same(
 
     assert operation.status == OperationStatus.FAILED
     assert set(operation.targets.values_list("error_code", flat=True)) == {"package_unreachable"}
-    assert fetch.stored(artifact.sha256) is None
+    assert store.stored(artifact.sha256) is None
     assert {os.readlink(f"{instance.deploy_root}/current") for instance in fleet} == {"releases/v2"}

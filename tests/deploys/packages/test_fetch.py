@@ -61,7 +61,7 @@ def test_it_stores_the_artifact_of_a_package(store: PackageStore, package_host: 
     assert artifact.artifact_bytes == artifact.path.stat().st_size
     assert artifact.file_count == 2
     assert read_artifact(artifact.path.read_bytes()).manifest == ["./bin/app", "./data"]
-    assert fetch.stored(artifact.sha256) == artifact
+    assert store.stored(artifact.sha256) == artifact
     digest = artifact.sha256
     assert left_behind(store) == [f"{digest[:2]}/{digest}.json", f"{digest[:2]}/{digest}.tar.gz", "lock"]
 

@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from deploys.packages import fetch, signatures
 from deploys.packages.errors import PackageError
+from deploys.packages.store import stored
 from inventory.signing_keys import read_public_key
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
@@ -109,7 +110,7 @@ def test_it_refuses_a_package_signed_by_a_stranger_and_keeps_nothing(package_hos
     error = refusal(url)
     assert error.code == "package_signature_invalid"
     assert "not signed by the service's signing key" in str(error)
-    assert fetch.stored(sha256(CONTENT)) is None
+    assert stored(sha256(CONTENT)) is None
 
 
 def test_it_refuses_a_package_without_a_signature_before_it_downloads_it(package_host: PackageHost) -> None:

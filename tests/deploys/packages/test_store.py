@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 from deploys.packages import fetch
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.errors import PackageError
-from deploys.packages.store import Artifact, PackageStore
+from deploys.packages.store import Artifact, PackageStore, stored
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
 
@@ -74,7 +74,7 @@ def test_it_takes_a_damaged_artifact_for_absent_and_makes_it_again(
             record.write_bytes(record.read_bytes()[:20])
         case _:
             record.write_text('{"size_bytes": 1, "who": "?"}')
-    assert fetch.stored(DIGEST) is None
+    assert stored(DIGEST) is None
     assert fetch.fetch(url, expected_sha256=DIGEST) == artifact
     assert artifact.path.read_bytes() == whole
 

@@ -20,7 +20,7 @@ from deploys.models import LogLine, Operation, Target
 from deploys.node.session import NodeError, StaleFence
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.packages import artifact_links
-from deploys.packages.fetch import Artifact
+from deploys.packages.store import Artifact
 from deploys.states import OperationStatus
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import TransportError
