@@ -45,6 +45,7 @@ class Environment:
     ssh_key_file: str
     workers: int
     concurrency: int
+    local_nodes: bool
     sync_seconds: int
     trusted_proxies: list[str]
     reauth_above: int
@@ -78,6 +79,7 @@ def read() -> Environment:
         ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
         workers=_parsed(env, "RELEASE_WORKERS", partial(_number, least=1, most=256)) or 2,
         concurrency=_parsed(env, "RELEASE_CONCURRENCY", partial(_number, least=1, most=10_000)) or 100,
+        local_nodes=_parsed(env, "RELEASE_LOCAL_NODES", _boolean) or False,
         sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
         reauth_above=_reauth_above(_parsed(env, "RELEASE_REAUTH_ABOVE", partial(_number, least=0, most=10_000))),
         secrets=_parsed(env, "RELEASE_SECRETS_FILE", _secrets) or (),

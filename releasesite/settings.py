@@ -32,6 +32,7 @@ PACKAGE_MAX_BYTES = _env.package_max_bytes
 SSH_KEY_FILE = _env.ssh_key_file
 WORKERS = _env.workers
 CONCURRENCY = _env.concurrency
+LOCAL_NODES = _env.local_nodes
 SYNC_SECONDS = _env.sync_seconds
 TRUSTED_PROXIES = _env.trusted_proxies
 REAUTH_ABOVE = _env.reauth_above

@@ -24,6 +24,7 @@ def _leave_nothing(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+os.environ.setdefault("RELEASE_LOCAL_NODES", "1")
 if OWNER not in os.environ:
     os.environ[OWNER] = str(os.getpid())
     _folder = Path(tempfile.mkdtemp(prefix="release-tests-"))

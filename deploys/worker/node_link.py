@@ -24,7 +24,7 @@ class NodeLink:
         self._journal = journal
 
     async def open(self, fence: int | None = None) -> NodeSession:
-        """A session for this claim, or for another one's fence. Raises NodeUnreachable, HostKeyMismatch."""
+        """A session for this claim, or for another one's fence. Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable."""
         transport = await self._node_run.transport()
         return NodeSession(
             transport,

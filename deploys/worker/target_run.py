@@ -21,13 +21,21 @@ from deploys.worker.node_work import NodeRun
 from deploys.worker.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.worker.recovery import ended_before, half_switched, settled, switched_from
 from deploys.worker.target_log import Journal
-from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, RunTimeout, TransportError
+from inventory.nodes.transports.base import (
+    ConnectionLost,
+    HostKeyMismatch,
+    NodeUnreachable,
+    NodeUnsuitable,
+    RunTimeout,
+    TransportError,
+)
 
 logger = logging.getLogger(__name__)
 
 NEXT_STEP = {
     "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
     "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
+    "node_unsuitable": "Nothing was sent, the old version runs. Put that right, or edit the node; then retry.",
 }
 FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
 ABORT_SECONDS = 10
@@ -320,7 +328,7 @@ class TargetRun:
             return await self._link.try_again(
                 lambda session: self._switch_on(session, package), is_safe_to_repeat=False
             )
-        except (NodeUnreachable, HostKeyMismatch):
+        except (NodeUnreachable, HostKeyMismatch, NodeUnsuitable):
             self._may_not_be_interrupted = False  # nothing was sent, so nothing is unknown
             raise
         except (ConnectionLost, RunTimeout) as error:

@@ -45,6 +45,7 @@ def environment(layout: Layout, *, package_port: int) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "releasesite.settings",
         "PYTHONUNBUFFERED": "1",
         "RELEASE_DATA_DIR": str(layout.data_dir),
+        "RELEASE_LOCAL_NODES": "1",  # the demo's instances run on this machine
         "RELEASE_PACKAGE_HOSTS": ",".join([*settings.PACKAGE_HOSTS, f"127.0.0.1:{package_port}"]),
     }
     if os.environ.get("ALLOWED_HOSTS"):

@@ -17,6 +17,7 @@ WRONG = {
     "DEBUG": "perhaps",
     "RELEASE_CONCURRENCY": "0",
     "RELEASE_DATA_DIR": "/proc/version/var",
+    "RELEASE_LOCAL_NODES": "perhaps",
     "RELEASE_PACKAGE_HOSTS": "https://packages.example.com/",
     "RELEASE_PACKAGE_MAX_BYTES": "2 GiB",
     "RELEASE_PUBLIC_URL": "https://user:word@releases.example.com",
@@ -133,3 +134,8 @@ def test_an_https_origin_makes_cookies_secure_and_redirects(tmp_path: Path) -> N
 
     assert shown(tmp_path, names) == "False False False"
     assert shown(tmp_path, names, CSRF_TRUSTED_ORIGINS="https://releases.example.com") == "True True True"
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", "False"), ("0", "False"), ("1", "True")])
+def test_local_nodes_are_allowed_only_where_that_is_said(tmp_path: Path, given: str, expected: str) -> None:
+    assert shown(tmp_path, "settings.LOCAL_NODES", RELEASE_LOCAL_NODES=given) == expected

@@ -42,6 +42,12 @@ class HostKeyMismatch(TransportError):
     code = "node_host_key_mismatch"
 
 
+class NodeUnsuitable(TransportError):
+    """The node can't be worked on as it is, or not from here: nothing was sent."""
+
+    code = "node_unsuitable"
+
+
 class ConnectionLost(TransportError):
     """Cut after the command was sent: what came of it is unknown."""
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from inventory.nodes.transports.base import NodeAddress, Transport
+from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
 from inventory.nodes.transports.ssh_login import Gates
 
 IDLE_SECONDS = 600.0
 CONNECTIONS = 1000
+LOCAL_REFUSED = "its transport is `local`, which this host does not allow: RELEASE_LOCAL_NODES is not 1"
 
 
 class ConnectionPool:
@@ -34,14 +35,20 @@ class ConnectionPool:
         self._expiry: asyncio.TimerHandle | None = None
 
     async def transport(self, address: NodeAddress) -> Transport:
-        """A transport with a live connection behind it. Raises NodeUnreachable, HostKeyMismatch."""
+        """A transport with a live connection behind it. Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable."""
         match address.transport:
             case "local":
-                return self._local
+                return self._this_machine(address)
             case "ssh":
                 return await self._ssh(address)
             case other:
                 raise ValueError(f"unknown transport {other!r} of node {address.name}")
+
+    def _this_machine(self, address: NodeAddress) -> Transport:
+        """Commands there run as this very process's account, which can read all that it keeps secret."""
+        if not settings.LOCAL_NODES:
+            raise NodeUnsuitable(LOCAL_REFUSED)
+        return self._local
 
     def warm_nodes(self) -> list[str]:
         """The names of the nodes that a live connection is kept to."""

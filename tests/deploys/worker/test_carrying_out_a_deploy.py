@@ -348,3 +348,32 @@ def test_a_node_that_cannot_be_reached_fails_alone(
     target = Target.objects.get(operation=operation, instance__instance_id="dead-1")
     assert target.error_code == "node_unreachable"
     assert "dead" in target.error_message
+
+
+@pytest.mark.parametrize("node", ["local"], indirect=True)
+def test_where_local_nodes_are_not_allowed_nothing_runs_on_one(
+    deploy: Callable[..., Operation],
+    fleet: list[Instance],
+    run_drive: Callable[[str], None],
+    settings: Settings,
+) -> None:
+    deploy("v1.0.0")
+    deploy("v1.1.0")
+    settings.LOCAL_NODES = False
+
+    refused = deploy("v1.2.0")
+    rollback = start_instance_rollback(
+        access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
+    )
+    run_drive("rollbacks")
+
+    targets = [*refused.targets.all(), *rollback.targets.all()]
+    assert {(target.status, target.error_code) for target in targets} == {(TargetStatus.FAILED, "node_unsuitable")}
+    assert "RELEASE_LOCAL_NODES" in targets[0].error_message
+    assert not LogLine.objects.filter(operation=refused, text__contains="Trying again").exists()
+    for instance in fleet:
+        instance.refresh_from_db()
+        assert (instance.running_version, instance.run_status) == ("v1.1.0", "running")
+        assert current(instance) == "releases/v1.1.0"
+        assert (Path(instance.deploy_root) / "restarts").read_text() == "v1.0.0\nv1.1.0\n"
+        assert not (Path(instance.deploy_root) / "releases" / "v1.2.0").exists()

@@ -117,6 +117,16 @@ def test_a_changed_host_key_fails_the_test(admin_page: Client, node: Node) -> No
     assert "was reached" not in page
 
 
+def test_where_local_nodes_are_not_allowed_none_is_tried(admin_page: Client, settings: Any) -> None:
+    settings.LOCAL_NODES = False
+    url = reverse("admin:inventory_node_test", args=[make_node("here").pk])
+
+    page = admin_page.post(url, follow=True).content.decode()
+
+    assert "RELEASE_LOCAL_NODES" in page
+    assert "was reached" not in page
+
+
 def test_the_buttons_are_on_the_nodes_page(admin_page: Client, node: Node) -> None:
     page = admin_page.get(reverse("admin:inventory_node_change", args=[node.pk])).content.decode()
 

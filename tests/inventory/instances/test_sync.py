@@ -323,3 +323,14 @@ def _some_key() -> str:
     import asyncssh
 
     return asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode().strip()
+
+
+@pytest.mark.parametrize("node", ["local"], indirect=True)
+def test_where_local_nodes_are_not_allowed_none_is_read(instances: list[Instance], settings: Any) -> None:
+    settings.LOCAL_NODES = False
+
+    result = run_sync()
+
+    assert (result.read, result.unreachable) == (0, 3)
+    assert "RELEASE_LOCAL_NODES" in StatusChange.objects.filter(field="run_status")[0].note
+    assert set(Instance.objects.values_list("running_version", "run_status")) == {("v1", "unknown")}

@@ -6,8 +6,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from pytest_django.fixtures import Settings
 
-from inventory.nodes.transports.base import NodeUnreachable
+from inventory.nodes.transports.base import NodeUnreachable, NodeUnsuitable
 from inventory.nodes.transports.pool import ConnectionPool
 from tests.inventory.nodes.transports.conftest import ssh_address
 from tests.support.ports import free_port
@@ -97,6 +98,18 @@ def test_a_node_of_transport_local_needs_no_connection(sshd: SshServer) -> None:
         pool = ConnectionPool()
         transport = await pool.transport(ssh_address(sshd, transport="local"))
         assert (await transport.run(["echo", "here"], timeout_seconds=10)).stdout == b"here\n"
+        await pool.close()
+
+    in_loop(main())
+
+
+def test_this_machine_is_no_node_where_that_is_not_allowed(sshd: SshServer, settings: Settings) -> None:
+    settings.LOCAL_NODES = False
+
+    async def main() -> None:
+        pool = ConnectionPool()
+        with pytest.raises(NodeUnsuitable, match="RELEASE_LOCAL_NODES"):
+            await pool.transport(ssh_address(sshd, transport="local"))
         await pool.close()
 
     in_loop(main())
