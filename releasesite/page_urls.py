@@ -6,10 +6,11 @@ from django.contrib.auth import views as auth_views
 from django.urls import path
 
 from releasesite import views
+from releasesite.login.views import Login, PasswordChange
 
 urlpatterns = [
-    path("login", views.Login.as_view(), name="login"),
+    path("login", Login.as_view(), name="login"),
     path("logout", auth_views.LogoutView.as_view(), name="logout"),
-    path("password", views.PasswordChange.as_view(), name="password"),
+    path("password", PasswordChange.as_view(), name="password"),
     path("preferences", views.preferences, name="preferences"),
 ]

@@ -1,51 +1,23 @@
-"""Logging in and out, the password, how the pages look, and refusals by the set-up: what is not about releases."""
+"""How the pages look to a person, and refusals by the set-up: what is not about releases."""
 
 from __future__ import annotations
 
 import sys
 
 from django.conf import settings
-from django.contrib import messages
-from django.contrib.auth import views as auth_views
 from django.core.exceptions import DisallowedHost
-from django.db import transaction
-from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
-from django.urls import reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext as _
 from django.views import defaults
 from django.views.decorators.http import require_POST
 
 from inventory.database.outage import AWAY
-from inventory.security import audit
-from inventory.security.access import access_of
 from releasesite.api.errors import RETRY_SECONDS
 from releasesite.context_processors import THEMES
 
 _YEAR_SECONDS = 365 * 86_400
-
-
-class Login(auth_views.LoginView):
-    template_name = "registration/login.html"
-    redirect_authenticated_user = True
-
-
-class PasswordChange(auth_views.PasswordChangeView):
-    template_name = "registration/password.html"
-    success_url = reverse_lazy("overview")
-
-    def form_valid(self, form: Form) -> HttpResponse:
-        with transaction.atomic():
-            response = super().form_valid(form)  # type: ignore[arg-type]
-            name = self.request.user.get_username()
-            audit.record(
-                actor=access_of(self.request).actor, action="user.password", object_kind="user", object_id=name
-            )
-        messages.success(self.request, _("Your password has been changed."))
-        return response
 
 
 @require_POST
