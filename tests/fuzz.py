@@ -21,7 +21,7 @@ def main() -> int:
     print(f"{options.cases} cases a call; seed {options.seed}", flush=True)
     os.environ["RELEASE_TEST_FUZZ_CASES"] = str(options.cases)
     arguments = [
-        "tests/releasesite/test_api_fuzzed.py",
+        "tests/releasesite/api/test_fuzzed.py",
         f"--hypothesis-seed={options.seed}",
         "--timeout=0",
         "-q",

@@ -30,7 +30,7 @@ from pytest_django.fixtures import Settings
 
 from deploys.models import LogLine, Operation
 from inventory.models import Delivery, Instance
-from tests.releasesite.test_who_may_call import ROWS
+from tests.releasesite.api.test_who_may_call import ROWS
 from tests.support.api import new_token, with_token
 from tests.support.database import database_url
 from tests.support.fleet import ids, make_instances, make_node, make_service

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from deploys.models import Operation
 from inventory.models import AuditEntry, Instance, Node, Service
 from releasesite.models import ApiToken
-from tests.releasesite.test_who_may_call import world
+from tests.releasesite.api.test_who_may_call import world
 from tests.support.api import new_token, person
 
 __all__ = ("world",)  # a fixture
