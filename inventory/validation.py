@@ -1,4 +1,4 @@
-"""What a value of the inventory may look like. The models carry these rules, so that forms, CSV and YAML share them."""
+"""What a value of the inventory may look like. The models carry these rules, so that forms and YAML share them."""
 
 from __future__ import annotations
 

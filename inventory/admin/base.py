@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
-from django.db import models, transaction
-from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext as _
+from django.db import models
+from django.http import HttpRequest
 
 from inventory.editing.audit_diff import shown_changes
-from inventory.editing.relocation import lock_inventory
 from inventory.security import audit
 from inventory.security.access import access_of
 
@@ -115,50 +113,6 @@ class AuditedAdmin(ScopedAdmin):
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         request.changes_for_audit = shown_changes(form, formsets or ())  # type: ignore[attr-defined]
         return super().construct_change_message(request, form, formsets, add)
-
-
-class InventoryAdmin(AuditedAdmin):
-    """For services, nodes and instances: one edit at a time, only what was edited is written, history stays."""
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.method != "POST":
-            return super().changeform_view(request, *args, **kwargs)
-        with transaction.atomic():
-            lock_inventory()
-            return super().changeform_view(request, *args, **kwargs)
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        if not change:
-            obj.save(force_insert=True)
-        elif form.changed_data:
-            # Not the other columns: an operation may have changed them since the row was read.
-            obj.save(update_fields=form.changed_data)
-
-    def history_of(self, obj: Any) -> str:
-        """Why obj must stay, or '' when it may go."""
-        return ""
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Says in one line what holds each object, instead of listing the thousands of rows that refer to it."""
-        reasons = [reason for obj in objs if (reason := self.history_of(obj))]
-        if reasons:
-            count = {str(self.opts.verbose_name_plural): len(objs)}
-            return [str(obj) for obj in objs], count, set(), reasons
-        return super().get_deleted_objects(objs, request)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self._delete(request, [obj])
-
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        self._delete(request, queryset)
-
-    def _delete(self, request: HttpRequest, objs: Iterable[Any]) -> None:
-        try:
-            with transaction.atomic():
-                for obj in objs:
-                    obj.delete()
-        except models.ProtectedError:
-            messages.error(request, _("Nothing was deleted: something refers to it by now."))
 
 
 def without_side_doors(fields: Mapping[str, Any]) -> None:

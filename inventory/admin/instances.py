@@ -13,13 +13,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.admin.base import InventoryAdmin, without_side_doors
-from inventory.admin.csv import CsvMixin
-from inventory.admin.yaml_import import YamlImportMixin
+from inventory.admin.base import without_side_doors
+from inventory.admin.editing import InventoryAdmin
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
 from inventory.models import Instance, Service
-from inventory.resources import InstanceResource
 from inventory.security.access import access_of
 
 _SHOWN = (
@@ -55,10 +53,9 @@ class DriftFilter(admin.SimpleListFilter):
 
 
 @admin.register(Instance)
-class InstanceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
+class InstanceAdmin(InventoryAdmin):
     object_kind = "instance"
     service_path = "service_id"
-    resource_classes = (InstanceResource,)
     form = InstanceForm
     list_display = ("instance_id", "service", "node", "port", "running_version", "drifted", "run_status", "health")
     list_filter = (DriftFilter, "run_status", "health", ("service", admin.RelatedOnlyFieldListFilter))

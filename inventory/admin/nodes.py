@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -18,15 +17,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from inventory.admin.base import InventoryAdmin
-from inventory.admin.csv import CsvMixin
-from inventory.admin.yaml_import import YamlImportMixin
+from inventory.admin.editing import CountsInstances
 from inventory.editing.forms import HostKeyForm, NodeForm
 from inventory.models import Node, TransportKind
 from inventory.nodes.check import try_connection
 from inventory.nodes.host_keys import fetch_host_key
 from inventory.nodes.transports.base import NodeAddress, NodeUnreachable
-from inventory.resources import NodeResource
 from inventory.validation import host_key_fingerprint
 
 _SALT = "inventory.host-key"
@@ -34,9 +30,8 @@ _ACCEPT_WITHIN_SECONDS = 600
 
 
 @admin.register(Node)
-class NodeAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
+class NodeAdmin(CountsInstances):
     object_kind = "node"
-    resource_classes = (NodeResource,)
     form = NodeForm
     change_form_template = "admin/inventory/node/change_form.html"
     list_display = ("name", "host", "transport", "ssh_user", "ssh_port", "fingerprint", "delivery", "instance_count")
@@ -44,18 +39,9 @@ class NodeAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
     search_fields = ("name", "host")
     readonly_fields = ("fingerprint", "created_at")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
-        queryset: QuerySet[Node] = super().get_queryset(request)
-        is_list = request.resolver_match is not None and request.resolver_match.url_name == "inventory_node_changelist"
-        return queryset.annotate(instance_count=Count("instances")) if is_list else queryset
-
     @admin.display(description=gettext_lazy("host key"))
     def fingerprint(self, node: Node) -> str:
         return host_key_fingerprint(node.ssh_host_key)
-
-    @admin.display(description=gettext_lazy("instances"), ordering="instance_count")
-    def instance_count(self, node: Any) -> int:
-        return int(node.instance_count)
 
     def history_of(self, obj: Any) -> str:
         if obj.instances.exists():

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -17,15 +17,13 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from inventory.admin.base import InventoryAdmin, without_side_doors
-from inventory.admin.csv import CsvMixin
-from inventory.admin.yaml_import import YamlImportMixin
+from inventory.admin.base import without_side_doors
+from inventory.admin.editing import CountsInstances
 from inventory.editing.edit_checks import check_roots
 from inventory.editing.forms import InstanceForm, ServiceForm
 from inventory.editing.relocation import save_instance
 from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
-from inventory.resources import ServiceResource
 from inventory.security.access import access_of
 
 if TYPE_CHECKING:
@@ -121,10 +119,9 @@ class InstanceInline(Inline):
 
 
 @admin.register(Service)
-class ServiceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
+class ServiceAdmin(CountsInstances):
     object_kind = "service"
     service_path = "pk"
-    resource_classes = (ServiceResource,)
     form = ServiceForm
     inlines = (InstanceInline,)
     list_display = (
@@ -140,18 +137,6 @@ class ServiceAdmin(YamlImportMixin, CsvMixin, InventoryAdmin):
     search_fields = ("name",)
     readonly_fields = ("synced_at", "created_at")
     actions = ("sync_now",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Service]:
-        queryset: QuerySet[Service] = super().get_queryset(request)
-        # Autocomplete asks for services too, and needs no counts.
-        is_list = (
-            request.resolver_match is not None and request.resolver_match.url_name == "inventory_service_changelist"
-        )
-        return queryset.annotate(instance_count=Count("instances")) if is_list else queryset
-
-    @admin.display(description=gettext_lazy("instances"), ordering="instance_count")
-    def instance_count(self, service: Any) -> int:
-        return int(service.instance_count)
 
     @admin.action(description=gettext_lazy("Read the versions off the nodes"), permissions=("change",))
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:

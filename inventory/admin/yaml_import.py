@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
+from inventory.admin.base import ScopedAdmin
 from inventory.editing.file.apply import import_inventory
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport
@@ -23,19 +24,18 @@ from inventory.security.access import access_of
 MOST_BYTES = 2_000_000
 
 
-class YamlImportMixin:
-    """For an `InventoryAdmin`: a page under each of the three, since a file holds all of them."""
+class YamlImport(ScopedAdmin):
+    """A page under each of services, nodes and instances, since a file holds all of them."""
 
-    admin_site: admin.AdminSite
-    opts: Any
-
-    def get_urls(self) -> list[URLPattern]:
+    def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_import_yaml"
-        own = path("import-yaml/", self.admin_site.admin_view(self.import_yaml), name=name)
-        return [own, *super().get_urls()]  # type: ignore[misc]
+        return [path("import-yaml/", self.admin_site.admin_view(self.import_yaml), name=name), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"may_import": self._may_import(request), **(extra_context or {})})
 
     def import_yaml(self, request: HttpRequest) -> HttpResponse:
-        if not self._may_import_yaml(request):
+        if not self._may_import(request):
             raise PermissionDenied
         form = InventoryFileForm()
         context: dict[str, Any] = {"title": _("Import an inventory file"), "opts": self.opts}
@@ -51,7 +51,8 @@ class YamlImportMixin:
         context |= {**self.admin_site.each_context(request), "form": form}
         return TemplateResponse(request, "admin/inventory/import_yaml.html", context)
 
-    def _may_import_yaml(self, request: HttpRequest) -> bool:
+    def _may_import(self, request: HttpRequest) -> bool:
+        """All three kinds of rows at once, of every service: the file may hold any."""
         admins = (self.admin_site.get_model_admin(model) for model in (Service, Node, Instance))
         may_edit = all(each.has_add_permission(request) and each.has_change_permission(request) for each in admins)
         return may_edit and access_of(request).services is None

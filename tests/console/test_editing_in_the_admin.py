@@ -19,7 +19,6 @@ PAGES = (
     "service/",
     "service/add/",
     "service/import-yaml/",
-    "service/import/",
     "node/",
     "node/add/",
     "node/host-key/",

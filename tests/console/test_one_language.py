@@ -16,7 +16,7 @@ from tests.support.screenshots import PAGES
 
 CATALOG = Path(settings.BASE_DIR) / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.mo"
 ADMIN = (
-    "inventory/service/add/", "inventory/service/import-yaml/", "inventory/service/import/",
+    "inventory/service/add/", "inventory/service/import-yaml/",
     "inventory/node/", "inventory/node/add/", "inventory/instance/add/", "inventory/statuschange/",
     "inventory/auditentry/", "deploys/deploy/", "deploys/target/", "deploys/package/", "deploys/worker/",
     "rollbacks/rollback/", "releasesite/apitoken/", "releasesite/apitoken/add/", "auth/user/", "auth/user/add/",

@@ -1,4 +1,4 @@
-"""The inventory comes in as YAML and CSV through the browser: previewed, then confirmed; and goes out as CSV."""
+"""The inventory comes in as YAML through the browser: previewed, then confirmed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, Service
 from tests.inventory.admin.conftest import edits
-from tests.support.fleet import make_instances, make_node, make_service
 
 pytestmark = pytest.mark.django_db
 
@@ -98,93 +97,3 @@ def test_the_file_goes_through_the_page_unchanged(admin_page: Client) -> None:
     plan = hidden(page, "plan")
     assert confirm(admin_page, text, plan).status_code == 302
     assert Service.objects.get().restart_command == 'a "b" </textarea>\nc\n'
-
-
-def import_csv(page: Client, of: str, text: str) -> tuple[str, Any]:
-    """The preview's page, and the answer to its confirmation if there was one to give."""
-    response = page.post(
-        reverse(f"admin:inventory_{of}_import"),
-        {"format": "0", "import_file": SimpleUploadedFile(f"{of}.csv", text.encode(), "text/csv"), "resource": ""},
-    )
-    assert response.status_code == 200
-    shown = response.content.decode()
-    context: Any = response.context_data
-    if "confirm_form" not in context:
-        return shown, None
-    form = context["confirm_form"]
-    return shown, page.post(reverse(f"admin:inventory_{of}_process_import"), form.initial)
-
-
-def test_csv_is_previewed_and_brought_in(admin_page: Client) -> None:
-    fleet = make_instances(make_service(), make_node(), 1)
-
-    shown, answer = import_csv(
-        admin_page,
-        "instance",
-        "instance_id,service,node,port,deploy_root\n"
-        "instance-1,user-service,node-1,9001,/srv/instance-1\n"
-        "instance-2,user-service,node-1,9002,/srv/instance-2\n",
-    )
-
-    assert "instance-2" in shown
-    assert answer.status_code == 302
-    assert set(Instance.objects.values_list("instance_id", "port")) == {("instance-1", 9001), ("instance-2", 9002)}
-    assert set(edits().values_list("action", "object_id", "actor_name")) == {
-        ("instance.change", "instance-1", "ann"),
-        ("instance.create", "instance-2", "ann"),
-    }
-    assert Instance.objects.filter(pk=fleet[0].pk).exists()
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ("x,user-service,node-1,1,/srv/instance-1/x", "lies inside"),
-        ("x,user-service,node-1,1,srv", "must be an absolute path"),
-        ("../x,user-service,node-1,1,/srv/x", "not a valid name"),
-        ("x,nobody,node-1,1,/srv/x", "Service"),
-    ],
-)
-def test_csv_is_refused_by_the_same_rules(admin_page: Client, row: str, said: str) -> None:
-    make_instances(make_service(), make_node(), 1)
-
-    shown, answer = import_csv(admin_page, "instance", f"instance_id,service,node,port,deploy_root\n{row}\n")
-
-    assert answer is None
-    assert said in shown
-    assert Instance.objects.count() == 1
-
-
-def test_an_ssh_node_without_a_key_is_refused_in_csv_too(admin_page: Client) -> None:
-    shown, answer = import_csv(admin_page, "node", "name,host,transport,ssh_user\nn,h,ssh,u\n")
-
-    assert answer is None
-    assert "is required for a node reached over ssh" in shown
-    assert not Node.objects.exists()
-
-
-def test_unknown_columns_are_refused(admin_page: Client) -> None:
-    shown, answer = import_csv(admin_page, "service", "name,keep_release\nshop,3\n")
-
-    assert answer is None
-    assert "unknown columns: keep_release" in shown
-
-
-@pytest.mark.parametrize("of", ["service", "node", "instance"])
-def test_what_is_exported_comes_in_again_unchanged(admin_page: Client, of: str) -> None:
-    make_instances(make_service(), make_node(), 3)
-
-    exported = admin_page.get(reverse(f"admin:inventory_{of}_export"))
-    assert exported["Content-Type"] == "text/csv"
-    import_csv(admin_page, of, exported.content.decode())
-
-    assert not edits().exists()
-    assert Instance.objects.count() == 3
-
-
-def test_an_export_holds_what_the_list_shows(admin_page: Client) -> None:
-    make_instances(make_service(), make_node(), 12)
-
-    exported = admin_page.get(reverse("admin:inventory_instance_export"), {"q": "instance-12"})
-
-    assert exported.content.decode().splitlines()[1:] == ["instance-12,user-service,node-1,8012,/srv/instance-12"]

@@ -7,8 +7,6 @@ from inventory.editing.file.apply import import_inventory
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.forms import NodeForm
 from inventory.models import Delivery, Node
-from inventory.resources import NodeResource
-from tests.support.fleet import make_node
 
 pytestmark = pytest.mark.django_db
 
@@ -34,16 +32,6 @@ def test_any_other_delivery_is_refused_with_its_line() -> None:
     (problem,) = refusal.value.problems
     assert problem.attr == "nodes.0.delivery"
     assert problem.detail.startswith("inventory.yaml:2: ")
-
-
-def test_csv_has_it_and_leaves_it_alone_without_its_column() -> None:
-    make_node(delivery="pull")
-    exported = NodeResource().export()
-
-    assert exported["delivery"] == ["pull"]
-    del exported["delivery"]
-    assert not NodeResource().import_data(exported).has_errors()
-    assert Node.objects.get().delivery == Delivery.PULL
 
 
 def test_the_admins_form_offers_it() -> None:
