@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from deploys.models import Target
-from deploys.operations.transitions import Effect, Move, apply_moves
+from deploys.operations.transitions import Effect, MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, TargetStatus
@@ -71,14 +71,9 @@ def _give_up_on_killers() -> None:
         "operation"
     )
     apply_moves([
-        Move(
-            target_id=target.pk,
-            instance_id=target.instance_id,
-            operation_id=target.operation_id,
-            operation_name=str(target.operation),
-            attempt=target.attempt,
-            old=TargetStatus.IN_PROGRESS,
-            new=TargetStatus.FAILED,
+        Move.of(
+            MovableTarget.of(target),
+            to=TargetStatus.FAILED,
             actor=SYSTEM,
             fence=target.fence,
             error_code="worker_lost",

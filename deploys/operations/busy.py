@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from django.db import connection
 
+from deploys.operations.sql import unfinished
 from deploys.states import Kind
 from inventory.errors import Problem
 
-_HOLDERS = """
+_HOLDERS = f"""
 SELECT i.instance_id, o.kind, o.public_id, t.status, t.step,
     extract(epoch FROM clock_timestamp() - t.created_at)::bigint
 FROM deploys_target t
 JOIN deploys_operation o ON o.id = t.operation_id
 JOIN inventory_instance i ON i.id = t.instance_id
-WHERE t.instance_id = ANY(%s) AND t.status IN ('pending', 'in_progress') AND t.kind = ANY(%s)
+WHERE t.instance_id = ANY(%s) AND {unfinished("t")} AND t.kind = ANY(%s)
 ORDER BY i.natural_key
-"""
+"""  # noqa: S608 - only constants are spliced in
 
 
 def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:

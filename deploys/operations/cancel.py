@@ -6,8 +6,10 @@ from django.db import connection, transaction
 
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
+from deploys.operations.locks import lock_operation
 from deploys.operations.queries import visible_operation
-from deploys.operations.transitions import Move, apply_moves
+from deploys.operations.sql import unfinished
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import notify_stop
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
 from inventory.errors import Conflict
@@ -24,34 +26,26 @@ def cancel_operation(*, access: Access, kind: Kind, public_id: str) -> Operation
         asked = _ask_to_stop(operation)
         if not asked:
             return _already_ended(operation)
-        _cancel_pending(operation, asked, access)
+        _cancel_pending(asked, access)
         notify_stop(kind)
         record_action(access, operation, "cancel")
     operation.refresh_from_db()
     return operation
 
 
-_LOCK = """
-SELECT id FROM inventory_instance WHERE id IN (
-    SELECT instance_id FROM deploys_target WHERE operation_id = %s AND status IN ('pending', 'in_progress'))
-ORDER BY id FOR NO KEY UPDATE
-"""
-
-
-_ASK_TO_STOP = """
-UPDATE deploys_target SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp()),
+_ASK_TO_STOP = f"""
+UPDATE deploys_target t SET stop_requested_at = coalesce(stop_requested_at, clock_timestamp()),
     stop_reason = %s, updated_at = clock_timestamp()
-WHERE operation_id = %s AND status IN ('pending', 'in_progress')
-RETURNING id, instance_id, attempt, status
-"""
+WHERE t.operation_id = %s AND {unfinished("t")}
+RETURNING t.id, t.instance_id, t.operation_id, %s, t.attempt, t.status
+"""  # noqa: S608 - only constants are spliced in
 
 
-def _ask_to_stop(operation: Operation) -> list[tuple[int, int, int, str]]:
+def _ask_to_stop(operation: Operation) -> list[MovableTarget]:
+    lock_operation(operation.pk)
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [operation.pk])
-        cursor.execute("SELECT FROM deploys_operation WHERE id = %s FOR NO KEY UPDATE", [operation.pk])
-        cursor.execute(_ASK_TO_STOP, [StopReason.CANCEL, operation.pk])
-        asked: list[tuple[int, int, int, str]] = cursor.fetchall()
+        cursor.execute(_ASK_TO_STOP, [StopReason.CANCEL, operation.pk, str(operation)])
+        asked = [MovableTarget(*row) for row in cursor.fetchall()]
         cursor.execute(
             "UPDATE deploys_operation SET cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
             " WHERE id = %s AND finished_at IS NULL",
@@ -70,19 +64,10 @@ def _already_ended(operation: Operation) -> Operation:
     )
 
 
-def _cancel_pending(operation: Operation, asked: list[tuple[int, int, int, str]], access: Access) -> None:
+def _cancel_pending(asked: list[MovableTarget], access: Access) -> None:
+    message = f"Cancelled by {access.actor.name} before it had begun."
     apply_moves([
-        Move(
-            target_id=target_id,
-            instance_id=instance_id,
-            operation_id=operation.pk,
-            operation_name=str(operation),
-            attempt=attempt,
-            old=TargetStatus.PENDING,
-            new=TargetStatus.CANCELLED,
-            actor=access.actor,
-            error_message=f"Cancelled by {access.actor.name} before it had begun.",
-        )
-        for target_id, instance_id, attempt, status in asked
-        if status == TargetStatus.PENDING
+        Move.of(target, to=TargetStatus.CANCELLED, actor=access.actor, error_message=message)
+        for target in asked
+        if target.status == TargetStatus.PENDING
     ])  # fmt: skip

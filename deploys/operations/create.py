@@ -13,16 +13,18 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Value
 
 from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
 from deploys.operations.busy import busy_problems
 from deploys.operations.finish import freeze_finished
+from deploys.operations.locks import lock_instances
 from deploys.operations.supersede import supersede_deploys
-from deploys.operations.transitions import Move, apply_moves
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.queue.names import QUEUE_OF
-from deploys.states import Kind, TargetStatus
+from deploys.states import Kind, Step, TargetStatus
 from inventory.actors import Actor
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
@@ -94,7 +96,7 @@ def create_operation(new: NewOperation) -> Operation:
 
 def _create(new: NewOperation) -> Operation:
     operation = _insert_operation(new)
-    _lock_instances(new.instance_ids)
+    lock_instances(new.instance_ids)
     problems = busy_problems(new.kind, new.instance_ids)
     if problems:
         raise Conflict(problems=problems)
@@ -138,14 +140,6 @@ def _insert_operation(new: NewOperation) -> Operation:
     return operation
 
 
-def _lock_instances(instance_ids: Sequence[int]) -> None:
-    """In one order, so that two requests over the same instances wait for each other instead of deadlocking."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT FROM inventory_instance WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [list(instance_ids)]
-        )
-
-
 _INSERT_TARGETS = """
 INSERT INTO deploys_target (operation_id, instance_id, kind, attempt, is_latest, status, step, step_seconds,
     error_code, error_message, source, previous_version, version_after, stop_reason, claims)
@@ -171,19 +165,9 @@ def _running_already(new: NewOperation) -> set[int]:
 
 def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: Actor) -> None:
     targets = operation.targets.filter(instance_id__in=instance_ids, status=TargetStatus.PENDING)
+    rows = targets.values_list("pk", "instance_id", "operation_id", Value(str(operation)), "attempt", "status")
     apply_moves([
-        Move(
-            target_id=target_id,
-            instance_id=instance_id,
-            operation_id=operation.pk,
-            operation_name=str(operation),
-            attempt=attempt,
-            old=TargetStatus.PENDING,
-            new=TargetStatus.COMPLETED,
-            actor=actor,
-            step="done",
-        )
-        for target_id, instance_id, attempt in targets.values_list("pk", "instance_id", "attempt")
+        Move.of(MovableTarget(*row), to=TargetStatus.COMPLETED, actor=actor, step=Step.DONE) for row in rows
     ])  # fmt: skip
 
 

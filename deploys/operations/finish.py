@@ -6,15 +6,16 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from deploys.operations.sql import unfinished
 from deploys.states import OperationStatus, TargetStatus, outcome
 
 # The one active target of an unfinished operation is found through the partial index target_claimable.
-_ENDED = """
+_ENDED = f"""
 SELECT o.id FROM deploys_operation o
 WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
     SELECT FROM deploys_target t
-    WHERE t.operation_id = o.id AND t.kind = o.kind AND t.status IN ('pending', 'in_progress'))
-"""
+    WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
+"""  # noqa: S608 - only constants are spliced in
 
 _COUNTS = """
 SELECT operation_id, status, count(*) FROM deploys_target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
@@ -11,6 +11,7 @@ from deploys.operations.create import (
     insert_targets,
     wake_workers,
 )
+from deploys.operations.locks import lock_operation
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus
@@ -42,14 +43,8 @@ def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_pas
 
 
 def _lock_retryable(operation: Operation) -> list[int]:
-    """Lock the instances first, then look again: another retry may have been faster."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM inventory_instance WHERE id IN (SELECT instance_id FROM deploys_target"
-            " WHERE operation_id = %s) ORDER BY id FOR NO KEY UPDATE",
-            [operation.pk],
-        )
-    Operation.objects.select_for_update(no_key=True).get(pk=operation.pk)
+    """Looked for once they are locked: another retry may have been faster."""
+    lock_operation(operation.pk)
     failed = operation.targets.filter(is_latest=True, status__in=RETRYABLE)
     return list(failed.values_list("instance_id", flat=True))
 

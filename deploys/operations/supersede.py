@@ -7,25 +7,24 @@ from collections.abc import Sequence
 from django.db import connection
 
 from deploys.models import Operation
-from deploys.operations.transitions import Move, apply_moves
+from deploys.operations.locks import lock_operations
+from deploys.operations.sql import unfinished
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import notify_stop
 from deploys.states import Kind, StopReason, TargetStatus
 from inventory.actors import Actor
 
-_LOCK_DEPLOYS = """
-SELECT o.id FROM deploys_operation o WHERE o.id IN (
-    SELECT t.operation_id FROM deploys_target t
-    WHERE t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress'))
-ORDER BY o.id FOR NO KEY UPDATE
-"""
+_UNFINISHED_DEPLOYS = f"""
+SELECT DISTINCT t.operation_id FROM deploys_target t
+WHERE t.instance_id = ANY(%s) AND t.kind = 'deploy' AND {unfinished("t")}
+"""  # noqa: S608 - only constants are spliced in
 
-
-_ASK_TO_STOP = """
+_ASK_TO_STOP = f"""
 UPDATE deploys_target t SET stop_reason = %s, stop_requested_at = clock_timestamp(), updated_at = clock_timestamp()
 FROM deploys_operation o
-WHERE o.id = t.operation_id AND t.instance_id = ANY(%s) AND t.kind = 'deploy' AND t.status IN ('pending', 'in_progress')
-RETURNING t.id, t.instance_id, t.operation_id, t.attempt, t.status, o.kind || ' ' || o.public_id
-"""
+WHERE o.id = t.operation_id AND t.instance_id = ANY(%s) AND t.kind = 'deploy' AND {unfinished("t")}
+RETURNING t.id, t.instance_id, t.operation_id, o.kind || ' ' || o.public_id, t.attempt, t.status
+"""  # noqa: S608 - only constants are spliced in
 
 
 def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Actor) -> set[int]:
@@ -36,25 +35,16 @@ def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Acto
     The caller holds the instances' locks, so no new deploy can appear meanwhile.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_DEPLOYS, [list(instance_ids)])
+        cursor.execute(_UNFINISHED_DEPLOYS, [list(instance_ids)])
+        lock_operations(row[0] for row in cursor.fetchall())
         cursor.execute(_ASK_TO_STOP, [StopReason.SUPERSEDE, list(instance_ids)])
-        asked = cursor.fetchall()
+        asked = [MovableTarget(*row) for row in cursor.fetchall()]
     apply_moves([
-        Move(
-            target_id=target_id,
-            instance_id=instance_id,
-            operation_id=operation_id,
-            operation_name=name,
-            attempt=attempt,
-            old=TargetStatus.PENDING,
-            new=TargetStatus.SUPERSEDED,
-            actor=actor,
-            error_message=f"{by} goes first.",
-        )
-        for target_id, instance_id, operation_id, attempt, status, name in asked
-        if status == TargetStatus.PENDING
+        Move.of(target, to=TargetStatus.SUPERSEDED, actor=actor, error_message=f"{by} goes first.")
+        for target in asked
+        if target.status == TargetStatus.PENDING
     ])  # fmt: skip
-    at_work = {row[1] for row in asked if row[4] == TargetStatus.IN_PROGRESS}
+    at_work = {target.instance_id for target in asked if target.status == TargetStatus.IN_PROGRESS}
     if at_work:
         notify_stop(Kind.DEPLOY)
     return at_work

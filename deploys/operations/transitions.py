@@ -1,19 +1,17 @@
-"""The one writer of target status: guarded, in batches, with everything that follows from a move.
-
-Locks are always taken in this order, so that no two writers wait for each other: instances by id, operations by id,
-targets.
-"""
+"""The one writer of target status: guarded, in batches, with everything that follows from a move."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from django.db import connection, transaction
 
+from deploys.models import Target
 from deploys.operations.finish import freeze_finished
+from deploys.operations.locks import lock_instances, lock_operations
 from deploys.queue.announce import enqueue_drive
 from deploys.queue.names import QUEUE_OF
 from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
@@ -36,6 +34,25 @@ class Effect:
     history: str = ""
 
 
+class MovableTarget(NamedTuple):
+    """What a move has to know of its target: which it is, and where it stands."""
+
+    target_id: int
+    instance_id: int
+    operation_id: int
+    operation_name: str
+    attempt: int
+    status: TargetStatus
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """From a row that is loaded with its operation."""
+        name = str(target.operation)
+        return cls(
+            target.pk, target.instance_id, target.operation_id, name, target.attempt, TargetStatus(target.status)
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Move:
     """One target's change of status. `fence`: only while this claim still holds the target; None: whoever holds it."""
@@ -56,6 +73,21 @@ class Move:
     step: str = ""
     effect: Effect | None = None
 
+    @classmethod
+    def of(cls, target: MovableTarget, *, to: TargetStatus, actor: Actor, **details: Any) -> Self:
+        """The move of a target away from where it stands. details: the fields that have a default."""
+        return cls(
+            target_id=target.target_id,
+            instance_id=target.instance_id,
+            operation_id=target.operation_id,
+            operation_name=target.operation_name,
+            attempt=target.attempt,
+            old=TargetStatus(target.status),
+            new=to,
+            actor=actor,
+            **details,
+        )
+
 
 def apply_moves(moves: Sequence[Move]) -> set[int]:
     """Make these moves in one transaction; return the ids of the targets that moved.
@@ -69,8 +101,9 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
         if move.new not in TRANSITIONS.get(move.old, ()):
             raise ValueError(f"a target does not go from {move.old} to {move.new}")
     with transaction.atomic():
-        instances = _lock_instances({move.instance_id for move in moves})
-        _lock_operations({move.operation_id for move in moves})
+        lock_instances(move.instance_id for move in moves)
+        lock_operations(move.operation_id for move in moves)
+        instances = _instances({move.instance_id for move in moves if move.effect is not None})
         moved, moved_before = _update_targets(moves)
         made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
         changes = [_target_change(move) for move in made]
@@ -102,22 +135,17 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         enqueue_drive(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
 
 
-def _lock_instances(ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+def _instances(ids: set[int]) -> dict[int, dict[str, Any]]:
+    if not ids:
+        return {}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, running_version, running_release, running_sha256, expected_version, run_status, release_history"
-            " FROM inventory_instance WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
+            " FROM inventory_instance WHERE id = ANY(%s)",
             [list(ids)],
         )
         names = [column.name for column in cursor.description or ()]
         return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
-
-
-def _lock_operations(ids: Iterable[int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM deploys_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [sorted(ids)]
-        )
 
 
 # claims counts the workers that may have died of a target; one that hands it back has not.

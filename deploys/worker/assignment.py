@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploys.models import Package, Target
-from deploys.states import Kind, Step, StopReason
+from deploys.operations.transitions import MovableTarget
+from deploys.states import Kind, Step, StopReason, TargetStatus
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery
 from inventory.nodes.transports.base import NodeAddress
@@ -73,6 +74,12 @@ class Assignment:
     @property
     def operation_name(self) -> str:
         return f"{self.kind} {self.public_id}"
+
+    @property
+    def as_claimed(self) -> MovableTarget:
+        """The target as this claim holds it."""
+        key = (self.target_id, self.instance_pk, self.operation_id, self.operation_name, self.attempt)
+        return MovableTarget(*key, status=TargetStatus.IN_PROGRESS)
 
     @property
     def was_switching(self) -> bool:

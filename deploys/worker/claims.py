@@ -9,14 +9,15 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from deploys.models import Target
+from deploys.operations.sql import unfinished
 from deploys.operations.transitions import insert_changes
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
 from inventory.models import StatusChange
 
 # Of targets `t`: pending, or left by a dead worker; and no other operation is at work on the instance.
-CLAIMABLE = """
-    t.kind = %(kind)s AND t.status IN ('pending', 'in_progress')
+CLAIMABLE = f"""
+    t.kind = %(kind)s AND {unfinished("t")}
     AND (t.status = 'pending' OR t.lease_id IS NULL)
     AND NOT EXISTS (
         SELECT FROM deploys_target other
@@ -47,7 +48,7 @@ UPDATE deploys_target t SET
     started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp()
 FROM free WHERE t.id = free.id
 RETURNING t.id, free.status, CASE WHEN free.status = 'in_progress' THEN free.prior_fence END, free.prior_step
-"""  # noqa: S608 - only constants of this module are spliced in
+"""  # noqa: S608 - only constants are spliced in
 
 
 def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str] = ()) -> list[list[Assignment]]:

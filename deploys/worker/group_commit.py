@@ -19,6 +19,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from deploys.models import LogLine
+from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
@@ -193,16 +194,12 @@ def _write(batch: _Batch) -> tuple[set[int], dict[int, str]]:
 
 
 def _lock_in_order(batch: _Batch) -> None:
-    """Instances, then operations, each by id (see `deploys.operations.transitions`)."""
     instances = {move.instance_id for move, _ in batch.moves}
     operations = {line.operation_id for line in batch.lines} | {move.operation_id for move, _ in batch.moves}
-    with connection.cursor() as cursor:
-        for table, ids in (("inventory_instance", instances), ("deploys_operation", operations)):
-            if ids:
-                cursor.execute(
-                    f"SELECT FROM {table} WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE",
-                    [sorted(ids)],
-                )
+    if instances:
+        lock_instances(instances)
+    if operations:
+        lock_operations(operations)
 
 
 _STEPS = """

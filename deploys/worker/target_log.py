@@ -75,14 +75,9 @@ class Journal:
             self.say(outcome.error_message)
         self._write_step(step)
         await self._recorder.move(
-            Move(
-                target_id=self._assignment.target_id,
-                instance_id=self._assignment.instance_pk,
-                operation_id=self._assignment.operation_id,
-                operation_name=self._assignment.operation_name,
-                attempt=self._assignment.attempt,
-                old=TargetStatus.IN_PROGRESS,
-                new=outcome.status,
+            Move.of(
+                self._assignment.as_claimed,
+                to=outcome.status,
                 actor=self._assignment.actor,
                 fence=self._assignment.fence,
                 error_code=outcome.error_code,

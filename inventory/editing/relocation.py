@@ -8,6 +8,8 @@ from django.db import connection
 
 from inventory.actors import Actor
 from inventory.instances.facts import change
+from inventory.instances.held import unfinished_targets
+from inventory.instances.locks import lock_instances
 from inventory.models import Instance, RunStatus, StatusChange
 
 # Changing one of these means another place on a node.
@@ -33,17 +35,11 @@ def lock_inventory() -> None:
 
 
 def lock_and_find_busy(instance_pks: Iterable[int]) -> dict[int, str]:
-    """The operation's id by instance, for those that are in an unfinished operation; no new one starts meanwhile.
-
-    The rows are locked in the order in which operations lock them.
-    """
+    """The operation's id by instance, for those that are in an unfinished operation; no new one starts meanwhile."""
     pks = sorted(set(instance_pks))
-    list(Instance.objects.filter(pk__in=pks).order_by("pk").select_for_update(no_key=True).values_list("pk"))
-    # Without the second condition an instance that never had a target would match as well.
-    unfinished = Instance.objects.filter(
-        pk__in=pks, targets__finished_at__isnull=True, targets__isnull=False
-    ).order_by()
-    return dict(unfinished.values_list("pk", "targets__operation__public_id"))
+    lock_instances(pks)
+    held = unfinished_targets().filter(instance__in=pks).order_by()
+    return dict(held.values_list("instance_id", "operation__public_id"))
 
 
 def forget(instance: Instance, *, changed: Iterable[str], actor: Actor) -> list[StatusChange]:

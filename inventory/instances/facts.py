@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from django.db.models.functions import Now
 
 from inventory.actors import Actor
+from inventory.instances.held import being_changed
+from inventory.instances.locks import lock_instances
 from inventory.models import Instance, StatusChange
 
 _COLUMNS = {
@@ -44,13 +46,10 @@ def change(instance: Instance, *, actor: Actor, note: str = "", **values: str) -
 
 
 def lock_settled(pks: Iterable[int]) -> dict[int, Instance]:
-    """Locks these instances, and returns those that no operation works on; none can start before the commit.
-
-    Two queries: one that had waited for the lock would look at the targets as they were before.
-    """
-    rows = Instance.objects.filter(pk__in=list(pks))
-    locked = {instance.pk: instance for instance in rows.order_by("pk").select_for_update(no_key=True)}
-    at_work = Instance.objects.filter(pk__in=locked, targets__status="in_progress").values_list("pk", flat=True)
-    for pk in at_work:
+    """Locks these instances, and returns those that no operation works on; none can start before the commit."""
+    wanted = list(pks)
+    lock_instances(wanted)
+    locked = Instance.objects.in_bulk(wanted)
+    for pk in being_changed(locked):
         del locked[pk]
     return locked

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from django.db.models import Q
-
+from inventory.instances.held import unfinished_targets
 from inventory.instances.selection import visible_instance, visible_service
 from inventory.models import Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
 from inventory.wire.wire_time import WireTime
 
 Payload = dict[str, Any]
-# The unfinished statuses of `deploys.states`, whose targets are reached by their relation's name alone.
-UNFINISHED = Q(targets__status__in=("pending", "in_progress"))
 _DOING = {"deploy": RunStatus.DEPLOYING.value, "rollback": RunStatus.ROLLING_BACK.value}
 
 
@@ -41,9 +38,9 @@ def service_versions(access: Access, service_name: str) -> Payload:
 
 def _at_work(service: Service) -> dict[int, str]:
     """What is being done to those of the service's instances that an unfinished operation holds."""
-    held = Instance.objects.filter(UNFINISHED, service=service).order_by("targets__kind")
+    held = unfinished_targets().filter(instance__service=service).order_by("kind")
     # A rollback, listed behind a deploy, goes before it.
-    return {pk: _DOING[kind] for pk, kind in held.values_list("pk", "targets__kind")}
+    return {pk: _DOING[kind] for pk, kind in held.values_list("instance_id", "kind")}
 
 
 def _summary(instances: list[Payload]) -> dict[str, int]:

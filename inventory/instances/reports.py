@@ -8,6 +8,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from inventory.instances.facts import change
+from inventory.instances.held import being_changed
+from inventory.instances.locks import lock_instances
 from inventory.instances.selection import visible_instance
 from inventory.models import Instance
 from inventory.security.access import Access
@@ -22,12 +24,13 @@ def record_report(*, access: Access, instance_id: str, report: Mapping[str, str]
     """
     found = visible_instance(access, instance_id)
     with transaction.atomic():
-        instance = Instance.objects.select_for_update(no_key=True).get(pk=found.pk)
+        lock_instances([found.pk])
+        instance = Instance.objects.get(pk=found.pk)
         values = {}
         if "health" in report:
             values["health"] = report["health"]
             instance.health_at = Now()
-        if not _is_at_work(instance):
+        if not being_changed([instance.pk]):
             values |= _what_runs(instance, report)
         rows = change(instance, actor=access.actor, note="reported", **values)
         _keep_words(instance, report)
@@ -50,10 +53,6 @@ _FIELDS = (
     "reported_status",
     "reported_at",
 )
-
-
-def _is_at_work(instance: Instance) -> bool:
-    return Instance.objects.filter(pk=instance.pk, targets__status="in_progress").exists()
 
 
 def _what_runs(instance: Instance, report: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from inventory.actors import Actor, ActorKind
 from inventory.instances.facts import change, lock_settled
+from inventory.instances.held import in_progress
 from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, read_nodes
@@ -68,7 +69,7 @@ def _database_time() -> datetime:
 
 def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, str]]]:
     """Key and deploy root of those that no operation works on; what it says of them counts, not the node's link."""
-    instances = Instance.objects.filter(service=service_id).exclude(targets__status="in_progress")
+    instances = Instance.objects.filter(service=service_id).exclude(pk__in=in_progress().values("instance"))
     by_node: dict[NodeAddress, list[tuple[int, str]]] = defaultdict(list)
     for instance in instances.select_related("node"):
         by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))

@@ -1,0 +1,15 @@
+"""Rules about targets as SQL text, made from what Python knows, so that no statement spells them out."""
+
+from __future__ import annotations
+
+from deploys.states import ACTIVE
+
+_ACTIVE = ", ".join(f"'{status.value}'" for status in ACTIVE)
+
+
+def unfinished(target: str) -> str:
+    """The condition that a target is unfinished. target: what the statement calls `deploys_target`.
+
+    Text and not parameters: only then does the planner see that the partial indexes on unfinished targets serve.
+    """
+    return f"{target}.status IN ({_ACTIVE})"

@@ -1,0 +1,55 @@
+"""A rule has one owner: no other module spells it out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploys.states import ACTIVE
+
+ROOT = Path(__file__).parent.parent
+APPS = ("inventory", "deploys", "rollbacks", "releasesite")
+
+UNFINISHED = re.compile(r"\s*,\s*".join(rf"['\"]{status.value}['\"]" for status in ACTIVE))
+# Which modules lock rows in Python or SQL, and of which table; instances and operations have one owner each.
+LOCKING = {
+    "inventory/instances/locks.py": "inventory_instance",
+    "deploys/operations/locks.py": "deploys_operation",
+    "deploys/worker/pinning.py": "Service",
+    "inventory/instances/sync_queue.py": "due_services",
+    "deploys/worker/claims.py": "FOR UPDATE OF t SKIP LOCKED",
+    "deploys/host/reaper.py": "deploys_target",
+    "deploys/queue/broker.py": "django_q_ormq",
+}
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield str(path.relative_to(ROOT)), path.read_text()
+
+
+def test_no_module_but_its_owner_spells_out_what_unfinished_is() -> None:
+    found = [name for name, text in sources() if UNFINISHED.search(text)]
+
+    assert found == []
+
+
+def test_instances_and_operations_are_locked_by_their_one_owner_alone() -> None:
+    found = [(name, lock) for name, text in sources() for lock in locks(text)]
+
+    assert [(name, lock) for name, lock in found if name not in LOCKING or LOCKING[name] not in lock] == []
+    assert {name for name, _lock in found} == LOCKING.keys()
+
+
+def locks(text: str) -> Iterator[str]:
+    """The statements that lock rows: SQL texts, and calls of `select_for_update` with what they are called on."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Constant(value=str(sql)) if re.search(r"\bFOR (NO KEY )?UPDATE\b", sql):
+                yield sql
+            case ast.Call(func=ast.Attribute(attr="select_for_update")):
+                yield ast.unparse(node)
