@@ -7,6 +7,7 @@ import logging
 from django.conf import settings
 from django.db import connection
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.transitions import Effect, MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
@@ -76,7 +77,7 @@ def _give_up_on_killers() -> None:
             to=TargetStatus.FAILED,
             actor=SYSTEM,
             fence=target.fence,
-            error_code="worker_lost",
+            error_code=ErrorCode.WORKER_LOST,
             error_message=(
                 f"{target.claims} workers died while they worked on it, the last in step {target.step}. "
                 "See the workers' logs, sync the service, then try again."

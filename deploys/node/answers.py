@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from deploys.error_codes import ErrorCode
+
 NOTHING = "-"
 
 
@@ -27,9 +29,9 @@ Event = OutputLine | StepStarted
 
 
 class NodeError(Exception):
-    """The node could be spoken to, and could not do it. code: a word of CONTRACT.md's list for targets."""
+    """The node could be spoken to, and could not do it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

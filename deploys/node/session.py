@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from deploys.error_codes import ErrorCode
 from deploys.node import calls
 from deploys.node.answers import (
     NOTHING,
@@ -197,23 +198,24 @@ class NodeSession:
     def _checked(self, answer: Answer) -> Answer:
         if "error" not in answer.words:
             return answer
-        code, _, text = answer.words["error"].partition(" ")
-        match code:
+        word, _, text = answer.words["error"].partition(" ")
+        code = ErrorCode.named(word) or ErrorCode.INTERNAL_ERROR
+        match word:
             case "stale":
                 raise StaleFence(int(text))
             case "damaged":
                 answer.words["damaged"] = text
                 return answer
-            case "node_disk_full":
+            case ErrorCode.NODE_DISK_FULL:
                 raise NodeError(
                     code, f"No room left on the node's disk under {self._root}: {text}. Free some and retry."
                 )
-            case "package_unreachable":
+            case ErrorCode.PACKAGE_UNREACHABLE:
                 raise NodeError(code, f"The node could not fetch the package itself: {scrub(text)}. {FETCH_ADVICE}")
-            case "package_checksum_mismatch":
+            case ErrorCode.PACKAGE_CHECKSUM_MISMATCH:
                 raise NodeError(code, f"{self._root}: {text}. See what answers at RELEASE_PUBLIC_URL, then retry.")
             case _:
-                raise NodeError(code, f"{self._root}: {text}")
+                raise NodeError(code, f"{self._root}: {text or word}")
 
 
 class _Conversation:

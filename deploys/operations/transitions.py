@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from django.db import connection, transaction
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.finish import freeze_finished
 from deploys.operations.locks import lock_instances, lock_operations
@@ -66,12 +67,17 @@ class Move:
     new: TargetStatus
     actor: Actor
     fence: int | None = None
-    error_code: str = ""
+    error_code: ErrorCode | Literal[""] = ""
     error_message: str = ""
     reverted: bool | None = None
     source: str = ""
     step: str = ""
     effect: Effect | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a code that is none of ours: programs and pages go by the list."""
+        if self.error_code:
+            ErrorCode(self.error_code)
 
     @classmethod
     def of(cls, target: MovableTarget, *, to: TargetStatus, actor: Actor, **details: Any) -> Self:

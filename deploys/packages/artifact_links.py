@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 
-from deploys.packages import errors
+from deploys.error_codes import ErrorCode
 from deploys.packages.errors import PackageError
 from inventory.errors import Forbidden
 
@@ -25,7 +25,7 @@ def artifact_url(sha256: str) -> str:
     """
     if not settings.PUBLIC_URL:
         raise PackageError(
-            errors.UNREACHABLE,
+            ErrorCode.PACKAGE_UNREACHABLE,
             "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
             "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry.",
         )

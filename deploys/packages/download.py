@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
+from deploys.error_codes import ErrorCode
 from deploys.packages import cutoff, errors
 from deploys.packages.cutoff import Cutoff
 from deploys.packages.errors import FetchStopped, PackageError
@@ -223,7 +224,7 @@ class _Download:
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
             raise PackageError(
-                errors.TOO_LARGE,
+                ErrorCode.PACKAGE_TOO_LARGE,
                 f"The package at {redact_url(self._url)} is larger than {self._max_bytes} bytes. "
                 "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
             )
@@ -260,7 +261,7 @@ def _redirected(url: str, location: str) -> str:
     before, after = urlsplit(url), urlsplit(target)
     if before.scheme == "https" and after.scheme != "https":
         raise PackageError(
-            errors.HOST_NOT_ALLOWED,
+            ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
             f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}, which is never "
             "followed. Use a URL that stays with https.",
         )
@@ -291,7 +292,7 @@ def _validator(response: requests.Response) -> str:
 
 def _unreachable(url: str, why: str) -> PackageError:
     return PackageError(
-        errors.UNREACHABLE,
+        ErrorCode.PACKAGE_UNREACHABLE,
         f"The package at {redact_url(url)} could not be downloaded: {why}. "
         "Check that the URL answers from this worker's host, then retry.",
     )

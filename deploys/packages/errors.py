@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-HOST_NOT_ALLOWED = "package_host_not_allowed"
-UNREACHABLE = "package_unreachable"
-CHECKSUM_MISMATCH = "package_checksum_mismatch"
-SIGNATURE_INVALID = "package_signature_invalid"
-TOO_LARGE = "package_too_large"
-INVALID = "package_invalid"
-UNSAFE = "package_unsafe"
-INTERNAL = "internal_error"
+from deploys.error_codes import ErrorCode
 
 
 class PackageError(Exception):
-    """The package can't be had. code: a target's error code; message: what happened, where, what to do next."""
+    """The package can't be had. message: what happened, where, what to do next."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = ErrorCode(code)
         self.message = message
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 
+from deploys.error_codes import ErrorCode
 from deploys.packages import download, errors, repack_process, signatures
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.download import Downloaded
@@ -22,9 +23,9 @@ _MOST_DOWNLOADS = 3
 _EXTRACTED_TIMES = 10
 PATIENCE = download.PATIENCE
 _NEXT_STEP = {
-    errors.INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
-    errors.TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
-    errors.UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
+    ErrorCode.PACKAGE_INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
+    ErrorCode.PACKAGE_TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
+    ErrorCode.PACKAGE_UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
 }
 
 
@@ -86,7 +87,7 @@ def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:
             try:
                 return _verified_artifact(wanted, signature, package, downloaded, store)
             except PackageError as error:
-                may_be_cut = error.code in (errors.CHECKSUM_MISMATCH, errors.INVALID)
+                may_be_cut = error.code in (ErrorCode.PACKAGE_CHECKSUM_MISMATCH, ErrorCode.PACKAGE_INVALID)
                 if downloaded.is_length_known or not may_be_cut or attempt == _MOST_DOWNLOADS:
                     raise
                 wanted.on_note(f"Package {wanted.shown_url} may have been cut short; downloading it again")
@@ -115,7 +116,7 @@ def _verified_artifact(
 ) -> Artifact:
     if wanted.expected_sha256 not in ("", downloaded.sha256):
         raise PackageError(
-            errors.CHECKSUM_MISMATCH,
+            ErrorCode.PACKAGE_CHECKSUM_MISMATCH,
             f"The package at {wanted.shown_url} has sha256 {downloaded.sha256}, not {wanted.expected_sha256} as asked "
             "for. Compare it with the build's, and deploy again with the right one.",
         )
@@ -141,7 +142,7 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
 def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:
     """The archive's own problem, with the package it is about and what to do."""
     kind = ""
-    if error.code == errors.INVALID and downloaded.content_type:
+    if error.code == ErrorCode.PACKAGE_INVALID and downloaded.content_type:
         kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."
     next_step = _NEXT_STEP.get(error.code, "")
     return PackageError(
@@ -156,7 +157,7 @@ def _signature(wanted: _Wanted) -> bytes:
     try:
         return _signature_beside(wanted)
     except PackageError as error:
-        code = errors.SIGNATURE_INVALID if error.code == errors.TOO_LARGE else error.code
+        code = ErrorCode.PACKAGE_SIGNATURE_INVALID if error.code == ErrorCode.PACKAGE_TOO_LARGE else error.code
         raise PackageError(
             code, f"The service takes signed packages only, and the signature can't be had: {error.message}"
         ) from error
@@ -184,11 +185,11 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
         is_genuine = signatures.verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
     except ValueError as error:
         raise PackageError(
-            errors.INTERNAL, f"The service's signing key can't be read: {error}. Mend it in the admin."
+            ErrorCode.INTERNAL_ERROR, f"The service's signing key can't be read: {error}. Mend it in the admin."
         ) from None
     if not is_genuine:
         raise PackageError(
-            errors.SIGNATURE_INVALID,
+            ErrorCode.PACKAGE_SIGNATURE_INVALID,
             f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
             "Sign this very package with that key, and deploy again.",
         )

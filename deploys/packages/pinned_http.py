@@ -22,8 +22,9 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from deploys.error_codes import ErrorCode
 from deploys.packages.cutoff import Cutoff
-from deploys.packages.errors import HOST_NOT_ALLOWED, PackageError
+from deploys.packages.errors import PackageError
 from deploys.packages.hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
 from inventory.security.redaction import redact_url
 
@@ -149,7 +150,7 @@ def _pool_classes(client: PinnedClient) -> dict[str, type[HTTPConnectionPool]]:
 
 def _not_allowed(url: str, why: str) -> PackageError:
     return PackageError(
-        HOST_NOT_ALLOWED,
+        ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
         f"Packages may not come from {redact_url(url)}: {why}. "
         "Use a URL on an allowed host, or have an admin add this one to RELEASE_PACKAGE_HOSTS.",
     )

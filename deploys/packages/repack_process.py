@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from deploys.error_codes import ErrorCode
 from deploys.packages import errors
 from deploys.packages.archive.child import NO_SPACE
 from deploys.packages.archive.refusals import Limits
@@ -80,7 +81,7 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, should_stop: Callable[
         if should_stop():
             raise FetchStopped
     raise PackageError(
-        errors.TOO_LARGE, f"the archive was not read within {limits.wall_seconds} seconds; make it smaller"
+        ErrorCode.PACKAGE_TOO_LARGE, f"the archive was not read within {limits.wall_seconds} seconds; make it smaller"
     )
 
 
@@ -101,17 +102,17 @@ def _result(exit_status: int, stdout: str, stderr: str) -> Repacked:
         return Repacked(**answer)
     if answer["code"] == NO_SPACE:
         raise OSError(errno.ENOSPC, answer["message"])
-    raise PackageError(answer["code"], answer["message"])
+    raise PackageError(ErrorCode(answer["code"]), answer["message"])
 
 
 def _died(exit_status: int, stderr: str) -> PackageError:
     if exit_status in (-signal.SIGXCPU, -signal.SIGKILL, 1) and not stderr:
         return PackageError(
-            errors.TOO_LARGE, "the archive takes more time or memory to read than it may; make it smaller"
+            ErrorCode.PACKAGE_TOO_LARGE, "the archive takes more time or memory to read than it may; make it smaller"
         )
     logger.error("archive child ended with status %s: %s", exit_status, stderr)
     return PackageError(
-        errors.INTERNAL, f"the archive's reader ended with status {exit_status}; the worker's log says why"
+        ErrorCode.INTERNAL_ERROR, f"the archive's reader ended with status {exit_status}; the worker's log says why"
     )
 
 

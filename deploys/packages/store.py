@@ -22,8 +22,9 @@ from typing import BinaryIO
 
 from django.conf import settings
 
+from deploys.error_codes import ErrorCode
 from deploys.packages.archive.repack import Repacked
-from deploys.packages.errors import INTERNAL, PackageError
+from deploys.packages.errors import PackageError
 
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 # An artifact may be younger than the row that will say it is needed.
@@ -95,7 +96,7 @@ class PackageStore:
             if error.errno not in NO_SPACE_ERRORS:
                 raise
             raise PackageError(
-                INTERNAL,
+                ErrorCode.INTERNAL_ERROR,
                 f"The package store {self.folder} has no room left ({os.strerror(error.errno)}). "
                 "Free space on this worker's disk, then retry.",
             ) from error

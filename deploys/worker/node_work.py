@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError, NodeSession, Staged
 from deploys.packages import store
 from deploys.packages.artifact_links import artifact_url
@@ -22,7 +23,7 @@ STAGE_TIMEOUT_SECONDS = 1_800
 # Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
 INSTANCES_AT_ONCE = 100
 # What a node says of an artifact that is not what was packed; an upload that it can't unpack looks like a lost connection.
-DOUBTFUL = ("package_checksum_mismatch", "internal_error")
+DOUBTFUL = (ErrorCode.PACKAGE_CHECKSUM_MISMATCH, ErrorCode.INTERNAL_ERROR)
 
 
 class NodeRun:

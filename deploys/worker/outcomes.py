@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from deploys.error_codes import ErrorCode
 from deploys.node.session import Switched
 from deploys.operations.transitions import Effect
 from deploys.states import Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from inventory.models import RunStatus
+
+# Nobody knows whether the instance runs, and what.
+UNKNOWN = Effect(run_status=RunStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +21,13 @@ class Outcome:
     """status and the rest as they will stand on the target; effect: what changes on the instance, None for nothing."""
 
     status: TargetStatus
-    error_code: str = ""
+    error_code: ErrorCode | Literal[""] = ""
     error_message: str = ""
     reverted: bool | None = None
     effect: Effect | None = None
 
 
-def failure(code: str, message: str, *, effect: Effect | None = None) -> Outcome:
+def failure(code: ErrorCode, message: str, *, effect: Effect | None = None) -> Outcome:
     return Outcome(status=TargetStatus.FAILED, error_code=code, error_message=message, effect=effect)
 
 
@@ -33,9 +38,9 @@ def stopped(reason: StopReason, *, by: str) -> Outcome:
     return Outcome(status=TargetStatus.CANCELLED, error_message="Cancelled before the switch; the old version runs.")
 
 
-def unresolved(code: str, message: str) -> Outcome:
+def unresolved(code: ErrorCode, message: str) -> Outcome:
     """The switch went out, but the node no longer says what became of it."""
-    return failure(code, message, effect=Effect(run_status=RunStatus.UNKNOWN))
+    return failure(code, message, effect=UNKNOWN)
 
 
 def broken_off(outcome: Outcome, half_switched: Effect) -> Outcome:
@@ -55,7 +60,7 @@ def switch_ended(
     if switched.outcome == "restart_failed":
         return _after_stop(_restart_failed(assignment, package, switched, was_aborted=was_aborted), stop)
     return failure(
-        "switch_failed",
+        ErrorCode.SWITCH_FAILED,
         f"The switch to '{assignment.version}' failed on node '{assignment.node.name}' in {assignment.deploy_root}; "
         f"the old version runs. {' '.join(switched.warnings)}".strip(),
     )
@@ -85,7 +90,7 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
 def _restart_failed(
     assignment: Assignment, package: PinnedPackage, switched: Switched, *, was_aborted: bool
 ) -> Outcome:
-    code = "command_timeout" if switched.timed_out else "command_failed"
+    code = ErrorCode.COMMAND_TIMEOUT if switched.timed_out else ErrorCode.COMMAND_FAILED
     return Outcome(
         status=TargetStatus.CANCELLED if was_aborted else TargetStatus.FAILED,
         error_code="" if was_aborted else code,

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from filelock import FileLock
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Package
 from deploys.packages import fetch, store
 from deploys.packages.errors import PackageError
@@ -28,7 +29,7 @@ def package_for(
     with FileLock(_lock_file(operation_id)):
         operation = Operation.objects.select_related("package", "service").get(pk=operation_id)
         if operation.package_error_code:
-            raise PackageError(operation.package_error_code, operation.package_error_message)
+            raise PackageError(ErrorCode(operation.package_error_code), operation.package_error_message)
         found = _from_store(operation)
         if found is not None:
             return found
@@ -104,7 +105,7 @@ def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
 
 def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> PackageError:
     return PackageError(
-        "package_digest_conflict",
+        ErrorCode.PACKAGE_DIGEST_CONFLICT,
         f"Version '{operation.version}' of '{operation.service.name}' is pinned to sha256 {pinned_sha256}, but the "
         f"package has {artifact.sha256}. Release these bytes under a new version, or allow mutable_versions.",
     )

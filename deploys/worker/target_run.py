@@ -8,6 +8,7 @@ import time
 
 from django.db import connection
 
+from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
 from deploys.operations.transitions import Effect
 from deploys.packages.errors import PackageError
@@ -18,7 +19,7 @@ from deploys.worker.failpoints import pause_at
 from deploys.worker.group_commit import Recorder
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeRun
-from deploys.worker.outcomes import Outcome, broken_off, failure, stopped, switch_ended, unresolved
+from deploys.worker.outcomes import UNKNOWN, Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.worker.recovery import ended_before, half_switched, settled, switched_from
 from deploys.worker.target_log import Journal
 from inventory.nodes.transports.base import (
@@ -33,9 +34,9 @@ from inventory.nodes.transports.base import (
 logger = logging.getLogger(__name__)
 
 NEXT_STEP = {
-    "node_unreachable": "The old version runs. See that the node is up and its address right, then retry.",
-    "node_host_key_mismatch": "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
-    "node_unsuitable": "Nothing was sent, the old version runs. Put that right, or edit the node; then retry.",
+    ErrorCode.NODE_UNREACHABLE: "The old version runs. See that the node is up and its address right, then retry.",
+    ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
+    ErrorCode.NODE_UNSUITABLE: "Nothing was sent, the old version runs. Put that right, or edit the node; then retry.",
 }
 FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
 ABORT_SECONDS = 10
@@ -169,7 +170,7 @@ class TargetRun:
             message = (
                 f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be. {FENCE_ADVICE}"
             )
-            await self._journal.end(failure("internal_error", message))
+            await self._journal.end(failure(ErrorCode.INTERNAL_ERROR, message))
             return
         is_held = await asyncio.to_thread(
             _still_held_above, stale.newest, target_id=self.assignment.target_id, fence=self.assignment.fence
@@ -202,13 +203,13 @@ class TargetRun:
         except TransportError as error:
             where = f"Node '{self.assignment.node.name}': {error.message}."
             if self._may_not_be_interrupted:
-                return unresolved(error.code, f"{where} The switch had been sent: sync the service to see.")
-            return failure(error.code, f"{where} {NEXT_STEP[error.code]}")
+                return unresolved(ErrorCode(error.code), f"{where} The switch had been sent: sync the service to see.")
+            return failure(ErrorCode(error.code), f"{where} {NEXT_STEP[ErrorCode(error.code)]}")
         except (HandedBack, ClaimLost, StaleFence):
             raise
         except Exception as error:
             logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
-            return failure("internal_error", f"{type(error).__name__} in the worker; its log has the details.")
+            return failure(ErrorCode.INTERNAL_ERROR, f"{type(error).__name__} in the worker; its log has the details.")
 
     def _interrupted(self) -> Outcome:
         if self._is_taking_over and self._is_handing_back:
@@ -217,7 +218,7 @@ class TargetRun:
             return Outcome(
                 status=TargetStatus.CANCELLED,
                 error_message="Cancelled; the node did not say in time what became of the switch. Sync the service.",
-                effect=unresolved("", "").effect,
+                effect=UNKNOWN,
             )
         if self._stop:
             return stopped(self._stop, by="A rollback goes first.")
@@ -290,7 +291,7 @@ class TargetRun:
         )
         if ended.timed_out or ended.exit_status != 0:
             raise NodeError(
-                "command_timeout" if ended.timed_out else "command_failed",
+                ErrorCode.COMMAND_TIMEOUT if ended.timed_out else ErrorCode.COMMAND_FAILED,
                 f"The before-switch command ended with exit status {ended.exit_status} on node "
                 f"'{self.assignment.node.name}'; the old version runs. The log has its output.",
             )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-INVALID = "package_invalid"
-TOO_LARGE = "package_too_large"
-UNSAFE = "package_unsafe"
+from deploys.error_codes import ErrorCode
+
+INVALID = ErrorCode.PACKAGE_INVALID
+TOO_LARGE = ErrorCode.PACKAGE_TOO_LARGE
+UNSAFE = ErrorCode.PACKAGE_UNSAFE
 
 
 class Refused(Exception):
-    """The whole archive is refused. code: a target's error code; message: which member, what is wrong with it."""
+    """The whole archive is refused. message: which member, what is wrong with it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from deploys.error_codes import ErrorCode
 from deploys.models import LogLine
 from deploys.operations.start import DeployRequest
 from deploys.packages.signatures import is_signature
@@ -89,7 +90,7 @@ class ChangedDeploySerializer(serializers.Serializer[Any]):
 
 
 class TargetErrorSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField()
+    code = serializers.ChoiceField(choices=[code.value for code in ErrorCode])
     message = serializers.CharField()
 
 

@@ -1,0 +1,132 @@
+"""Why a target failed: the codes of CONTRACT.md, "Deploy", each with its title and the advice to whoever reads it.
+
+Beside `deploys.states` because whoever finds out why says it: the rooms of nodes and packages, workers, operations. Free of
+Django because the process that reads an archive runs without it (`deploys.packages.repack_process`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+def _(text: str) -> str:
+    """Marks a text for the catalogue; it is translated when it is read."""
+    return text
+
+
+class ErrorCode(StrEnum):
+    """label: what has gone wrong. advice: what the reader does next. Both in the reader's language."""
+
+    _texts: tuple[str, str]
+
+    def __new__(cls, code: str, label: str = "", advice: str = "") -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member._texts = (label, advice)
+        return member
+
+    @classmethod
+    def named(cls, word: str) -> Self | None:
+        """None for a word that is no code of this version's."""
+        return next((code for code in cls if code == word), None)
+
+    @property
+    def label(self) -> str:
+        return _translated(self._texts[0])
+
+    @property
+    def advice(self) -> str:
+        return _translated(self._texts[1])
+
+    PACKAGE_HOST_NOT_ALLOWED = (
+        "package_host_not_allowed",
+        _("Packages may not come from this host"),
+        _("Ask an admin to add the host to RELEASE_PACKAGE_HOSTS, or use a package URL on an allowed host."),
+    )
+    PACKAGE_UNREACHABLE = (
+        "package_unreachable",
+        _("The package could not be downloaded"),
+        _("Check that the package URL answers, then retry the failed instances."),
+    )
+    PACKAGE_CHECKSUM_MISMATCH = (
+        "package_checksum_mismatch",
+        _("The package is not the one that was asked for"),
+        _("Compare the SHA-256 with the build's, and deploy again with the right one."),
+    )
+    PACKAGE_SIGNATURE_INVALID = (
+        "package_signature_invalid",
+        _("The package is not signed by the service’s key"),
+        _("Sign this very package with that key, and deploy again. If you did: somebody changed it."),
+    )
+    PACKAGE_DIGEST_CONFLICT = (
+        "package_digest_conflict",
+        _("This version is known with other content"),
+        _("Release the new content under a new version."),
+    )
+    PACKAGE_TOO_LARGE = (
+        "package_too_large",
+        _("The package is larger than allowed"),
+        _("Make it smaller, or ask an admin to raise RELEASE_PACKAGE_MAX_BYTES."),
+    )
+    PACKAGE_INVALID = (
+        "package_invalid",
+        _("The package is not a whole archive"),
+        _("Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that."),
+    )
+    PACKAGE_UNSAFE = (
+        "package_unsafe",
+        _("The package would write outside its release"),
+        _("Build it without absolute paths, “..” and links that lead out."),
+    )
+    NODE_UNREACHABLE = (
+        "node_unreachable",
+        _("The node does not answer"),
+        _("Test the node's connection in the admin, then retry the failed instances."),
+    )
+    NODE_HOST_KEY_MISMATCH = (
+        "node_host_key_mismatch",
+        _("The node shows another host key than the one on record"),
+        _("Find out why it changed; only then accept the new key in the admin and retry."),
+    )
+    NODE_UNSUITABLE = (
+        "node_unsuitable",
+        _("The node can't be worked on as it is"),
+        _("Put right what the message names, or edit the node in the admin; then retry."),
+    )
+    NODE_DISK_FULL = (
+        "node_disk_full",
+        _("The node's disk is full"),
+        _("Free space on the node, then retry. The old version keeps running."),
+    )
+    COMMAND_FAILED = (
+        "command_failed",
+        _("The service's command failed"),
+        _("Read its output in the log, mend the release or the command, then retry or roll back."),
+    )
+    COMMAND_TIMEOUT = (
+        "command_timeout",
+        _("The service's command took too long"),
+        _("Read its output in the log; raise the command timeout if it needs longer, then retry."),
+    )
+    SWITCH_FAILED = (
+        "switch_failed",
+        _("The node could not switch to the release"),
+        _("Check the deploy root on the node (owner, rights, space), then retry."),
+    )
+    WORKER_LOST = (
+        "worker_lost",
+        _("The worker was lost again and again"),
+        _("Check the workers' logs and memory, then retry."),
+    )
+    INTERNAL_ERROR = (
+        "internal_error",
+        _("Something went wrong in the release system itself"),
+        _("Retry; if it happens again, give an admin this operation's id and its log."),
+    )
+
+
+def _translated(text: str) -> str:
+    from django.utils.translation import gettext
+
+    return gettext(text)
