@@ -1,6 +1,8 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from inventory.instances import in_progress
+
 
 class DeploysConfig(AppConfig):
     name = "deploys"
@@ -8,8 +10,6 @@ class DeploysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from deploys.models import Target
-        from deploys.states import ACTIVE
-        from inventory.instances.held import answer_with
+        from deploys.operations.in_progress import OurOperations
 
-        answer_with(lambda: Target.objects.filter(status__in=ACTIVE))
+        in_progress.operations = OurOperations()

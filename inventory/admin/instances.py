@@ -17,6 +17,7 @@ from inventory.admin.base import without_side_doors
 from inventory.admin.editing import InventoryAdmin
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
+from inventory.instances import in_progress
 from inventory.models import Instance, Service
 from inventory.security.access import access_of
 
@@ -107,6 +108,6 @@ class InstanceAdmin(InventoryAdmin):
         return str(obj.service)
 
     def history_of(self, obj: Any) -> str:
-        if obj.targets.exists() or obj.status_changes.exists():
+        if in_progress.operations.remember(instance=obj.pk) or obj.status_changes.exists():
             return _("%(name)s has a history, which is kept: it can't be deleted.") % {"name": obj}
         return ""

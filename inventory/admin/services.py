@@ -22,6 +22,7 @@ from inventory.admin.editing import CountsInstances
 from inventory.editing.edit_checks import check_roots
 from inventory.editing.forms import InstanceForm, ServiceForm
 from inventory.editing.relocation import save_instance
+from inventory.instances import in_progress
 from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
 from inventory.security.access import access_of
@@ -164,6 +165,6 @@ class ServiceAdmin(CountsInstances):
     def history_of(self, obj: Any) -> str:
         if obj.instances.exists():
             return _("%(name)s has instances: delete or move those first.") % {"name": obj}
-        if obj.operations.exists():
+        if in_progress.operations.remember(service=obj.pk):
             return _("%(name)s has a history of operations, which is kept.") % {"name": obj}
         return ""

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from inventory.editing.relocation import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
-from inventory.instances.held import unfinished_targets
+from inventory.instances import in_progress
 from inventory.models import Instance, Node, Service
 from inventory.placement import Overlap, Place, Root, overlaps, place_of
 
@@ -115,7 +115,7 @@ def check_service_rename(service: Service, changed: Iterable[str]) -> None:
     """A service's name is in the environment of the commands that its operations run."""
     if service.pk is None or "name" not in changed:
         return
-    if unfinished_targets().filter(operation__service=service).exists():
+    if in_progress.operations.holders(service=service.pk):
         raise ValidationError(
             {"name": ValidationError(_("It can't be renamed while an operation of it runs."), code="service_busy")}
         )

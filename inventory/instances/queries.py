@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from inventory.instances.held import unfinished_targets
+from inventory.instances import in_progress
 from inventory.instances.selection import visible_instance, visible_service
 from inventory.models import Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
@@ -38,9 +38,8 @@ def service_versions(access: Access, service_name: str) -> Payload:
 
 def _at_work(service: Service) -> dict[int, str]:
     """What is being done to those of the service's instances that an unfinished operation holds."""
-    held = unfinished_targets().filter(instance__service=service).order_by("kind")
-    # A rollback, listed behind a deploy, goes before it.
-    return {pk: _DOING[kind] for pk, kind in held.values_list("instance_id", "kind")}
+    held = in_progress.operations.holders(service=service.pk)
+    return {pk: _DOING[holder.kind] for pk, holder in held.items()}
 
 
 def _summary(instances: list[Payload]) -> dict[str, int]:

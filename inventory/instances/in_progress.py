@@ -1,0 +1,37 @@
+"""What operations are doing to the inventory just now. inventory knows none: `deploys` answers, once it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Holder(NamedTuple):
+    """The unfinished operation that an instance is in; of a deploy and a rollback that goes before it, the rollback.
+
+    operation: its id. kind: `deploy` or `rollback`. has_begun: a worker is at the instance, for either of them.
+    """
+
+    operation: str
+    kind: str
+    has_begun: bool
+
+
+class Operations:
+    """There are none. Instances and services are given and answered by their primary keys."""
+
+    def holders(self, *, instances: Collection[int] | None = None, service: int | None = None) -> dict[int, Holder]:
+        """Who holds these instances, or those of a service; free ones are left out."""
+        return {}
+
+    def ended_since(self, instances: Collection[int], since: datetime) -> set[int]:
+        """Those of the instances that an operation has let go of since then."""
+        return set()
+
+    def remember(self, *, instance: int | None = None, service: int | None = None) -> bool:
+        """Whether some operation, finished or not, was on this instance or service."""
+        return False
+
+
+operations = Operations()
