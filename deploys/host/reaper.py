@@ -9,12 +9,13 @@ from django.db import connection
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
-from deploys.operations.transitions import Effect, MovableTarget, Move, apply_moves
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_drive
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, TargetStatus
 from deploys.worker.claims import CLAIMABLE
 from inventory.actors import SYSTEM
+from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 
 logger = logging.getLogger(__name__)

@@ -17,22 +17,7 @@ from deploys.queue.announce import enqueue_drive
 from deploys.queue.names import QUEUE_OF
 from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
 from inventory.actors import Actor
-from inventory.models import StatusChange
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What a move means for its instance. None leaves a value as it is.
-
-    history: 'push' for a release that was switched to by a deploy, 'pop' for one that was rolled back to.
-    """
-
-    version: str | None = None
-    release: str | None = None
-    sha256: str | None = None
-    run_status: str | None = None
-    is_expected: bool = False
-    history: str = ""
+from inventory.instances.facts import Cause, Change, Effect, record
 
 
 class MovableTarget(NamedTuple):
@@ -109,12 +94,9 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     with transaction.atomic():
         lock_instances(move.instance_id for move in moves)
         lock_operations(move.operation_id for move in moves)
-        instances = _instances({move.instance_id for move in moves if move.effect is not None})
         moved, moved_before = _update_targets(moves)
         made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
-        changes = [_target_change(move) for move in made]
-        changes += _change_instances(made, instances)
-        insert_changes(changes)
+        record(_changes(made))
         _follow_up([move for move in made if move.new in TERMINAL])
     return moved.keys() | moved_before
 
@@ -139,19 +121,6 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         waiting = [row[0] for row in cursor.fetchall()]
     for operation_id in waiting:
         enqueue_drive(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
-
-
-def _instances(ids: set[int]) -> dict[int, dict[str, Any]]:
-    if not ids:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, running_version, running_release, running_sha256, expected_version, run_status, release_history"
-            " FROM inventory_instance WHERE id = ANY(%s)",
-            [list(ids)],
-        )
-        names = [column.name for column in cursor.description or ()]
-        return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
 
 
 # claims counts the workers that may have died of a target; one that hands it back has not.
@@ -208,103 +177,12 @@ def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set
     return moved, {row[0] for row in rows if not row[2]}
 
 
-def _target_change(move: Move) -> dict[str, Any]:
-    return _change(move, StatusChange.Field.TARGET, move.old, move.new, note=move.error_code)
+def _changes(moves: Sequence[Move]) -> list[Change]:
+    """The targets' changes first, then what they mean for their instances."""
+    told = [_change(move, target=(move.old, move.new), note=move.error_code) for move in moves]
+    return told + [_change(move, effect=move.effect) for move in moves if move.effect is not None]
 
 
-def _change(move: Move, field: str, old: str, new: str, *, note: str = "") -> dict[str, Any]:
-    return {
-        "instance_id": move.instance_id,
-        "field": field,
-        "old": old,
-        "new": new,
-        "operation_id": move.operation_id,
-        "operation_name": move.operation_name,
-        "attempt": move.attempt,
-        "actor_kind": move.actor.kind,
-        "actor_name": move.actor.name,
-        "note": note,
-    }
-
-
-def _change_instances(moves: Sequence[Move], instances: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply the moves' effects; return the StatusChange rows to write for them."""
-    changes: list[dict[str, Any]] = []
-    touched: dict[int, dict[str, Any]] = {}
-    for move in moves:
-        if move.effect is None:
-            continue
-        row = instances[move.instance_id]
-        touched[move.instance_id] = row
-        changes += _change_instance(move, move.effect, row)
-    _update_instances(list(touched.values()))
-    return changes
-
-
-def _change_instance(move: Move, effect: Effect, row: dict[str, Any]) -> list[dict[str, Any]]:
-    changes = []
-    if effect.version is not None:
-        if effect.version != row["running_version"]:
-            changes.append(_change(move, StatusChange.Field.VERSION, row["running_version"], effect.version))
-        row["running_version"] = effect.version
-        row["running_release"] = effect.release or effect.version
-        row["running_sha256"] = effect.sha256 or ""
-        if effect.is_expected:
-            row["expected_version"] = effect.version
-    if effect.run_status is not None and effect.run_status != row["run_status"]:
-        changes.append(_change(move, StatusChange.Field.RUN_STATUS, row["run_status"], effect.run_status))
-        row["run_status"] = effect.run_status
-    if effect.history:
-        row["release_history"] = _history_after(row["release_history"], effect.history, row["running_release"])
-    return changes
-
-
-_HISTORY_LENGTH = 50
-
-
-def _history_after(history: list[str], change: str, release: str) -> list[str]:
-    """A deploy pushes its release; a rollback goes back to where its release stands, or pushes an unknown one."""
-    if history and history[-1] == release:
-        return history
-    if change == "pop" and release in history:
-        at = len(history) - 1 - history[::-1].index(release)
-        return history[: at + 1]
-    return [*history, release][-_HISTORY_LENGTH:]
-
-
-_UPDATE_INSTANCES = """
-UPDATE inventory_instance i SET
-    running_version = v.running_version, running_release = v.running_release, running_sha256 = v.running_sha256,
-    expected_version = v.expected_version, run_status = v.run_status, changed_at = clock_timestamp(),
-    release_history = ARRAY(SELECT jsonb_array_elements_text(v.release_history))
-FROM jsonb_to_recordset(%s::jsonb) AS v(
-    id bigint, running_version text, running_release text, running_sha256 text, expected_version text,
-    run_status text, release_history jsonb)
-WHERE i.id = v.id
-"""
-
-
-def _update_instances(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(_UPDATE_INSTANCES, [json.dumps(rows)])
-
-
-_INSERT_CHANGES = """
-INSERT INTO inventory_statuschange (instance_id, field, old, new, at, operation_id, operation_name, attempt,
-    actor_kind, actor_name, note)
-SELECT v.instance_id, v.field, v.old, v.new, clock_timestamp(), v.operation_id, v.operation_name, v.attempt,
-    v.actor_kind, v.actor_name, v.note
-FROM jsonb_to_recordset(%s::jsonb) AS v(
-    instance_id bigint, field text, old text, new text, operation_id bigint, operation_name text, attempt integer,
-    actor_kind text, actor_name text, note text)
-"""
-
-
-def insert_changes(changes: list[dict[str, Any]]) -> None:
-    """Write StatusChange rows, in the order given. Keys: those of `_INSERT_CHANGES`."""
-    if not changes:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT_CHANGES, [json.dumps(changes)])
+def _change(move: Move, **what: Any) -> Change:
+    cause = Cause(operation_id=move.operation_id, operation_name=move.operation_name, attempt=move.attempt)
+    return Change(instance_id=move.instance_id, actor=move.actor, cause=cause, **what)

@@ -10,10 +10,9 @@ from django.db.models import Max
 
 from deploys.models import Target
 from deploys.operations.sql import unfinished
-from deploys.operations.transitions import insert_changes
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
-from inventory.models import StatusChange
+from inventory.instances.facts import Cause, Change, record
 
 # Of targets `t`: pending, or left by a dead worker; and no other operation is at work on the instance.
 CLAIMABLE = f"""
@@ -64,7 +63,7 @@ def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str
             cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "nodes": max_nodes, "warm": list(warm_nodes)})
             claimed = {row[0]: row for row in cursor.fetchall()}
         assignments = _load(claimed)
-        insert_changes([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])
+        record([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])
     by_node: dict[tuple[int, int], list[Assignment]] = defaultdict(list)
     for assignment in assignments:
         by_node[assignment.operation_id, assignment.node_pk].append(assignment)
@@ -113,19 +112,12 @@ def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
     return needed
 
 
-def _begun(assignment: Assignment) -> dict[str, object]:
-    return {
-        "instance_id": assignment.instance_pk,
-        "field": StatusChange.Field.TARGET,
-        "old": TargetStatus.PENDING,
-        "new": TargetStatus.IN_PROGRESS,
-        "operation_id": assignment.operation_id,
-        "operation_name": assignment.operation_name,
-        "attempt": assignment.attempt,
-        "actor_kind": assignment.actor.kind,
-        "actor_name": assignment.actor.name,
-        "note": "",
-    }
+def _begun(assignment: Assignment) -> Change:
+    cause = Cause(
+        operation_id=assignment.operation_id, operation_name=assignment.operation_name, attempt=assignment.attempt
+    )
+    moved = (TargetStatus.PENDING, TargetStatus.IN_PROGRESS)
+    return Change(instance_id=assignment.instance_pk, actor=assignment.actor, cause=cause, target=moved)
 
 
 def let_go(lease_id: int, *, except_targets: Iterable[int]) -> int:

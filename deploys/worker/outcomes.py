@@ -7,9 +7,9 @@ from typing import Literal
 
 from deploys.error_codes import ErrorCode
 from deploys.node.session import Switched
-from deploys.operations.transitions import Effect
 from deploys.states import Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
+from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 
 # Nobody knows whether the instance runs, and what.

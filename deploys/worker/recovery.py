@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from deploys.node.session import LastSwitch, NodeSession, NodeTruth, Switched
-from deploys.operations.transitions import Effect
 from deploys.worker.assignment import Assignment, PinnedPackage
+from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
 

@@ -10,7 +10,6 @@ from django.db import connection
 
 from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
-from deploys.operations.transitions import Effect
 from deploys.packages.errors import PackageError
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker import leases
@@ -22,6 +21,7 @@ from deploys.worker.node_work import NodeRun
 from deploys.worker.outcomes import UNKNOWN, Outcome, broken_off, failure, stopped, switch_ended, unresolved
 from deploys.worker.recovery import ended_before, half_switched, settled, switched_from
 from deploys.worker.target_log import Journal
+from inventory.instances.facts import Effect
 from inventory.nodes.transports.base import (
     ConnectionLost,
     HostKeyMismatch,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from django.db import transaction
 from django.db.models.functions import Now
 
-from inventory.instances.facts import change
-from inventory.instances.held import being_changed
+from inventory.instances import in_progress
+from inventory.instances.facts import Change, Effect, record
 from inventory.instances.locks import lock_instances
 from inventory.instances.selection import visible_instance
 from inventory.models import Instance
@@ -26,48 +26,35 @@ def record_report(*, access: Access, instance_id: str, report: Mapping[str, str]
     with transaction.atomic():
         lock_instances([found.pk])
         instance = Instance.objects.get(pk=found.pk)
-        values = {}
-        if "health" in report:
-            values["health"] = report["health"]
-            instance.health_at = Now()
-        if not being_changed([instance.pk]):
-            values |= _what_runs(instance, report)
-        rows = change(instance, actor=access.actor, note="reported", **values)
+        told = dict(report)
+        if _is_at_work(instance):
+            told = {key: value for key, value in told.items() if key == "health"}
+        effect = _effect(instance, told)
+        record([Change(instance_id=instance.pk, actor=access.actor, note="reported", effect=effect)])
         _keep_words(instance, report)
-        instance.save(update_fields=_FIELDS)
-        for row in rows:
-            row.save(force_insert=True)
     instance.refresh_from_db()
     return instance
 
 
-_FIELDS = (
-    "running_version",
-    "running_release",
-    "running_sha256",
-    "run_status",
-    "health",
-    "health_at",
-    "changed_at",
-    "reported_version",
-    "reported_status",
-    "reported_at",
-)
+def _is_at_work(instance: Instance) -> bool:
+    holder = in_progress.operations.holders(instances=[instance.pk]).get(instance.pk)
+    return holder is not None and holder.has_begun
 
 
-def _what_runs(instance: Instance, report: Mapping[str, str]) -> dict[str, str]:
-    values = {}
-    if "status" in report:
-        values["run_status"] = report["status"]
-    version = report.get("version", instance.running_version)
-    if version != instance.running_version:
-        values["running_version"] = version
-        # Which of a mutable version's folders it is, only the node's link tells: the next sync reads it.
-        instance.running_release, instance.running_sha256 = version, ""
-    return values
+def _effect(instance: Instance, told: Mapping[str, str]) -> Effect:
+    """Of the same version again nothing else is known. Which folder another one is in, the next sync reads."""
+    version = told.get("version")
+    return Effect(
+        version=None if version == instance.running_version else version,
+        run_status=told.get("status"),
+        health=told.get("health"),
+    )
 
 
 def _keep_words(instance: Instance, report: Mapping[str, str]) -> None:
     instance.reported_at = Now()
     instance.reported_version = report.get("version", instance.reported_version)
     instance.reported_status = report.get("status", instance.reported_status)
+    if "health" in report:
+        instance.health_at = Now()
+    instance.save(update_fields=("reported_at", "reported_version", "reported_status", "health_at"))

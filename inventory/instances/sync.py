@@ -10,8 +10,8 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from inventory.actors import Actor, ActorKind
-from inventory.instances.facts import change, lock_settled
-from inventory.instances.held import in_progress
+from inventory.instances import in_progress
+from inventory.instances.facts import Change, Effect, lock_settled, record
 from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, read_nodes
@@ -20,7 +20,6 @@ from inventory.nodes.transports.base import NodeAddress
 from inventory.security.redaction import scrub
 
 UNREACHABLE = "unreachable: "
-_FIELDS = ("running_version", "running_release", "running_sha256", "run_status", "changed_at")
 # Statements with a parameter for each instance must not grow without bounds.
 _BATCH = 1000
 
@@ -69,10 +68,11 @@ def _database_time() -> datetime:
 
 def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, str]]]:
     """Key and deploy root of those that no operation works on; what it says of them counts, not the node's link."""
-    instances = Instance.objects.filter(service=service_id).exclude(pk__in=in_progress().values("instance"))
+    held = in_progress.operations.holders(service=service_id)
     by_node: dict[NodeAddress, list[tuple[int, str]]] = defaultdict(list)
-    for instance in instances.select_related("node"):
-        by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
+    for instance in Instance.objects.filter(service=service_id).select_related("node"):
+        if instance.pk not in held or not held[instance.pk].has_begun:
+            by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
     return by_node
 
 
@@ -86,49 +86,37 @@ def _apply(told: list[Told], *, began_at: datetime, result: SyncResult) -> None:
     """Only where nothing has been switched since the reading began: it may be older than that switch."""
     with transaction.atomic():
         settled = lock_settled(each.instance_pk for each in told)
-        switched = Instance.objects.filter(pk__in=settled, targets__finished_at__gte=began_at)
-        for pk in switched.values_list("pk", flat=True):
-            settled.pop(pk, None)
+        for pk in in_progress.operations.ended_since(settled, began_at):
+            del settled[pk]
         before = _statuses_before_unreachable(settled.values())
-        changes: list[StatusChange] = []
-        touched: list[Instance] = []
-        for each in told:
-            instance = settled.get(each.instance_pk)
-            if instance is None:
-                continue
-            _count(each, result)
-            rows, is_touched = _correct(instance, each, status_before=before.get(instance.pk))
-            changes += rows
-            touched += [instance] if is_touched else []
-        Instance.objects.bulk_update(touched, _FIELDS)
-        StatusChange.objects.bulk_create(changes)
-        result.corrected += len({row.instance_id for row in changes if row.field == StatusChange.Field.VERSION})
+        heard = [(settled[each.instance_pk], each) for each in told if each.instance_pk in settled]
+        for instance, each in heard:
+            _count(instance, each, result)
+        record([_correction(instance, each, status_before=before.get(instance.pk)) for instance, each in heard])
 
 
-def _count(told: Told, result: SyncResult) -> None:
+def _count(instance: Instance, told: Told, result: SyncResult) -> None:
     if told.reading is None:
         result.unreachable += 1
-    else:
-        result.read += 1
+        return
+    result.read += 1
+    result.corrected += told.reading.version != instance.running_version
 
 
-def _correct(instance: Instance, told: Told, *, status_before: str | None) -> tuple[list[StatusChange], bool]:
-    """The rows to write, and whether the instance is to be saved."""
-    actor = Actor(kind=ActorKind.NODE, name=told.node_name)
+def _correction(instance: Instance, told: Told, *, status_before: str | None) -> Change:
     reading = told.reading
     if reading is None:
-        rows = change(instance, actor=actor, note=UNREACHABLE + told.error, run_status=RunStatus.UNKNOWN)
-        return rows, bool(rows)
-    truth = (reading.release, reading.sha256)
-    is_touched = truth != (instance.running_release, instance.running_sha256)
-    instance.running_release, instance.running_sha256 = truth
-    values = {"running_version": reading.version}
-    if not reading.release:
-        values["run_status"] = RunStatus.UNKNOWN
-    elif status_before is not None:
-        values["run_status"] = status_before
-    rows = change(instance, actor=actor, note=_note(instance, reading), **values)
-    return rows, is_touched or bool(rows)
+        note, effect = UNREACHABLE + told.error, Effect(run_status=RunStatus.UNKNOWN)
+    else:
+        note = _note(instance, reading)
+        effect = Effect(
+            version=reading.version,
+            release=reading.release,
+            sha256=reading.sha256,
+            run_status=status_before if reading.release else RunStatus.UNKNOWN,
+        )
+    actor = Actor(kind=ActorKind.NODE, name=told.node_name)
+    return Change(instance_id=instance.pk, actor=actor, note=note, effect=effect)
 
 
 def _note(instance: Instance, reading: Reading) -> str:

@@ -14,8 +14,9 @@ from inventory.editing.file.checks import check
 from inventory.editing.file.plan import Plan, Planned, make_plan
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport, Outcome
-from inventory.editing.relocation import FORGOTTEN_FIELDS, forget, lock_inventory
-from inventory.models import Instance, Node, Service, StatusChange
+from inventory.editing.relocation import forgotten, lock_inventory
+from inventory.instances.facts import record
+from inventory.models import Instance, Node, Service
 from inventory.security import audit
 
 _BATCH = 1000
@@ -55,7 +56,7 @@ def _write(plan: Plan, actor: Actor) -> None:
             _save(Service, plan.services.values())
             _save(Node, plan.nodes.values())
             _save(Instance, plan.instances.values())
-            _forget_moved(plan, actor)
+            record([forgotten(each.row.pk, changed=each.changed, actor=actor) for each in plan.moved])
     except IntegrityError as error:
         raise InventoryFileError(
             _(
@@ -81,15 +82,6 @@ def _by_changed_fields(planned: Iterable[Planned]) -> dict[tuple[str, ...], list
         if each.changed:
             groups.setdefault(each.changed, []).append(each.row)
     return groups
-
-
-def _forget_moved(plan: Plan, actor: Actor) -> None:
-    changed = {planned.row.pk: planned.changed for planned in plan.moved}
-    # Read again: they were locked after they had been read first.
-    instances = list(Instance.objects.filter(pk__in=changed))
-    changes = [row for each in instances for row in forget(each, changed=changed[each.pk], actor=actor)]
-    Instance.objects.bulk_update(instances, FORGOTTEN_FIELDS, batch_size=_BATCH)
-    StatusChange.objects.bulk_create(changes, batch_size=_BATCH)
 
 
 def _events(plan: Plan, report: ImportReport) -> list[audit.Event]:
