@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import defaults
 from django.views.decorators.http import require_POST
 
-from inventory.database.outage import AWAY
+from inventory.database.outage import is_outage
 from releasesite.api.errors import RETRY_SECONDS
 from releasesite.context_processors import THEMES
 
@@ -55,7 +55,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Neither page asks the database for anything; a database that is away is said."""
-    if isinstance(sys.exception(), AWAY):
+    if is_outage(sys.exception()):
         page = get_template("503.html").render()
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return defaults.server_error(request)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from inventory.database.outage import AWAY
+from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class ChoreThread(threading.Thread):
         self._chores = chores
         self._at_the_end = at_the_end
         self._stopping = threading.Event()
-        self._is_away = False
+        self._patience = Patience(name)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -58,16 +58,7 @@ class ChoreThread(threading.Thread):
 
     def _attempt(self, name: str, run: Callable[[], object]) -> None:
         try:
-            run()
-        except AWAY as error:
-            connection.close()
-            if not self._is_away:
-                logger.warning("%s: the database is away, waiting for it: %s", name, error)
-            self._is_away = True
+            self._patience.attempt(run)
         except Exception:
             connection.close()
             logger.exception("%s failed; it is tried again", name)
-        else:
-            if self._is_away:
-                logger.info("%s: the database is back", name)
-            self._is_away = False

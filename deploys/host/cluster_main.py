@@ -5,14 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 
-from django.db import connection
+from django.db import Error, connection
 from django_q.cluster import Cluster
 from django_q.signals import post_spawn
 
 import deploys.tasks  # noqa: F401  (loaded here, before the fork, and not by each worker at its first task)
 import inventory.tasks  # noqa: F401
 from deploys.host.parent_death import bind_every_fork, die_with_parent
-from deploys.queue.listener import CONNECTION_ERRORS
 
 SUPERVISOR_PID = "RELEASE_SUPERVISOR_PID"
 
@@ -33,5 +32,5 @@ def _connect_early(**_: object) -> None:
     """In each worker, so that its first task need not wait for it."""
     try:
         connection.ensure_connection()
-    except CONNECTION_ERRORS:
+    except Error:  # that task will meet it
         connection.close()

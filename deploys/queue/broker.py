@@ -12,7 +12,6 @@ into an inbox by `enqueue` is taken by that worker's cluster alone: so goes the 
 from __future__ import annotations
 
 import logging
-import time
 
 from django.db import connection, connections
 from django_q.brokers.orm import ORM
@@ -21,9 +20,10 @@ from django_q.models import OrmQ
 
 from deploys.queue import draining
 from deploys.queue.lazy_commit import lazy_commit
-from deploys.queue.listener import CONNECTION_ERRORS, Listener
+from deploys.queue.listener import Listener
 from deploys.queue.names import inbox, queue_channel
 from deploys.queue.worker_name import this_worker
+from inventory.database.outage import Patience, is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,12 @@ class NotifyBroker(ORM):  # type: ignore[misc]
         self._inbox = inbox(queue, worker_name or this_worker())
         self._channel = queue_channel(queue)
         self._listener = Listener(self._channel, alias=Conf.ORM)
-        self._retry_seconds = 0.0
+        self._patience = Patience(
+            f"queue {self.list_key}",
+            first_pause_seconds=FIRST_RETRY_SECONDS,
+            longest_pause_seconds=LAST_RETRY_SECONDS,
+            close=self._close_connections,
+        )
 
     def enqueue(self, task: str) -> int:
         """Stores the message and its notification in the caller's transaction, if there is one."""
@@ -87,17 +92,16 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def dequeue(self) -> list[tuple[int, str]]:
         """Waits up to POLL_SECONDS for messages. Never raises for a database that is away: it waits and is empty."""
-        try:
-            self._listener.listen()
+        messages = self._patience.attempt(self._next)
+        if messages is None:
+            self._patience.pause()
+        return messages or []
+
+    def _next(self) -> list[tuple[int, str]]:
+        self._listener.listen()
+        messages = self._take()
+        if not messages and self._listener.wait(timeout_seconds=POLL_SECONDS):
             messages = self._take()
-            if not messages and self._listener.wait(timeout_seconds=POLL_SECONDS):
-                messages = self._take()
-        except CONNECTION_ERRORS as error:
-            self._back_off(error)
-            return []
-        if self._retry_seconds:
-            logger.info("queue %s: the database is back", self.list_key)
-            self._retry_seconds = 0.0
         return messages
 
     def acknowledge(self, task_id: int) -> None:
@@ -105,16 +109,13 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
         django-q2's monitor would die of the error; the message would stay, and the cluster be taken for hung.
         """
-        while True:
-            try:
-                super().acknowledge(task_id)
-            except CONNECTION_ERRORS as error:
-                if draining.is_draining():
-                    return  # It comes again, which does no harm.
-                self._back_off(error)
-            else:
-                self._retry_seconds = 0.0
-                return
+        acknowledge = super().acknowledge
+        try:
+            self._patience.insist(lambda: acknowledge(task_id), gives_up=draining.is_draining)
+        except Exception as error:
+            if not is_outage(error):
+                logger.exception("queue %s: message %d is not acknowledged", self.list_key, task_id)
+            # It comes again, which does no harm.
 
     def close(self) -> None:
         self._listener.close()
@@ -131,10 +132,6 @@ class NotifyBroker(ORM):  # type: ignore[misc]
             messages: list[tuple[int, str]] = cursor.fetchall()
         return messages
 
-    def _back_off(self, error: Exception) -> None:
+    def _close_connections(self) -> None:
         self._listener.close()
         connections[Conf.ORM].close()
-        if not self._retry_seconds:
-            logger.warning("queue %s: the database is away, waiting for it: %s", self.list_key, error)
-        self._retry_seconds = min(max(self._retry_seconds * 2, FIRST_RETRY_SECONDS), LAST_RETRY_SECONDS)
-        time.sleep(self._retry_seconds)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-
-CONNECTION_ERRORS = (Error, psycopg.Error, OSError)
 
 
 class Listener:
     """LISTENs on one channel. Connects when first used; after an error, `close` it and use it again.
 
-    Every method may raise one of CONNECTION_ERRORS. A notification that comes between two waits is kept; one sent
-    while there is no connection is lost, so a caller also looks at the table now and then.
+    A lost connection raises what is an outage by inventory/database/outage.py. A notification that comes between two
+    waits is kept; one sent while there is no connection is lost, so a caller also looks at the table now and then.
     """
 
     def __init__(self, channel: str, *, alias: str = DEFAULT_DB_ALIAS) -> None:
@@ -35,7 +33,10 @@ class Listener:
         self.listen()
         assert self._wrapper is not None
         raw: psycopg.Connection[object] = self._wrapper.connection
-        return bool(list(raw.notifies(timeout=timeout_seconds, stop_after=1)))
+        try:
+            return bool(list(raw.notifies(timeout=timeout_seconds, stop_after=1)))
+        except OSError as error:  # of the socket
+            raise OperationalError(str(error)) from error
 
     def close(self) -> None:
         wrapper, self._wrapper = self._wrapper, None
@@ -43,5 +44,5 @@ class Listener:
             return
         try:
             wrapper.close()
-        except CONNECTION_ERRORS:
+        except (Error, psycopg.Error, OSError):
             pass

@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 
-from deploys.queue.listener import CONNECTION_ERRORS, Listener
+from deploys.queue.listener import Listener
 from deploys.queue.names import work_channel
+from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ class Wakeups:
 
     def __init__(self, queue: str, event: asyncio.Event) -> None:
         self._listener = Listener(work_channel(queue))
+        self._patience = Patience("notifications", close=self._listener.close)
         self._event = event
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
@@ -34,11 +36,18 @@ class Wakeups:
 
     def _listen(self) -> None:
         while not self._is_stopping:
-            try:
-                if self._listener.wait(timeout_seconds=WAIT_SECONDS) and not self._is_stopping:
-                    self._loop.call_soon_threadsafe(self._event.set)
-            except CONNECTION_ERRORS as error:
-                logger.warning("Notifications are away, trying on: %s", error)
-                self._listener.close()
+            is_notified = self._wait()
+            if is_notified is None:
                 time.sleep(WAIT_SECONDS)
+            elif is_notified and not self._is_stopping:
+                self._loop.call_soon_threadsafe(self._event.set)
         self._listener.close()
+
+    def _wait(self) -> bool | None:
+        """None when nothing can be heard for now."""
+        try:
+            return self._patience.attempt(lambda: self._listener.wait(timeout_seconds=WAIT_SECONDS))
+        except Exception:
+            logger.exception("notifications: trying again")
+            self._listener.close()
+            return None

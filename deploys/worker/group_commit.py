@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
-from inventory.database.outage import AWAY
+from inventory.database.outage import Patience
 from inventory.security.redaction import scrub
 
 logger = logging.getLogger(__name__)
@@ -88,6 +87,7 @@ class Recorder:
         self._has_work = asyncio.Event()
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
+        self._patience = Patience("group commit")
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._write_for_ever())
@@ -142,7 +142,7 @@ class Recorder:
             batch, self._batch = self._batch, _Batch()
             if len(batch):
                 try:
-                    moved, permits = await loop.run_in_executor(_thread, _write_until_it_works, batch)
+                    moved, permits = await loop.run_in_executor(_thread, self._write_until_it_works, batch)
                 except Exception as error:
                     logger.exception("%d events could not be written; their targets are handed on.", len(batch))
                     _refuse(batch, error)
@@ -152,6 +152,10 @@ class Recorder:
                 return
             if self._is_closing:
                 self._has_work.set()
+
+    def _write_until_it_works(self, batch: _Batch) -> tuple[set[int], dict[int, str]]:
+        """An outage must not turn sound work into failures: keep the events and try again."""
+        return self._patience.insist(lambda: _write(batch))
 
 
 def _answer(batch: _Batch, moved: set[int], permits: dict[int, str]) -> None:
@@ -171,26 +175,13 @@ def _refuse(batch: _Batch, error: Exception) -> None:
             done.set_exception(error)
 
 
-def _write_until_it_works(batch: _Batch) -> tuple[set[int], dict[int, str]]:
-    """A database that is away for a while must not turn sound work into failures: keep the events and try again."""
-    pause_seconds = 0.1
-    while True:
-        try:
-            with lazy_commit() if batch.is_progress_alone else transaction.atomic():
-                return _write(batch)
-        except AWAY as error:
-            logger.warning("The database does not take %d events, trying again: %s", len(batch), error)
-            connection.close()
-            time.sleep(pause_seconds)
-            pause_seconds = min(2.0, pause_seconds * 2)
-
-
 def _write(batch: _Batch) -> tuple[set[int], dict[int, str]]:
-    _lock_in_order(batch)
-    _write_steps(batch.steps)
-    permits = _write_permits([request for request, _ in batch.permits])
-    _write_lines(batch.lines)
-    return apply_moves([move for move, _ in batch.moves]), permits
+    with lazy_commit() if batch.is_progress_alone else transaction.atomic():
+        _lock_in_order(batch)
+        _write_steps(batch.steps)
+        permits = _write_permits([request for request, _ in batch.permits])
+        _write_lines(batch.lines)
+        return apply_moves([move for move, _ in batch.moves]), permits
 
 
 def _lock_in_order(batch: _Batch) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from deploys.queue.listener import CONNECTION_ERRORS
 from deploys.worker import leases
+from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Heartbeat:
         self.lost = False
         self._lease_id = lease_id
         self._is_sound = is_sound
+        self._patience = Patience(f"lease {lease_id}")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease_id}", daemon=True)
 
@@ -51,10 +52,10 @@ class Heartbeat:
             logger.error("lease %d: the drive hangs, not renewed", self._lease_id)
             return False
         try:
-            alive = leases.renew(self._lease_id)
-        except CONNECTION_ERRORS as error:
-            logger.warning("lease %d: the database is away, trying on: %s", self._lease_id, error)
+            alive = self._patience.attempt(lambda: leases.renew(self._lease_id))
+        except Exception:
+            logger.exception("lease %d: not renewed, trying again", self._lease_id)
             connection.close()
             return False
-        self.lost = self.lost or not alive
-        return True
+        self.lost = self.lost or alive is False
+        return alive is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from django.db import connection
@@ -13,12 +12,9 @@ from deploys.models import Package
 from deploys.packages.store import Artifact, PackageStore
 from deploys.worker import pinning
 from deploys.worker.assignment import PinnedPackage, pinned
-from inventory.database.outage import AWAY
+from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
-
-
-DATABASE_PAUSE_SECONDS = 0.5
 
 
 class PackageFetch:
@@ -73,13 +69,11 @@ class PackageFetch:
         return pin, artifact
 
     def _fetch_until_it_is_pinned(self) -> tuple[Package, Artifact]:
-        """A database that is away for a while must not turn a sound package into a failure."""
-        while True:
-            try:
-                return pinning.package_for(self._operation_id, should_stop=lambda: self._is_unwanted, on_note=self._say)
-            except AWAY as error:
-                if self._is_unwanted:
-                    raise
-                logger.warning("The database is away while a package is fetched, trying again: %s", error)
-                connection.close()
-                time.sleep(DATABASE_PAUSE_SECONDS)
+        """An outage of the database must not turn a sound package into a failure."""
+        return Patience("package").insist(
+            lambda: pinning.package_for(self._operation_id, should_stop=self._is_now_unwanted, on_note=self._say),
+            gives_up=self._is_now_unwanted,
+        )
+
+    def _is_now_unwanted(self) -> bool:
+        return self._is_unwanted

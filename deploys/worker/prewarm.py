@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from django.db import DatabaseError
+from django.db import Error
 from django_q.tasks import async_task
 
 from deploys.queue.names import ROLLBACKS
 from deploys.worker import event_loop
+from inventory.database.outage import Patience
 from inventory.models import Node, TransportKind
 from inventory.nodes.transports.base import NodeAddress, TransportError
 
@@ -30,9 +31,9 @@ def announce(node_pks: Iterable[int]) -> None:
     if not newest:
         return
     try:
-        async_task("deploys.tasks.warm", newest, cluster=ROLLBACKS)
-    except DatabaseError as error:
-        logger.warning("The rollbacks' workers could not be told to log in early: %s", error)
+        Patience("early logins").attempt(lambda: async_task("deploys.tasks.warm", newest, cluster=ROLLBACKS))
+    except Error:
+        logger.exception("The rollbacks' workers could not be told to log in early.")
 
 
 def warm(node_pks: Sequence[int]) -> None:

@@ -7,24 +7,26 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import connection
 
+from deploys.models import Lease
 from deploys.queue import draining, worker_name
-from deploys.queue.listener import CONNECTION_ERRORS
 from deploys.queue.names import QUEUE_OF
 from deploys.queue.notifications import Wakeups
 from deploys.states import Kind
 from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
+from deploys.worker.claim_failures import ClaimFailures
 from deploys.worker.claims import claim, let_go, stop_requests
 from deploys.worker.group_commit import Recorder
 from deploys.worker.heartbeat import Heartbeat
 from deploys.worker.node_work import NodeRun
 from deploys.worker.package_fetch import PackageFetch
 from deploys.worker.target_run import TargetRun
+from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +71,13 @@ class Drive:
         self._is_claim_unclear = False
         self._is_draining = False
         self._ticked_at = time.monotonic()
+        self._patience = Patience(f"work loop {kind}")
+        self._failures = ClaimFailures(kind=kind, lease_id=0)
 
     async def run(self) -> None:
-        lease = await _in_thread(lambda: leases.create_lease(worker_name.this_worker(), QUEUE_OF[self._kind]))
-        assert lease is not None
+        lease = await _in_thread(self._create_lease)
         self._lease_id = lease.pk
+        self._failures = ClaimFailures(kind=self._kind, lease_id=lease.pk)
         heartbeat = Heartbeat(lease.pk, is_sound=self._is_sound)
         heartbeat.start()
         ticking = asyncio.create_task(self._tick())
@@ -89,7 +93,12 @@ class Drive:
             wakeups.stop()
             ticking.cancel()
             await asyncio.to_thread(heartbeat.stop)
-            await _in_thread(lease.delete)
+            await self._try(lease.delete)
+
+    def _create_lease(self) -> Lease:
+        return self._patience.insist(
+            lambda: leases.create_lease(worker_name.this_worker(), QUEUE_OF[self._kind]), gives_up=draining.is_draining
+        )
 
     async def _tick(self) -> None:
         while True:
@@ -102,10 +111,11 @@ class Drive:
     async def _work(self, heartbeat: Heartbeat) -> None:
         while True:
             self._drain_if_asked()
-            if not self._is_draining and not heartbeat.lost:
+            may_claim = not self._is_draining and not heartbeat.lost
+            if may_claim:
                 await self._claim()
             await self._pass_on_stops()
-            if not self._nodes:
+            if not self._nodes and not (may_claim and self._failures.is_retrying):
                 return
             await self._wait()
 
@@ -121,21 +131,31 @@ class Drive:
         """Take a share of what is there, so that the host's other workers get theirs; the rest at the next tick."""
         free = settings.CONCURRENCY - len(self._nodes)
         share = min(free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
-        if share <= 0 or not self._may_be_more:
+        if share <= 0 or not self._may_be_more or not self._failures.is_due:
             return
         if self._is_claim_unclear:
             mine = tuple(self._runs)
-            self._is_claim_unclear = await _in_thread(lambda: let_go(self._lease_id, except_targets=mine)) is None
-        warm = self._pool.warm_nodes()
-        groups = await _in_thread(
-            lambda: claim(kind=self._kind, lease_id=self._lease_id, max_nodes=share, warm_nodes=warm)
-        )
+            self._is_claim_unclear = await self._try(lambda: let_go(self._lease_id, except_targets=mine)) is None
+        groups = await self._claim_groups(share)
         self._is_claim_unclear = self._is_claim_unclear or groups is None
-        self._may_be_more = bool(groups)
+        self._may_be_more = bool(groups) or self._failures.is_retrying
         for assignments in groups or ():
             task = asyncio.create_task(self._work_on_node(assignments))
             self._nodes.add(task)
             task.add_done_callback(self._nodes.discard)
+
+    async def _claim_groups(self, share: int) -> list[list[Assignment]] | None:
+        """None in an outage, and after an error: what was claimed then is not known."""
+        warm = self._pool.warm_nodes()
+        call = partial(claim, kind=self._kind, lease_id=self._lease_id, max_nodes=share, warm_nodes=warm)
+        try:
+            groups = await _in_thread(lambda: self._patience.attempt(call))
+        except Exception as error:
+            await _in_thread(partial(self._failures.add, error))
+            return None
+        if groups is not None:
+            self._failures.clear()
+        return groups
 
     async def _work_on_node(self, assignments: Sequence[Assignment]) -> None:
         operation_id = assignments[0].operation_id
@@ -175,7 +195,7 @@ class Drive:
         if not target_ids or time.monotonic() < self._looks_for_stops_at:
             return
         self._looks_for_stops_at = time.monotonic() + TICK_SECONDS
-        for target_id, reason in (await _in_thread(lambda: stop_requests(target_ids)) or {}).items():
+        for target_id, reason in (await self._try(lambda: stop_requests(target_ids)) or {}).items():
             if target_id in self._runs:
                 self._runs[target_id].ask_to_stop(reason)
 
@@ -194,16 +214,15 @@ class Drive:
         # With its last node done a drive looks once more: a target may have been put back meanwhile.
         self._may_be_more = self._may_be_more or is_woken or not ended or not self._nodes
 
+    async def _try(self, call: Callable[[], T]) -> T | None:
+        """None in an outage, which only ever delays, and after an error, which must not end the work on other targets."""
+        try:
+            return await _in_thread(lambda: self._patience.attempt(call))
+        except Exception:
+            logger.exception("A query of the work loop failed.")
+            return None
 
-async def _in_thread(call: Callable[[], T]) -> T | None:
-    """Call it in the database thread; None when the database is away, which only ever delays."""
-    return await asyncio.get_running_loop().run_in_executor(_thread, _patiently, call)
 
-
-def _patiently(call: Callable[[], T]) -> T | None:
-    try:
-        return call()
-    except CONNECTION_ERRORS as error:
-        logger.warning("The database is away, trying on: %s", error)
-        connection.close()
-        return None
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Call it in the database thread."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, call)

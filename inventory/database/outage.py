@@ -1,8 +1,127 @@
-"""What the database raises when it does not take something now and may take it later."""
+"""What the database may take later though it does not take it now: the one rule for it, and the one way to wait.
+
+Whatever is no outage by this rule is an error: it is raised at once, for a traceback and an end of the work concerned.
+SQLSTATEs: PostgreSQL's manual, appendix A, "Error Codes".
+"""
 
 from __future__ import annotations
 
-from django.db import InterfaceError, InternalError, OperationalError
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
-# InternalError: PostgreSQL has ended our session, which was silent in mid-transaction (releasesite/silent_clients.py).
-AWAY = (OperationalError, InterfaceError, InternalError)
+import psycopg
+from django.db import Error, InterfaceError, OperationalError, connection
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# The server has ended the session, or accepts none for now: shut down, crashed, starting, full; or we were silent in
+# mid-transaction or without one (inventory/database/sessions.py). A refusal to connect itself bears no SQLSTATE.
+_SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "53300"})
+_CONNECTION_EXCEPTION = "08"
+# The session lives, the statement was refused, and the same one may work in a moment: read-only while a standby takes
+# its primary's place, no room on its disk, no memory, another transaction in the way, a time limit or an operator.
+_REFUSED_FOR_NOW = frozenset({"25006", "53100", "53200", "40001", "40P01", "55P03", "57014"})
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether to try the same again later: the connection is lost or refused, or the server can't do it just now."""
+    return is_connection_lost(error) or _sqlstate(error) in _REFUSED_FOR_NOW
+
+
+def is_connection_lost(error: BaseException | None) -> bool:
+    """To be asked in the thread that the error came up in, and before its connection is used again."""
+    state = _sqlstate(error)
+    if state is not None:
+        return state in _SESSION_ENDED or state.startswith(_CONNECTION_EXCEPTION)
+    if isinstance(error, (InterfaceError, psycopg.InterfaceError)):
+        # Also raised for a cursor that is used the wrong way.
+        return connection.connection is None or connection.connection.closed
+    return isinstance(error, (OperationalError, psycopg.OperationalError))
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    """None for what the server did not say, but the client's library."""
+    if isinstance(error, Error):
+        error = error.__cause__
+    return error.sqlstate if isinstance(error, psycopg.Error) else None
+
+
+def _close() -> None:
+    connection.close()
+
+
+def _never() -> bool:
+    return False
+
+
+class Patience:
+    """One caller's tries. It logs an outage when it begins and when it is over, and waits longer from try to try.
+
+    what: begins the log's lines. close: drops the caller's connections, so that the next try makes new ones. Not for
+    two threads at a time. Code on an event loop calls it in its database thread.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        first_pause_seconds: float = 0.1,
+        longest_pause_seconds: float = 2.0,
+        close: Callable[[], None] = _close,
+    ) -> None:
+        self._what = what
+        self._first_pause_seconds = first_pause_seconds
+        self._longest_pause_seconds = longest_pause_seconds
+        self._close = close
+        self._pause_seconds = first_pause_seconds
+        self._said = ""
+
+    def attempt(self, call: Callable[[], T]) -> T | None:
+        """Try it once; None in an outage. Raises any other error."""
+        try:
+            answer = call()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            self._begin(error)
+            return None
+        self._end()
+        return answer
+
+    def insist(self, call: Callable[[], T], *, gives_up: Callable[[], bool] = _never) -> T:
+        """Try it until it works. Raises any other error than an outage; that too, once it `gives_up`."""
+        while True:
+            try:
+                answer = call()
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                self._begin(error)
+                if gives_up():
+                    raise
+            else:
+                self._end()
+                return answer
+            self.pause()
+
+    def pause(self) -> None:
+        """Sleep before the next try."""
+        time.sleep(self._pause_seconds)
+        self._pause_seconds = min(2 * self._pause_seconds, self._longest_pause_seconds)
+
+    def _begin(self, error: Exception) -> None:
+        """Said anew when a server that refuses a statement goes away altogether."""
+        saying = "the database is away" if is_connection_lost(error) else "the database does not take it now"
+        self._close()
+        if saying != self._said:
+            logger.warning("%s: %s, trying again: %s", self._what, saying, error)
+        self._said = saying
+
+    def _end(self) -> None:
+        if self._said:
+            logger.info("%s: the database is back", self._what)
+        self._said, self._pause_seconds = "", self._first_pause_seconds

@@ -11,7 +11,7 @@ from drf_standardized_errors.handler import exception_handler
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from inventory.database.outage import AWAY
+from inventory.database.outage import is_outage
 from inventory.errors import Problem, ReleaseError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, ReleaseError):
         set_rollback()
         return Response(error_body(error.http_status, error.problems), status=error.http_status)
-    if isinstance(error, AWAY):
+    if is_outage(error):
         logger.exception("database unavailable")
         body = error_body(503, [DATABASE_UNAVAILABLE])
         return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -38,7 +38,9 @@ def world(db: None) -> list[Instance]:
         access=SCHEDULER,
         request=InstanceRollbackRequest(instance_id="instance-2", target_version="v1", rollback_id="r"),
     )
-    deploy.targets.update(status="failed", finished_at=deploy.started_at, error_code=ErrorCode.NODE_DISK_FULL, error_message="y")
+    deploy.targets.update(
+        status="failed", finished_at=deploy.started_at, error_code=ErrorCode.NODE_DISK_FULL, error_message="y"
+    )
     Operation.objects.filter(pk=deploy.pk).update(status="failed", failed=1, finished_at=deploy.started_at)
     LogLine.objects.create(operation=deploy, seq=1, at=deploy.started_at, text="a")
     StatusChange.objects.create(instance=instances[0], field="version", new="b", actor_kind="node", actor_name="n")

@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from inventory.database.outage import AWAY
 from releasesite.api.permissions import ScopePermission
 from tests.support.api import caller, logged_in, person
 
@@ -49,10 +50,13 @@ def test_a_view_that_names_no_scope_is_closed(db: None) -> None:
     assert ScopePermission().has_permission(Request(), Forgetful()) is False  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=AWAY)
+@pytest.fixture(
+    params=[psycopg.OperationalError, psycopg.errors.DiskFull, psycopg.errors.IdleInTransactionSessionTimeout]
+)
 def no_database(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> None:
-        raise request.param("connection refused: password=secret")
+        with connection.wrap_database_errors:
+            raise request.param("connection refused: password=secret")
 
     monkeypatch.setattr("django.db.backends.base.base.BaseDatabaseWrapper.cursor", refuse)
     yield

@@ -1,0 +1,132 @@
+"""A claim that fails by an error, and not by an outage: what it would have taken must not stay pending for ever."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db import connection
+
+from deploys.error_codes import ErrorCode
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
+from deploys.states import Kind, Step, TargetStatus
+from deploys.worker.assignment import MAY_HAVE_SWITCHED
+from deploys.worker.claims import CLAIMABLE
+from inventory.actors import SYSTEM
+from inventory.instances.facts import Effect
+from inventory.models import RunStatus
+
+logger = logging.getLogger(__name__)
+
+# Tried again first: the schema may be changing just now, and another host's worker may be able to claim. 3.5 s in all.
+TRIES = 4
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 60.0
+
+# As few columns as can be, for it may be a missing one that the claim failed by.
+_OLDEST_CLAIMABLE = f"""
+SELECT t.id, t.instance_id, t.operation_id, o.kind || ' ' || o.public_id, t.attempt, t.status, t.step, t.fence
+FROM deploys_target t JOIN deploys_operation o ON o.id = t.operation_id
+WHERE {CLAIMABLE} AND t.operation_id = (SELECT min(t.operation_id) FROM deploys_target t WHERE {CLAIMABLE})
+"""  # noqa: S608 - only constants are spliced in
+
+_OTHERS_AT_WORK = """
+SELECT EXISTS (
+    SELECT FROM deploys_target t JOIN deploys_lease l ON l.id = t.lease_id
+    WHERE t.kind = %s AND t.status = 'in_progress' AND l.id <> %s AND l.expires_at > clock_timestamp())
+"""
+
+
+class _Claimable(NamedTuple):
+    target: MovableTarget
+    step: str
+    fence: int | None
+
+
+class ClaimFailures:
+    """The failures of one drive's claims in a row.
+
+    After TRIES of them each further one ends the oldest operation's claimable targets as failed, `internal_error`, so
+    that an operation that can't be claimed keeps no other waiting. Nothing is ended while another drive of the same
+    kind has work in hand: that one will claim these too.
+    """
+
+    def __init__(self, *, kind: Kind, lease_id: int) -> None:
+        self._kind = kind
+        self._lease_id = lease_id
+        self.clear()
+
+    def clear(self) -> None:
+        """A claim went well."""
+        self._count = 0
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._due_at = 0.0
+
+    @property
+    def is_retrying(self) -> bool:
+        return self._count > 0
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due_at
+
+    def add(self, error: Exception) -> None:
+        """Log it, and end what is to be ended. In the database thread. Raises nothing."""
+        self._count += 1
+        logger.error("Claiming failed, %d in a row.", self._count, exc_info=error)
+        connection.close()
+        try:
+            self._react(error)
+        except Exception:
+            connection.close()
+            logger.exception("What can't be claimed could not be ended either; trying again.")
+            self._wait_longer()
+
+    def _react(self, error: Exception) -> None:
+        claimable = _oldest_claimable(self._kind)
+        if not claimable:
+            self.clear()
+        elif self._count < TRIES or self._is_another_at_work():
+            self._wait_longer()
+        else:
+            ended = apply_moves([_failed(each, error) for each in claimable])
+            logger.error("%d targets that could not be claimed are ended as failed.", len(ended))
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+
+    def _wait_longer(self) -> None:
+        self._due_at = time.monotonic() + self._pause_seconds
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+
+    def _is_another_at_work(self) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(_OTHERS_AT_WORK, [self._kind, self._lease_id])
+            row = cursor.fetchone()
+        return bool(row and row[0])
+
+
+def _oldest_claimable(kind: Kind) -> Sequence[_Claimable]:
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST_CLAIMABLE, {"kind": kind})
+        rows = cursor.fetchall()
+    return [
+        _Claimable(MovableTarget(pk, instance, operation, name, attempt, TargetStatus(status)), step, fence)
+        for pk, instance, operation, name, attempt, status, step, fence in rows
+    ]
+
+
+def _failed(claimable: _Claimable, error: Exception) -> Move:
+    """Guarded: whoever could claim the target meanwhile keeps it."""
+    is_dead_workers = claimable.target.status == TargetStatus.IN_PROGRESS
+    may_have_switched = is_dead_workers and claimable.step in MAY_HAVE_SWITCHED
+    return Move.of(
+        claimable.target,
+        to=TargetStatus.FAILED,
+        actor=SYSTEM,
+        fence=claimable.fence if is_dead_workers else None,
+        error_code=ErrorCode.INTERNAL_ERROR,
+        error_message=f"{type(error).__name__} when a worker was to begin; its log has the details.",
+        step="" if is_dead_workers else Step.QUEUED,
+        effect=Effect(run_status=RunStatus.UNKNOWN) if may_have_switched else None,
+    )
