@@ -26,12 +26,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 FREEZE_IN_THE_CLAIM = """
 import os, signal, threading
 from pathlib import Path
-from deploys.worker import assignments
+from deploys.worker import claims
 def freeze(claimed):
     Path(os.environ["RELEASE_FAULT_DIR"], "claim.reached").touch()
     os.kill(os.getpid(), signal.SIGSTOP)
     threading.Event().wait()  # the signal may reach another thread first
-assignments._load = freeze
+claims._load = freeze
 """
 
 
@@ -65,7 +65,7 @@ def test_a_worker_that_comes_back_writes_again_what_was_ended(
 
 
 def test_a_request_that_comes_back_is_answered_with_503(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    falls_silent_in(monkeypatch, create, "_record_start")
+    falls_silent_in(monkeypatch, create, "_insert_operation")
     url = lab.add_package("v1")
     body = {"service": "user-service", "version": "v1", "instances": ids(lab.instances), "package_url": url}
 

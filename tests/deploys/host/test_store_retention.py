@@ -4,7 +4,7 @@ import pytest
 
 from deploys.host.store_retention import prune_store
 from deploys.models import Package
-from deploys.packages import fetch
+from deploys.packages.store import PackageStore
 from inventory.models import Service
 from tests.support.fleet import make_instances, make_node, make_service
 
@@ -30,7 +30,7 @@ def test_it_keeps_the_newest_packages_and_those_that_instances_can_go_back_to(
     instance.release_history = ["v1", "v2", "v3"]
     instance.save(update_fields=("release_history",))
     kept: list[set[str]] = []
-    monkeypatch.setattr(fetch, "prune", kept.append)
+    monkeypatch.setattr(PackageStore, "prune", lambda _, keep: kept.append(keep))
 
     prune_store()
 
