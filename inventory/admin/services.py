@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -19,8 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from inventory.admin.base import without_side_doors
 from inventory.admin.editing import CountsInstances
-from inventory.editing.edit_checks import check_roots
-from inventory.editing.forms import InstanceForm, ServiceForm
+from inventory.editing.forms import InstanceRowForm, ServiceForm, ask_rules
 from inventory.editing.relocation import save_instance
 from inventory.instances import in_progress
 from inventory.instances.sync_queue import request_sync
@@ -29,7 +27,7 @@ from inventory.security.access import access_of
 
 if TYPE_CHECKING:
     Inline = admin.TabularInline[Instance, Service]
-    InlineFormSet = BaseInlineFormSet[Instance, Service, InstanceForm]
+    InlineFormSet = BaseInlineFormSet[Instance, Service, InstanceRowForm]
 else:
     Inline = admin.TabularInline
     InlineFormSet = BaseInlineFormSet
@@ -79,18 +77,15 @@ class InstanceFormSet(InlineFormSet):
             getattr(field.widget, "widget", field.widget).attrs.setdefault("aria-label", field.label)
 
     def clean(self) -> None:
-        """Two new rows may be in each other's way, which each alone can't see."""
+        """Two rows may be in each other's way, which each alone can't see."""
+        # First: Django's check for doubles leaves out what has been refused.
+        ask_rules(form for form in self.forms if form.has_changed())
         super().clean()
-        placed = [form.placed() for form in self.forms if form.has_changed() and form.is_valid()]
-        try:
-            check_roots([each for each in placed if each is not None])
-        except ValidationError as error:
-            raise ValidationError(error.messages) from error
 
 
 class InstanceInline(Inline):
     model = Instance
-    form = InstanceForm
+    form = InstanceRowForm
     formset = InstanceFormSet  # type: ignore[assignment]  # the stubs know of no form of one's own
     template = "admin/inventory/instances_inline.html"
     fields = ("instance_id", "node", "port", "deploy_root", "running_version", "run_status", "details")

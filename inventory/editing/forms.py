@@ -1,30 +1,51 @@
-"""The admin's forms of the inventory. Values are checked by the models' own rules, these add those that span rows."""
+"""The admin's forms of the inventory. The models have the rules for a row, `rules` those that span rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from inventory.editing.edit_checks import (
-    Placed,
-    check_instance_move,
-    check_node_move,
-    check_roots,
-    check_service_rename,
-)
+from inventory.editing.rules import Edit, faults
 from inventory.models import Instance, Node, Service
 
 if TYPE_CHECKING:
-    ServiceModelForm = forms.ModelForm[Service]
-    NodeModelForm = forms.ModelForm[Node]
-    InstanceModelForm = forms.ModelForm[Instance]
+    RowForm = forms.ModelForm[Any]
 else:
-    ServiceModelForm = NodeModelForm = InstanceModelForm = forms.ModelForm
+    RowForm = forms.ModelForm
 
 
-class ServiceForm(ServiceModelForm):
+class EditForm(RowForm):
+    """One row; without a formset around it, it asks the rules that span rows by itself."""
+
+    asks_rules = True
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.asks_rules:
+            ask_rules([self])
+        return cleaned
+
+    def edit(self) -> Edit:
+        values = {name: value for name, value in self.cleaned_data.items() if name != "id"}
+        return Edit(row=type(self.instance)(pk=self.instance.pk, **values), changed=self.changed_data)
+
+
+def ask_rules(edited: Iterable[EditForm]) -> None:
+    """Add what the rules that span rows say of these rows together to the forms at fault; of sound forms only."""
+    edits = {form.edit(): form for form in edited if form.errors.keys() <= {NON_FIELD_ERRORS}}
+    found = list(faults(edits))
+    for form in {edits[fault.edit] for fault in found}:
+        # The database's constraint is about the same, and names nobody.
+        form.errors.pop(NON_FIELD_ERRORS, None)
+    for fault in found:
+        edits[fault.edit].add_error(fault.field, ValidationError(fault.text, code=fault.code))
+
+
+class ServiceForm(EditForm):
     class Meta:
         model = Service
         exclude: tuple[str, ...] = ()
@@ -34,13 +55,8 @@ class ServiceForm(ServiceModelForm):
             "signing_key": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         }
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        check_service_rename(self.instance, self.changed_data)
-        return cleaned
 
-
-class NodeForm(NodeModelForm):
+class NodeForm(EditForm):
     class Meta:
         model = Node
         exclude: tuple[str, ...] = ()
@@ -48,38 +64,17 @@ class NodeForm(NodeModelForm):
             "ssh_host_key": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
         }
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if not self.errors:
-            place = {key: cleaned[key] for key in ("host", "transport", "ssh_port")}
-            check_node_move(Node(pk=self.instance.pk, **place), self.changed_data)
-        return cleaned
 
-
-class InstanceForm(InstanceModelForm):
+class InstanceForm(EditForm):
     class Meta:
         model = Instance
         exclude: tuple[str, ...] = ()
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        placed = self.placed()
-        if placed is not None:
-            check_instance_move(self.instance.pk, self.changed_data)
-            check_roots([placed])
-        return cleaned
 
-    def placed(self) -> Placed | None:
-        """Where it is to live, or None while that is not known for sure."""
-        wanted = self.cleaned_data
-        if not all(wanted.get(key) for key in ("instance_id", "node", "deploy_root")):
-            return None
-        return Placed(
-            pk=self.instance.pk,
-            instance_id=wanted["instance_id"],
-            node=wanted["node"],
-            deploy_root=wanted["deploy_root"],
-        )
+class InstanceRowForm(InstanceForm):
+    """One of the instances on a service's page; the formset asks for all of them together."""
+
+    asks_rules = False
 
 
 class HostKeyForm(forms.Form):

@@ -10,8 +10,7 @@ from django.utils.translation import gettext as _
 
 from inventory.actors import Actor
 from inventory.editing.file import read
-from inventory.editing.file.checks import check
-from inventory.editing.file.plan import Plan, Planned, make_plan
+from inventory.editing.file.plan import Plan, Planned, check, make_plan
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport, Outcome
 from inventory.editing.relocation import forgotten, lock_inventory

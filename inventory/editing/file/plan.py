@@ -1,4 +1,4 @@
-"""An inventory file's entries beside the rows that they make or change."""
+"""An inventory file's entries beside the rows that they make or change, and what forbids them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
 from inventory.editing.file.read import SECTIONS, Document, Entry
 from inventory.editing.file.report import Change, Outcome, Row, shown
+from inventory.editing.relocation import MOVE_FIELDS
+from inventory.editing.rules import Edit, faults
 from inventory.models import Instance, Node, Service
 
 _KIND = {"services": "service", "nodes": "node", "instances": "instance"}
@@ -46,7 +49,11 @@ class Plan:
     services: dict[str, Planned] = field(default_factory=dict)
     nodes: dict[str, Planned] = field(default_factory=dict)
     instances: dict[str, Planned] = field(default_factory=dict)
-    moved: list[Planned] = field(default_factory=list)
+
+    @property
+    def moved(self) -> list[Planned]:
+        """Stored instances that the file takes elsewhere."""
+        return [each for each in self.instances.values() if not MOVE_FIELDS.isdisjoint(each.changed)]
 
     def all(self) -> list[Planned]:
         return [*self.services.values(), *self.nodes.values(), *self.instances.values()]
@@ -127,3 +134,31 @@ def _declared(document: Document, section: str) -> set[str]:
 def _set_values(planned: Planned, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         setattr(planned.row, key, value)
+
+
+def check(plan: Plan) -> None:
+    """Complain of every fault to the plan's document."""
+    _check_values(plan)
+    edits = {Edit(row=planned.row, changed=planned.changed): planned.entry for planned in plan.all()}
+    for fault in faults(edits):
+        plan.document.complain_of(edits[fault.edit], fault.text, key=fault.field, code=fault.code)
+
+
+def _check_values(plan: Plan) -> None:
+    """By the models' own rules, for the keys that the file gives."""
+    for planned in plan.all():
+        given = set(planned.entry.values) - {"service", "node"}
+        others = {each.name for each in planned.row._meta.fields} - given
+        _collect(plan.document, planned.entry, planned.row.clean_fields, exclude=others)
+        if planned.entry.section != "instances":
+            _collect(plan.document, planned.entry, planned.row.clean)
+
+
+def _collect(document: Document, entry: Entry, check: Any, **arguments: Any) -> None:
+    try:
+        check(**arguments)
+    except ValidationError as error:
+        for key, messages in error.message_dict.items():
+            was_told = key in entry.lines and key not in entry.values
+            for message in () if was_told else messages:
+                document.complain_of(entry, message, key=key)

@@ -76,7 +76,7 @@ def row(instance: Instance, **changed: Any) -> dict[str, Any]:
 
 
 def instance_form(instance: Instance, **changed: Any) -> dict[str, Any]:
-    data = row(instance, service=instance.service_id, **changed)
+    data = row(instance, **{"service": instance.service_id, **changed})
     del data["id"]
     return data
 

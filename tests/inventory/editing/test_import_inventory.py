@@ -260,7 +260,7 @@ def test_roots_already_in_the_inventory_count() -> None:
         "instances: [{instance_id: i-3, service: user-service, node: here, port: 1, deploy_root: /srv/user-service}]"
     )
 
-    assert "instance-2's root /srv/user-service/instance-2 lies inside it" in fault
+    assert "instance-2's deploy root /srv/user-service/instance-2 lies inside /srv/user-service, that of i-3" in fault
 
 
 def test_a_node_may_not_move_onto_another_ones_roots() -> None:
@@ -286,7 +286,7 @@ def test_an_instance_in_an_unfinished_operation_is_not_moved(change: tuple[str, 
 
     [fault] = refusals(FILE.replace(*change))
 
-    assert "instances[1] (instance-2): can't be moved while deploy-1 works on it" in fault
+    assert "instances[1] (instance-2): It can't be moved or renamed while deploy-1 works on it" in fault
 
 
 def test_a_node_of_an_instance_in_an_unfinished_operation_is_not_moved() -> None:
@@ -295,7 +295,7 @@ def test_a_node_of_an_instance_in_an_unfinished_operation_is_not_moved() -> None
 
     [fault] = refusals(FILE.replace("192.168.1.10", "192.168.1.11"))
 
-    assert "nodes[0] (web-1): can't be moved while deploy-1 works on an instance of it" in fault
+    assert "nodes[0] (web-1): It can't be moved while deploy-1 works on an instance of it" in fault
 
 
 def test_other_changes_are_welcome_while_an_operation_runs() -> None:

@@ -1,0 +1,119 @@
+"""The rules that span rows, over the inventory as it would be after some edits: the same for file, page and HTTP.
+
+To be asked under `lock_inventory`, in the transaction that writes: otherwise another edit may come between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from inventory.editing.relocation import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
+from inventory.instances import in_progress
+from inventory.models import Instance, Node, Service
+from inventory.placement import Overlap, Place, Root, overlaps, place_of
+
+Row = Service | Node | Instance
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Edit:
+    """A row as it would be saved. changed: the fields in which it differs from the stored row, if there is one."""
+
+    row: Row
+    changed: Collection[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What forbids an edit. field: the one of the row's fields that it is about, or None."""
+
+    edit: Edit
+    code: str
+    text: str
+    field: str | None = None
+
+
+def faults(edits: Collection[Edit]) -> Iterator[Fault]:
+    """Everything that forbids these edits, made at once; not what was wrong before and has no part in them."""
+    yield from _roots_in_the_way(edits)
+    yield from _moved_while_in_progress(edits)
+    yield from _renamed_while_in_progress(edits)
+
+
+def _touching(fields: frozenset[str], kind: type[Row], edits: Collection[Edit]) -> dict[int, Edit]:
+    """The edits that change one of these fields of a stored row of this kind, by its key."""
+    rows = {edit.row.pk: edit for edit in edits if isinstance(edit.row, kind) and not fields.isdisjoint(edit.changed)}
+    return {pk: edit for pk, edit in rows.items() if pk is not None}
+
+
+def _roots_in_the_way(edits: Collection[Edit]) -> Iterator[Fault]:
+    """No deploy root is, holds or lies inside another one of the same place."""
+    placed = {root: edit for edit in edits if (root := _root(edit.row)) is not None}
+    moved = _touching(NODE_PLACE_FIELDS, Node, edits)
+    # Of each root, the edit that brings it where it is.
+    by: dict[Root, Edit | None] = {root: moved.get(node) for root, node in _stored_roots(edits, placed, moved)}
+    by.update(placed)
+    for overlap in overlaps(by):
+        causes = [edit for edit in (by[overlap.inner], by[overlap.outer]) if edit is not None]
+        if causes:
+            edit = min(causes, key=lambda edit: isinstance(edit.row, Node))
+            field = None if isinstance(edit.row, Node) else "deploy_root"
+            yield Fault(edit=edit, code="deploy_root_taken", text=_overlap_text(overlap), field=field)
+
+
+def _root(row: Row) -> Root | None:
+    """Where an instance is to live; None while that is not known."""
+    node = getattr(row, "node", None)
+    if not isinstance(row, Instance) or node is None or not row.deploy_root:
+        return None
+    return Root(place=_place(node), path=row.deploy_root, instance_id=row.instance_id)
+
+
+def _stored_roots(edits: Collection[Edit], placed: Iterable[Root], moved: Iterable[int]) -> Iterator[tuple[Root, int]]:
+    """Of instances that are not edited, at the places of these roots and nodes; each with its node's key."""
+    nodes = {row.pk: row for edit in edits if isinstance(row := edit.row, Node)}
+    edited = {edit.row.pk for edit in edits if isinstance(edit.row, Instance)}
+    places = {root.place for root in placed} | {_place(nodes[pk]) for pk in moved}
+    stored = Node.objects.only("transport", "host", "ssh_port") if places else ()
+    at = {node.pk: place for node in stored if (place := _place(nodes.get(node.pk, node))) in places}
+    rows = Instance.objects.filter(node__in=at).values_list("pk", "instance_id", "node_id", "deploy_root")
+    for pk, instance_id, node_pk, path in rows:
+        if pk not in edited:
+            yield Root(place=at[node_pk], path=path, instance_id=instance_id), node_pk
+
+
+def _place(node: Node) -> Place:
+    return place_of(transport=node.transport, host=node.host, ssh_port=node.ssh_port)
+
+
+def _overlap_text(overlap: Overlap) -> str:
+    inner, outer = overlap.inner, overlap.outer
+    names = {"inner": inner.instance_id, "path": inner.path, "above": outer.path, "outer": outer.instance_id}
+    if inner.path == outer.path:
+        return _("%(path)s is the deploy root of both %(outer)s and %(inner)s.") % names
+    return _("%(inner)s's deploy root %(path)s lies inside %(above)s, that of %(outer)s.") % names
+
+
+def _moved_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
+    """An operation finds its instance, and its instance's node, where they were when it began."""
+    instances = _touching(MOVE_FIELDS, Instance, edits)
+    nodes = _touching(NODE_PLACE_FIELDS, Node, edits)
+    on_nodes = dict(Instance.objects.filter(node__in=nodes).order_by().values_list("pk", "node"))
+    busy = lock_and_find_busy([*instances, *on_nodes])
+    for pk in instances.keys() & busy.keys():
+        text = _("It can't be moved or renamed while %(operation)s works on it. Wait for it, or cancel it.")
+        yield Fault(edit=instances[pk], code="instance_busy", text=text % {"operation": busy[pk]})
+    for node, operation in {on_nodes[pk]: busy[pk] for pk in on_nodes.keys() & busy.keys()}.items():
+        text = _("It can't be moved while %(operation)s works on an instance of it. Wait for it, or cancel it.")
+        yield Fault(edit=nodes[node], code="node_busy", text=text % {"operation": operation})
+
+
+def _renamed_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
+    """A service's name is in the environment of the commands that its operations run."""
+    for pk, edit in _touching(frozenset({"name"}), Service, edits).items():
+        if in_progress.operations.holders(service=pk):
+            text = _("It can't be renamed while an operation of it runs.")
+            yield Fault(edit=edit, code="service_busy", text=text, field="name")
