@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from inventory.admin.base import AuditedAdmin, ReadOnlyAdmin
+from inventory.admin.base import AuditedAdmin, ForAllServices, ReadOnlyAdmin, sees_all
 from inventory.security.access import access_of
 from releasesite.models import ApiToken, ServiceLimit
 from releasesite.token_form import TokenForm
@@ -41,7 +41,7 @@ for model in (Schedule, Success, Failure, OrmQ, AccessAttempt, AccessFailureLog,
 
 
 @admin.register(OrmQ)
-class QueueEntryAdmin(ReadOnlyAdmin):
+class QueueEntryAdmin(ForAllServices, ReadOnlyAdmin):
     """What waits for a worker. Entries are hints: the work itself is in the operations."""
 
     list_display = ("id", "key", "lock", "func", "args")
@@ -52,7 +52,7 @@ class QueueEntryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AccessAttempt)
-class LoginAttemptAdmin(ReadOnlyAdmin):
+class LoginAttemptAdmin(ForAllServices, ReadOnlyAdmin):
     """Failed logins that may lead to a lockout. `manage.py axes_reset_username` lifts one."""
 
     list_display = ("attempt_time", "username", "ip_address", "failures_since_start")
@@ -71,18 +71,18 @@ class ServiceLimitInline(LimitInline):
 
 
 @admin.register(User)
-class PersonAdmin(AuditedAdmin, PeopleAdmin):
+class PersonAdmin(ForAllServices, AuditedAdmin, PeopleAdmin):
     object_kind = "user"
     inlines = (ServiceLimitInline,)
 
 
 @admin.register(Group)
-class RoleAdmin(AuditedAdmin, GroupAdmin):
+class RoleAdmin(ForAllServices, AuditedAdmin, GroupAdmin):
     object_kind = "group"
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
+class ApiTokenAdmin(ForAllServices, ReadOnlyAdmin):
     """Tokens are made here, shown once, and revoked; they are never edited."""
 
     change_form_template = "admin/releasesite/apitoken/change_form.html"
@@ -114,7 +114,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """A token may do what its scope says, whatever its maker may: so its maker has to be allowed anything."""
-        return bool(admin.ModelAdmin.has_add_permission(self, request)) and access_of(request).services is None
+        return bool(admin.ModelAdmin.has_add_permission(self, request)) and sees_all(request)
 
     @admin.display(description=gettext_lazy("key"))
     def token_key_start(self, token: ApiToken) -> str:

@@ -13,6 +13,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from inventory.editing.audit_diff import shown_changes
+from inventory.models import Instance, Node
 from inventory.security import audit
 from inventory.security.access import access_of
 
@@ -44,6 +45,22 @@ class ScopedAdmin(Base):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         queryset = super().get_queryset(request)
         return access_of(request).visible(queryset, self.service_path) if self.service_path else queryset
+
+
+class ForAllServices(Base):
+    """Only for who may see all services: it concerns them all."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return sees_all(request) and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return sees_all(request) and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return sees_all(request) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return sees_all(request) and super().has_delete_permission(request, obj)
 
 
 class ReadOnlyAdmin(ScopedAdmin):
@@ -113,6 +130,18 @@ class AuditedAdmin(ScopedAdmin):
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         request.changes_for_audit = shown_changes(form, formsets or ())  # type: ignore[attr-defined]
         return super().construct_change_message(request, form, formsets, add)
+
+
+def sees_all(request: HttpRequest) -> bool:
+    return access_of(request).services is None
+
+
+def visible_nodes(request: HttpRequest) -> models.QuerySet[Node]:
+    """Who is limited to some services sees the nodes where these have an instance, and may place others there."""
+    if sees_all(request):
+        return Node.objects.all()
+    placed = access_of(request).visible(Instance.objects.all())
+    return Node.objects.filter(pk__in=placed.values("node_id"))
 
 
 def without_side_doors(fields: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from inventory.admin.base import AuditedAdmin
 from inventory.admin.csv_export import CsvExport
 from inventory.admin.yaml_import import YamlImport
 from inventory.editing.relocation import lock_inventory
+from inventory.security.access import access_of
 
 
 class InventoryAdmin(YamlImport, CsvExport, AuditedAdmin):
@@ -71,8 +72,14 @@ class CountsInstances(InventoryAdmin):
         pages = {f"inventory_{self.opts.model_name}_{page}" for page in ("changelist", "export")}
         # Autocomplete asks for these rows too, and needs no counts.
         is_list = request.resolver_match is not None and request.resolver_match.url_name in pages
-        return queryset.annotate(instance_count=models.Count("instances")) if is_list else queryset
+        return queryset.annotate(instance_count=_instances_of(request)) if is_list else queryset
 
     @admin.display(description=gettext_lazy("instances"), ordering="instance_count")
     def instance_count(self, row: Any) -> int:
         return int(row.instance_count)
+
+
+def _instances_of(request: HttpRequest) -> models.Count:
+    """Of one's own services: on a node there may be others' too."""
+    services = access_of(request).services
+    return models.Count("instances", filter=None if services is None else models.Q(instances__service__in=services))

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.admin.base import without_side_doors
+from inventory.admin.base import visible_nodes, without_side_doors
 from inventory.admin.editing import InventoryAdmin
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
@@ -96,6 +96,8 @@ class InstanceAdmin(InventoryAdmin):
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "service":
             kwargs["queryset"] = access_of(request).visible(Service.objects.all(), "pk")
+        if db_field.name == "node":
+            kwargs["queryset"] = visible_nodes(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

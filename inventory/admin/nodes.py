@@ -9,7 +9,8 @@ from django.contrib import admin, messages
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -17,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
+from inventory.admin.base import ForAllServices, sees_all, visible_nodes
 from inventory.admin.editing import CountsInstances
 from inventory.editing.forms import HostKeyForm, NodeForm
 from inventory.models import Node, TransportKind
@@ -30,7 +32,9 @@ _ACCEPT_WITHIN_SECONDS = 600
 
 
 @admin.register(Node)
-class NodeAdmin(CountsInstances):
+class NodeAdmin(ForAllServices, CountsInstances):
+    """A node's login and address decide where the commands of all its services run. Limited people only read theirs."""
+
     object_kind = "node"
     form = NodeForm
     change_form_template = "admin/inventory/node/change_form.html"
@@ -38,6 +42,18 @@ class NodeAdmin(CountsInstances):
     list_filter = ("transport", "delivery")
     search_fields = ("name", "host")
     readonly_fields = ("fingerprint", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
+        queryset: QuerySet[Node] = super().get_queryset(request)
+        return queryset if sees_all(request) else queryset.filter(pk__in=visible_nodes(request).values("pk"))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return CountsInstances.has_view_permission(self, request, obj)
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        if not sees_all(request):
+            raise PermissionDenied
+        return super().export(request)
 
     @admin.display(description=gettext_lazy("host key"))
     def fingerprint(self, node: Node) -> str:

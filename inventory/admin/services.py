@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from inventory.admin.base import without_side_doors
+from inventory.admin.base import sees_all, visible_nodes, without_side_doors
 from inventory.admin.editing import CountsInstances
 from inventory.editing.forms import InstanceRowForm, ServiceForm, ask_rules
 from inventory.editing.relocation import save_instance
@@ -105,6 +105,7 @@ class InstanceInline(Inline):
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "node":
             kwargs["widget"] = NodeSelect(db_field, self.admin_site)
+            kwargs["queryset"] = visible_nodes(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
@@ -144,7 +145,7 @@ class ServiceAdmin(CountsInstances):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Who is limited to some services can't make another one."""
-        return super().has_add_permission(request) and access_of(request).services is None
+        return super().has_add_permission(request) and sees_all(request)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)

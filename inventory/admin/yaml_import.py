@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from inventory.admin.base import ScopedAdmin
+from inventory.admin.base import ScopedAdmin, sees_all
 from inventory.editing.file.apply import import_inventory
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport
@@ -55,7 +55,7 @@ class YamlImport(ScopedAdmin):
         """All three kinds of rows at once, of every service: the file may hold any."""
         admins = (self.admin_site.get_model_admin(model) for model in (Service, Node, Instance))
         may_edit = all(each.has_add_permission(request) and each.has_change_permission(request) for each in admins)
-        return may_edit and access_of(request).services is None
+        return may_edit and sees_all(request)
 
     def _preview(self, request: HttpRequest, name: str, data: bytes, context: dict[str, Any]) -> None:
         """Adds the report and what the confirming form carries to the context, or the problems."""
