@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from deploys.error_codes import ErrorCode
@@ -46,11 +45,12 @@ class StaleFence(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LastSwitch:
-    """The newest switch on the node's record.
+class Switch:
+    """One switch of a deploy root: what the node answers to it, or the newest on the node's record.
 
-    phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, or refused (the
-    link never moved). is_alive: its program still works on it. restart_exit: None when there was no restart (yet).
+    phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
+    link never moved), or, in an answer alone, not_whole (nothing has changed). is_alive: its program still works on it.
+    previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet).
     """
 
     fence: int
@@ -61,6 +61,17 @@ class LastSwitch:
     restart_exit: int | None
     timed_out: bool
     reverted: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """switched, restart_failed, not_whole or refused; unfinished while it is not done."""
+        if self.phase in ("not_whole", "refused"):
+            return self.phase
+        if self.phase != "done":
+            return "unfinished"
+        has_failed = self.reverted or self.timed_out or self.restart_exit not in (0, None)
+        return "restart_failed" if has_failed else "switched"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,7 @@ class NodeTruth:
     current: str = ""
     version: str = ""
     sha256: str = ""
-    last: LastSwitch | None = None
+    last: Switch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,45 +102,17 @@ class CommandOutcome:
     timed_out: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switched:
-    """outcome: switched, not_whole (nothing has changed), restart_failed.
-
-    previous: the release before, '' when there was none. restart_exit: None when there is no restart command.
-    node_seconds: how long each step took, as its events came in.
-    """
-
-    outcome: str
-    previous: str
-    restart_exit: int | None
-    timed_out: bool
-    reverted: bool
-    warnings: tuple[str, ...]
-    node_seconds: dict[str, float]
-
-
 @dataclass
 class Answer:
     """The frames of one call by their first word; the last of a kind counts, warnings are kept all."""
 
     words: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    _step: str = ""
-    _step_began: float = 0.0
 
     def take(self, word: str, rest: str) -> None:
         if word == "warning":
             self.warnings.append(rest)
-        elif word in ("step", "over"):
-            self._turn_to(rest)
         self.words[word] = rest
-
-    def _turn_to(self, step: str) -> None:
-        now = time.monotonic()
-        if self._step:
-            self.seconds[self._step] = self.seconds.get(self._step, 0.0) + now - self._step_began
-        self._step, self._step_began = step, now
 
     def truth(self) -> NodeTruth:
         if "truth" not in self.words:
@@ -144,24 +127,26 @@ class Answer:
         status, late = self.words["ended"].split()
         return CommandOutcome(exit_status=int(status), timed_out=late == "1")
 
-    def switched(self) -> Switched:
+    def switch(self, *, fence: int, release: str) -> Switch:
+        """Of the switch that was asked for: the answer does not repeat whose it is, nor to what."""
         previous, status, late, reverted = self.words.get("switched", f"{NOTHING} {NOTHING} 0 0").split()
-        is_good = status in (NOTHING, "0")
-        return Switched(
-            outcome=self.words.get("outcome") or ("switched" if is_good else "restart_failed"),
+        return Switch(
+            fence=fence,
+            release=release,
             previous=_value(previous),
+            phase=self.words.get("outcome", "done"),
+            is_alive=False,
             restart_exit=_number(status),
             timed_out=late == "1",
             reverted=reverted == "1",
             warnings=tuple(self.warnings),
-            node_seconds={step: round(seconds, 6) for step, seconds in self.seconds.items()},
         )
 
-    def _last(self) -> LastSwitch | None:
+    def _last(self) -> Switch | None:
         if "last" not in self.words:
             return None
         fence, release, previous, phase, status, late, reverted, living = self.words["last"].split()
-        return LastSwitch(
+        return Switch(
             fence=int(fence),
             release=_value(release),
             previous=_value(previous),

@@ -15,14 +15,13 @@ from deploys.node.answers import (
     Answer,
     CommandOutcome,
     Event,
-    LastSwitch,
     NodeError,
     NodeTruth,
     OutputLine,
     Staged,
     StaleFence,
     StepStarted,
-    Switched,
+    Switch,
 )
 from deploys.node.calls import NodeCall
 from deploys.node.frames import START, Streams
@@ -32,7 +31,6 @@ from inventory.security.redaction import scrub
 __all__ = (
     "CommandOutcome",
     "Event",
-    "LastSwitch",
     "NodeError",
     "NodeSession",
     "NodeTruth",
@@ -40,7 +38,7 @@ __all__ = (
     "Staged",
     "StaleFence",
     "StepStarted",
-    "Switched",
+    "Switch",
 )
 
 TRUTH_SECONDS = 30.0
@@ -137,7 +135,7 @@ class NodeSession:
         restart_command: str,
         timeout_seconds: int,
         keep: Sequence[str],
-    ) -> Switched:
+    ) -> Switch:
         """Claim the root if it is not ours yet; link, restart; on failure back and restart again; clean up.
 
         Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
@@ -154,7 +152,7 @@ class NodeSession:
             env=self._env,
         )
         answer = await self._ask(call, argv, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
-        return answer.switched()
+        return answer.switch(fence=self._fence, release=release)
 
     async def truth(self) -> NodeTruth:
         """What is so on the node now. Claims nothing, waits for nothing."""

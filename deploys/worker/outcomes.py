@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from deploys.error_codes import ErrorCode
-from deploys.node.session import Switched
+from deploys.node.session import Switch
 from deploys.states import Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from inventory.instances.facts import Effect
@@ -52,7 +52,7 @@ def broken_off(outcome: Outcome, half_switched: Effect) -> Outcome:
 
 
 def switch_ended(
-    assignment: Assignment, package: PinnedPackage, switched: Switched, stop: StopReason, *, was_aborted: bool
+    assignment: Assignment, package: PinnedPackage, switched: Switch, stop: StopReason, *, was_aborted: bool
 ) -> Outcome:
     """The outcome of a switch that the node carried out or took back."""
     if switched.outcome == "switched":
@@ -87,9 +87,7 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
     )
 
 
-def _restart_failed(
-    assignment: Assignment, package: PinnedPackage, switched: Switched, *, was_aborted: bool
-) -> Outcome:
+def _restart_failed(assignment: Assignment, package: PinnedPackage, switched: Switch, *, was_aborted: bool) -> Outcome:
     code = ErrorCode.COMMAND_TIMEOUT if switched.timed_out else ErrorCode.COMMAND_FAILED
     return Outcome(
         status=TargetStatus.CANCELLED if was_aborted else TargetStatus.FAILED,
@@ -108,14 +106,14 @@ def _restart_failed(
     )
 
 
-def _effect_of_way_back(assignment: Assignment, switched: Switched) -> Effect:
+def _effect_of_way_back(assignment: Assignment, switched: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
     if switched.previous == assignment.running_release:
         return Effect(run_status=RunStatus.RUNNING)
     return Effect(version=switched.previous.partition("@")[0], release=switched.previous, run_status=RunStatus.RUNNING)
 
 
-def _restart_message(assignment: Assignment, switched: Switched, *, was_aborted: bool) -> str:
+def _restart_message(assignment: Assignment, switched: Switch, *, was_aborted: bool) -> str:
     seconds = assignment.service.command_timeout_seconds
     what = f"took longer than {seconds} s" if switched.timed_out else f"ended with exit status {switched.restart_exit}"
     if was_aborted:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from deploys.node.session import LastSwitch, NodeSession, NodeTruth, Switched
+from deploys.node.session import NodeSession, NodeTruth, Switch
 from deploys.worker.assignment import Assignment, PinnedPackage
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
@@ -19,15 +19,15 @@ SPARE_SECONDS = 60
 OpenSession = Callable[[], Awaitable[NodeSession]]
 
 
-async def switched_from(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switched | None:
+async def switched_from(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switch | None:
     """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
     last = await settled(open_session, assignment)
     if last is None or last.fence != assignment.fence:
         return None
-    return _as_switched(last, package)
+    return _if_done(last, package)
 
 
-def ended_before(last: LastSwitch | None, assignment: Assignment, package: PinnedPackage) -> Switched | None:
+def ended_before(last: Switch | None, assignment: Assignment, package: PinnedPackage) -> Switch | None:
     """What a dead worker's switch for this very target came to; None: it has to be done still.
 
     Several workers may have died one after the other, so it need not be the last claim's: any since others' work.
@@ -35,7 +35,7 @@ def ended_before(last: LastSwitch | None, assignment: Assignment, package: Pinne
     prior = assignment.prior_fence or 0
     if last is None or not assignment.fence_of_others < last.fence <= prior:
         return None
-    return _as_switched(last, package)
+    return _if_done(last, package)
 
 
 def half_switched(truth: NodeTruth, assignment: Assignment, package: PinnedPackage) -> Effect | None:
@@ -51,7 +51,7 @@ def half_switched(truth: NodeTruth, assignment: Assignment, package: PinnedPacka
     return Effect(version=truth.version, release=truth.current, sha256=truth.sha256, run_status=RunStatus.UNKNOWN)
 
 
-async def settled(open_session: OpenSession, assignment: Assignment) -> LastSwitch | None:
+async def settled(open_session: OpenSession, assignment: Assignment) -> Switch | None:
     """The node's newest switch, once its program has ended; it finishes by itself when its connection is gone.
 
     Raises TransportError when the node can't be asked for as long as its commands may take.
@@ -69,16 +69,5 @@ async def settled(open_session: OpenSession, assignment: Assignment) -> LastSwit
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _as_switched(last: LastSwitch, package: PinnedPackage) -> Switched | None:
-    if last.phase != "done" or last.release != package.release:
-        return None
-    has_failed = last.reverted or last.timed_out or last.restart_exit not in (0, None)
-    return Switched(
-        outcome="restart_failed" if has_failed else "switched",
-        previous=last.previous,
-        restart_exit=last.restart_exit,
-        timed_out=last.timed_out,
-        reverted=last.reverted,
-        warnings=(),
-        node_seconds={},
-    )
+def _if_done(last: Switch, package: PinnedPackage) -> Switch | None:
+    return last if last.phase == "done" and last.release == package.release else None

@@ -9,7 +9,7 @@ import time
 from django.db import connection
 
 from deploys.error_codes import ErrorCode
-from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switched
+from deploys.node.session import NodeError, NodeSession, Staged, StaleFence, Switch
 from deploys.packages.errors import PackageError
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker import leases
@@ -323,7 +323,7 @@ class TargetRun:
             self._journal.say(f"Warning: {warning}")
         return switch_ended(self.assignment, package, switched, self._stop, was_aborted=self._was_aborted)
 
-    async def _send_switch(self, package: PinnedPackage) -> Switched:
+    async def _send_switch(self, package: PinnedPackage) -> Switch:
         """Send it once; when the answer is lost, ask the node what is true instead of sending again blindly."""
         try:
             return await self._link.try_again(
@@ -337,7 +337,7 @@ class TargetRun:
             switched = await switched_from(self._link.open, self.assignment, package)
             return switched or await self._switch_on(await self._link.open(), package)
 
-    async def _switch_on(self, session: NodeSession, package: PinnedPackage) -> Switched:
+    async def _switch_on(self, session: NodeSession, package: PinnedPackage) -> Switch:
         return await session.switch(
             release=package.release,
             sha256=package.sha256,

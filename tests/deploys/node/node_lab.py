@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switched
+from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switch
 from deploys.packages.archive.writer import ArtifactWriter
 from deploys.packages.store import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
@@ -89,14 +89,14 @@ class NodeLab:
             options |= {"artifact_path": artifact.path, "artifact_sha256": artifact.artifact_sha256}
         return await self.session(transport, fence).stage(**{**options, **changed})  # type: ignore[arg-type]
 
-    def switch(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switched:
+    def switch(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switch:
         return self.within(
             lambda transport: self.switch_on(transport, version, fence=fence, restart=restart, **changed)
         )
 
     async def switch_on(
         self, transport: Transport, version: str, *, fence: int, restart: str = "", **changed: object
-    ) -> Switched:
+    ) -> Switch:
         options: dict[str, object] = {
             "release": version,
             "sha256": sha256_of(version),
@@ -107,7 +107,7 @@ class NodeLab:
         }
         return await self.session(transport, fence).switch(**{**options, **changed})  # type: ignore[arg-type]
 
-    def deploy(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switched:
+    def deploy(self, version: str, *, fence: int, restart: str = "", **changed: object) -> Switch:
         self.stage(version, fence=fence)
         return self.switch(version, fence=fence, restart=restart, **changed)
 

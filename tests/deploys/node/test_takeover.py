@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploys.node.session import StaleFence, Switched
+from deploys.node.session import StaleFence, Switch
 from inventory.nodes.transports.base import ConnectionLost, Transport
 from tests.deploys.node.node_lab import NodeLab
 from tests.deploys.node.test_restart import is_alive, is_gone
@@ -196,9 +196,9 @@ def test_of_claims_that_race_none_switches_after_a_higher_one(lab: NodeLab, atte
         )  # fmt: skip
 
     outcomes = lab.within(main)
-    winners = [fence for fence, outcome in zip(fences, outcomes, strict=True) if isinstance(outcome, Switched)]
+    winners = [fence for fence, outcome in zip(fences, outcomes, strict=True) if isinstance(outcome, Switch)]
     assert winners[-1] == fences[-1]
-    assert all(isinstance(outcome, (Switched, StaleFence, ConnectionLost)) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, (Switch, StaleFence, ConnectionLost)) for outcome in outcomes), outcomes
     switched = [int(line[3][3:]) for line in lab.log_lines() if line[3] != "op-1"]
     assert switched == sorted(switched)
     assert lab.seen.lines() == []
