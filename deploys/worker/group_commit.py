@@ -1,7 +1,7 @@
-"""Group commit: everything that a drive has to write goes through one writer, in order.
+"""Group commit: everything that a work loop has to write goes through one writer, in order.
 
-While one transaction is being committed, the next one's events gather; so a busy drive writes many at once, and an
-idle one writes at once.
+While one transaction is being committed, the next one's events gather; so a busy work loop writes many at once,
+and an idle one writes at once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
+from deploys.worker.switch_permits import Lost, Permit, SwitchRequest, write_permits
 from inventory.database.outage import Patience
 from inventory.security.redaction import scrub
 
 logger = logging.getLogger(__name__)
 
-# One thread, so that its connection stays open from drive to drive.
-_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+# One thread, so that its connection stays open from one work loop to the next.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
 
 _EVENTS_A_TRANSACTION = 5_000
 
@@ -53,33 +54,23 @@ class StepChange:
     seconds: dict[str, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SwitchRequest:
-    """Asks whether the target may be switched now; see `Recorder.permit_switch`."""
-
-    target_id: int
-    fence: int
-    operation_id: int
-    seconds: dict[str, float]
-
-
 @dataclass
 class _Batch:
     lines: list[Line] = field(default_factory=list)
     steps: list[StepChange] = field(default_factory=list)
     moves: list[tuple[Move, asyncio.Future[bool]]] = field(default_factory=list)
-    permits: list[tuple[SwitchRequest, asyncio.Future[str]]] = field(default_factory=list)
+    permits: list[tuple[SwitchRequest, asyncio.Future[Permit]]] = field(default_factory=list)
 
     @property
     def is_progress_alone(self) -> bool:
-        """Nothing but which step is under way, which the next batch says again."""
+        """Nothing but which step is in progress, which the next batch says again."""
         return not (self.lines or self.moves or self.permits)
 
     def __len__(self) -> int:
         return len(self.lines) + len(self.steps) + len(self.moves) + len(self.permits)
 
 
-class Recorder:
+class GroupCommitWriter:
     """Belongs to one event loop. `start` it, and `close` it: that waits until everything is written."""
 
     def __init__(self) -> None:
@@ -124,12 +115,9 @@ class Recorder:
         self._has_work.set()
         return await done
 
-    async def permit_switch(self, request: SwitchRequest) -> str:
-        """Commit the step `switch`, unless the target is to stop. After '' nothing may stop it before its restart.
-
-        Returns '' (go on), a StopReason's value, or 'lost' when this claim no longer holds the target.
-        """
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async def permit_switch(self, request: SwitchRequest) -> Permit:
+        """Commit the step `switch`, unless the target is to stop. Granted, nothing may stop it before its restart."""
+        done: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._batch.permits.append((request, done))
         self._has_work.set()
         return await done
@@ -144,7 +132,7 @@ class Recorder:
                 try:
                     moved, permits = await loop.run_in_executor(_thread, self._write_until_it_works, batch)
                 except Exception as error:
-                    logger.exception("%d events could not be written; their targets are handed on.", len(batch))
+                    logger.exception("%d events could not be written; their targets are reassigned.", len(batch))
                     _refuse(batch, error)
                 else:
                     _answer(batch, moved, permits)
@@ -153,33 +141,33 @@ class Recorder:
             if self._is_closing:
                 self._has_work.set()
 
-    def _write_until_it_works(self, batch: _Batch) -> tuple[set[int], dict[int, str]]:
-        """An outage must not turn sound work into failures: keep the events and try again."""
+    def _write_until_it_works(self, batch: _Batch) -> tuple[set[int], dict[int, Permit]]:
+        """An outage must not turn good work into failures: keep the events and try again."""
         return self._patience.insist(lambda: _write(batch))
 
 
-def _answer(batch: _Batch, moved: set[int], permits: dict[int, str]) -> None:
+def _answer(batch: _Batch, moved: set[int], permits: dict[int, Permit]) -> None:
     for move, has_moved in batch.moves:
         if not has_moved.done():
             has_moved.set_result(move.target_id in moved)
     for request, permit in batch.permits:
         if not permit.done():
-            permit.set_result(permits.get(request.target_id, "lost"))
+            permit.set_result(permits.get(request.target_id, Lost()))
 
 
 def _refuse(batch: _Batch, error: Exception) -> None:
-    """Raise it for everyone who waits: a batch that can't be written must not hold up the drive for ever."""
+    """Raise it for everyone who waits: a batch that can't be written must not hold up the work loop for ever."""
     waiting: list[asyncio.Future[Any]] = [*(done for _, done in batch.moves), *(done for _, done in batch.permits)]
     for done in waiting:
         if not done.done():
             done.set_exception(error)
 
 
-def _write(batch: _Batch) -> tuple[set[int], dict[int, str]]:
+def _write(batch: _Batch) -> tuple[set[int], dict[int, Permit]]:
     with lazy_commit() if batch.is_progress_alone else transaction.atomic():
         _lock_in_order(batch)
         _write_steps(batch.steps)
-        permits = _write_permits([request for request, _ in batch.permits])
+        permits = write_permits([request for request, _ in batch.permits])
         _write_lines(batch.lines)
         return apply_moves([move for move, _ in batch.moves]), permits
 
@@ -210,37 +198,6 @@ def _write_steps(steps: Sequence[StepChange]) -> None:
     ]
     with connection.cursor() as cursor:
         cursor.execute(_STEPS, [json.dumps(records)])
-
-
-_PERMITS = """
-WITH asked AS (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, seconds jsonb)
-), permitted AS (
-    UPDATE deploys_target t SET step = 'switch', step_seconds = v.seconds, updated_at = clock_timestamp()
-    FROM asked v
-    WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason = ''
-    RETURNING t.id
-)
-SELECT id, '' FROM permitted
-UNION ALL
-SELECT t.id, t.stop_reason FROM deploys_target t JOIN asked v ON v.id = t.id
-WHERE t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason <> ''
-"""
-
-
-def _write_permits(requests: Sequence[SwitchRequest]) -> dict[int, str]:
-    """Target id → '' or why it must stop. One asked to stop during the query shows up in neither half: ask again."""
-    if not requests:
-        return {}
-    records = [{"id": each.target_id, "fence": each.fence, "seconds": each.seconds} for each in requests]
-    with connection.cursor() as cursor:
-        cursor.execute(_PERMITS, [json.dumps(records)])
-        permits: dict[int, str] = dict(cursor.fetchall())
-        undecided = [record for record in records if record["id"] not in permits]
-        if undecided:
-            cursor.execute(_PERMITS, [json.dumps(undecided)])
-            permits.update(dict(cursor.fetchall()))
-    return permits
 
 
 def _write_lines(lines: Sequence[Line]) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from deploys.node.session import NodeSession
+from deploys.node.session import NodeError, NodeSession
 from deploys.worker.assignment import Assignment
-from deploys.worker.node_work import NodeRun
-from deploys.worker.target_log import Journal
-from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable
+from deploys.worker.node_work import NodeWork
+from deploys.worker.target_log import TargetLog
+from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable, TransportError
 
 T = TypeVar("T")
 
@@ -18,20 +18,20 @@ RETRY_PAUSES_SECONDS = (0.5, 2.0)
 
 
 class NodeLink:
-    def __init__(self, assignment: Assignment, node_run: NodeRun, journal: Journal) -> None:
+    def __init__(self, assignment: Assignment, node_work: NodeWork, log: TargetLog) -> None:
         self._assignment = assignment
-        self._node_run = node_run
-        self._journal = journal
+        self._node_work = node_work
+        self._log = log
 
     async def open(self, fence: int | None = None) -> NodeSession:
         """A session for this claim, or for another one's fence. Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable."""
-        transport = await self._node_run.transport()
+        transport = await self._node_work.transport()
         return NodeSession(
             transport,
             root=self._assignment.deploy_root,
             fence=fence or self._assignment.fence,
             env=self._assignment.environment,
-            on_event=self._journal.on_event,
+            on_event=self._log.on_event,
         )
 
     async def try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
@@ -42,10 +42,18 @@ class NodeLink:
             except NodeUnreachable as error:
                 if pause_seconds is None:
                     raise
-                self._journal.say(f"{error.message}. Trying again.")
+                self._log.say(f"{error.message}. Trying again.")
             except ConnectionLost as error:
                 if pause_seconds is None or not is_safe_to_repeat:
                     raise
-                self._journal.say(f"{error.message}. Trying again.")
+                self._log.say(f"{error.message}. Trying again.")
             await asyncio.sleep(pause_seconds)
         raise AssertionError("unreachable")
+
+    async def end_command(self, fence: int | None, *, within_seconds: float) -> None:
+        """End what this claim, or another one's fence, runs on the node. Raises nothing: the command's end is the proof."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                await (await self.open(fence)).abort()
+        except (TransportError, NodeError, TimeoutError) as error:
+            self._log.say(f"The running command could not be stopped on the node: {error or 'no answer'}")

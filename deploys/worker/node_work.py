@@ -26,7 +26,7 @@ INSTANCES_AT_ONCE = 100
 DOUBTFUL = (ErrorCode.PACKAGE_CHECKSUM_MISMATCH, ErrorCode.INTERNAL_ERROR)
 
 
-class NodeRun:
+class NodeWork:
     """What the targets of one (operation, node) pair share."""
 
     def __init__(self, assignments: Sequence[Assignment], pool: ConnectionPool, fetch: PackageFetch) -> None:
@@ -66,7 +66,7 @@ class NodeRun:
         artifact: Artifact,
         on_begin: Callable[[], None],
     ) -> Staged:
-        """Have the release whole on the node; of a node's instances the first gets it, the others take it there."""
+        """Have the release intact on the node; of a node's instances the first gets it, the others take it there."""
         if self._count == 1:
             on_begin()
             return await self._stage(session, assignment, package, artifact)
@@ -90,7 +90,7 @@ class NodeRun:
         keep_artifact: bool = False,
     ) -> Staged:
         """When the node can't use what it gets, and the fault is in our store, once more with a new artifact."""
-        # Another node's run may have found out already, and got a new one, or none.
+        # Another node's work may have found out already, and got a new one, or none.
         _, artifact = await self._fetch.get()
 
         async def stage(artifact: Artifact) -> Staged:

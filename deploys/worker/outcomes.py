@@ -9,6 +9,7 @@ from deploys.error_codes import ErrorCode
 from deploys.node.session import Switch
 from deploys.states import Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.interruption import Ending
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 
@@ -31,11 +32,20 @@ def failure(code: ErrorCode, message: str, *, effect: Effect | None = None) -> O
     return Outcome(status=TargetStatus.FAILED, error_code=code, error_message=message, effect=effect)
 
 
-def stopped(reason: StopReason, *, by: str) -> Outcome:
-    """The target stopped at a safe point, before anything visible had changed on the node."""
-    if reason == StopReason.SUPERSEDE:
-        return Outcome(status=TargetStatus.SUPERSEDED, error_message=f"{by} Nothing had been switched.")
-    return Outcome(status=TargetStatus.CANCELLED, error_message="Cancelled before the switch; the old version runs.")
+def ended_early(ending: Ending) -> Outcome | Ending:
+    """The outcome of work that was stopped; an Ending when it goes to another worker, and has none yet."""
+    match ending:
+        case Ending.REQUEUED | Ending.CLAIM_LOST:
+            return ending
+        case Ending.SUPERSEDED:
+            message = "Superseded by a rollback. Nothing had been switched."
+            return Outcome(status=TargetStatus.SUPERSEDED, error_message=message)
+        case Ending.CANCELLED:
+            message = "Cancelled before the switch; the old version runs."
+            return Outcome(status=TargetStatus.CANCELLED, error_message=message)
+        case Ending.UNRESOLVED:
+            message = "Cancelled; the node did not say in time what became of the switch. Sync the service."
+            return Outcome(status=TargetStatus.CANCELLED, error_message=message, effect=UNKNOWN)
 
 
 def unresolved(code: ErrorCode, message: str) -> Outcome:
@@ -43,31 +53,31 @@ def unresolved(code: ErrorCode, message: str) -> Outcome:
     return failure(code, message, effect=UNKNOWN)
 
 
-def broken_off(outcome: Outcome, half_switched: Effect) -> Outcome:
-    """The outcome of a target whose earlier switch had been broken off on the node in its middle, and was not redone."""
+def broken_off(outcome: Outcome, effect: Effect) -> Outcome:
+    """The outcome of a target whose earlier switch broke off on the node in its middle, with this effect, if not redone."""
     if outcome.effect is not None:
         return outcome
     what = "An earlier switch was broken off on the node; whether the instance runs is unknown. Sync the service."
-    return replace(outcome, error_message=what, effect=half_switched)
+    return replace(outcome, error_message=what, effect=effect)
 
 
 def switch_ended(
-    assignment: Assignment, package: PinnedPackage, switched: Switch, stop: StopReason, *, was_aborted: bool
+    assignment: Assignment, package: PinnedPackage, switch: Switch, stop: StopReason, *, was_aborted: bool
 ) -> Outcome:
     """The outcome of a switch that the node carried out or took back."""
-    if switched.outcome == "switched":
+    if switch.outcome == "switched":
         return _after_stop(_success(assignment, package), stop)
-    if switched.outcome == "restart_failed":
-        return _after_stop(_restart_failed(assignment, package, switched, was_aborted=was_aborted), stop)
+    if switch.outcome == "restart_failed":
+        return _after_stop(_restart_failed(assignment, package, switch, was_aborted=was_aborted), stop)
     return failure(
         ErrorCode.SWITCH_FAILED,
         f"The switch to '{assignment.version}' failed on node '{assignment.node.name}' in {assignment.deploy_root}; "
-        f"the old version runs. {' '.join(switched.warnings)}".strip(),
+        f"the old version runs. {' '.join(switch.warnings)}".strip(),
     )
 
 
 def _after_stop(outcome: Outcome, stop: StopReason) -> Outcome:
-    """A rollback that goes first supersedes a switch that could not be interrupted, however it ended."""
+    """A rollback supersedes a switch that could not be interrupted, however it ended."""
     if stop == StopReason.SUPERSEDE:
         return replace(outcome, status=TargetStatus.SUPERSEDED)
     return outcome
@@ -87,15 +97,15 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
     )
 
 
-def _restart_failed(assignment: Assignment, package: PinnedPackage, switched: Switch, *, was_aborted: bool) -> Outcome:
-    code = ErrorCode.COMMAND_TIMEOUT if switched.timed_out else ErrorCode.COMMAND_FAILED
+def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
+    code = ErrorCode.COMMAND_TIMEOUT if switch.timed_out else ErrorCode.COMMAND_FAILED
     return Outcome(
         status=TargetStatus.CANCELLED if was_aborted else TargetStatus.FAILED,
         error_code="" if was_aborted else code,
-        error_message=_restart_message(assignment, switched, was_aborted=was_aborted),
-        reverted=switched.reverted,
-        effect=_effect_of_way_back(assignment, switched)
-        if switched.reverted
+        error_message=_restart_message(assignment, switch, was_aborted=was_aborted),
+        reverted=switch.reverted,
+        effect=_effect_of_way_back(assignment, switch)
+        if switch.reverted
         else Effect(
             version=assignment.version,
             release=package.release,
@@ -106,21 +116,21 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switched: Sw
     )
 
 
-def _effect_of_way_back(assignment: Assignment, switched: Switch) -> Effect:
+def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
-    if switched.previous == assignment.running_release:
+    if switch.previous == assignment.running_release:
         return Effect(run_status=RunStatus.RUNNING)
-    return Effect(version=switched.previous.partition("@")[0], release=switched.previous, run_status=RunStatus.RUNNING)
+    return Effect(version=switch.previous.partition("@")[0], release=switch.previous, run_status=RunStatus.RUNNING)
 
 
-def _restart_message(assignment: Assignment, switched: Switch, *, was_aborted: bool) -> str:
+def _restart_message(assignment: Assignment, switch: Switch, *, was_aborted: bool) -> str:
     seconds = assignment.service.command_timeout_seconds
-    what = f"took longer than {seconds} s" if switched.timed_out else f"ended with exit status {switched.restart_exit}"
+    what = f"took longer than {seconds} s" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
     if was_aborted:
         what = "was stopped by the cancel"
     where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
-    if switched.reverted:
-        back = f"The previous release '{switched.previous}' is current again and was restarted."
+    if switch.reverted:
+        back = f"The previous release '{switch.previous}' is current again and was restarted."
     else:
         back = "There was no previous release to go back to."
     return f"The restart command of '{assignment.version}' {what} {where}. {back} The log has its output."

@@ -1,13 +1,16 @@
-"""Ask a node what became of a switch whose answer nobody heard."""
+"""Ask a node what became of a switch whose answer nobody heard: this claim's own, or that of a worker that died."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from deploys.node.session import NodeSession, NodeTruth, Switch
+from deploys.node.session import NodeSession, NodeTruth, Staged, Switch
 from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.interruption import Interruption
+from deploys.worker.node_link import NodeLink
+from deploys.worker.outcomes import Outcome, switch_ended
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
@@ -15,43 +18,57 @@ from inventory.nodes.transports.base import TransportError
 POLL_SECONDS = 0.3
 # Beyond the two restarts that a switch may run: time for the link, the clean-up and the node's own slowness.
 SPARE_SECONDS = 60
-
-OpenSession = Callable[[], Awaitable[NodeSession]]
-
-
-async def switched_from(open_session: OpenSession, assignment: Assignment, package: PinnedPackage) -> Switch | None:
-    """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
-    last = await settled(open_session, assignment)
-    if last is None or last.fence != assignment.fence:
-        return None
-    return _if_done(last, package)
+CLAIM_SECONDS = 120
 
 
-def ended_before(last: Switch | None, assignment: Assignment, package: PinnedPackage) -> Switch | None:
-    """What a dead worker's switch for this very target came to; None: it has to be done still.
+@dataclass(frozen=True)
+class Ended:
+    """The dead worker's switch came to its end on the node."""
 
-    Several workers may have died one after the other, so it need not be the last claim's: any since others' work.
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class NeverBegan:
+    """Nothing had changed on the node: the target's work is done from its beginning."""
+
+
+@dataclass(frozen=True)
+class BrokenOff:
+    """The switch broke off in its middle on the node itself; until it is done anew, `effect` holds for the instance."""
+
+    effect: Effect
+
+
+Recovered = Ended | NeverBegan | BrokenOff
+
+
+async def recover(
+    link: NodeLink, assignment: Assignment, package: PinnedPackage, interruption: Interruption
+) -> Recovered:
+    """How far a dead worker's switch of this target came; its root is ours from here on.
+
+    Raises TransportError, NodeError, and StaleFence when yet another worker has claimed the root.
     """
-    prior = assignment.prior_fence or 0
-    if last is None or not assignment.fence_of_others < last.fence <= prior:
-        return None
-    return _if_done(last, package)
+    await _settled(link, assignment)
+    claimed = await link.try_again(lambda session: _claim_root(session, assignment, package))
+    last = claimed.truth.last
+    if last is None or not _is_this_targets(last, assignment, package):
+        return NeverBegan()
+    if last.phase == "done":
+        stop = interruption.stop_reason
+        return Ended(switch_ended(assignment, package, last, stop, was_aborted=interruption.was_aborted))
+    return BrokenOff(_effect(claimed.truth)) if _has_changed_node(last, claimed.truth) else NeverBegan()
 
 
-def half_switched(truth: NodeTruth, assignment: Assignment, package: PinnedPackage) -> Effect | None:
-    """What holds for the instance if a dead worker's switch broke off on the node itself; None: nothing had changed."""
-    last = truth.last
-    if last is None or not assignment.fence_of_others < last.fence <= (assignment.prior_fence or 0):
-        return None
-    is_begun = last.phase in ("switched", "reverting") or (last.phase == "switching" and truth.current == last.release)
-    if not is_begun or last.release != package.release:
-        return None
-    if not truth.current:
-        return Effect(run_status=RunStatus.UNKNOWN)
-    return Effect(version=truth.version, release=truth.current, sha256=truth.sha256, run_status=RunStatus.UNKNOWN)
+async def own_switch(link: NodeLink, assignment: Assignment, package: PinnedPackage) -> Switch | None:
+    """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
+    last = await _settled(link, assignment)
+    is_ours = last is not None and last.fence == assignment.fence and last.release == package.release
+    return last if last is not None and is_ours and last.phase == "done" else None
 
 
-async def settled(open_session: OpenSession, assignment: Assignment) -> Switch | None:
+async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
     """The node's newest switch, once its program has ended; it finishes by itself when its connection is gone.
 
     Raises TransportError when the node can't be asked for as long as its commands may take.
@@ -59,15 +76,39 @@ async def settled(open_session: OpenSession, assignment: Assignment) -> Switch |
     deadline = time.monotonic() + 2 * assignment.service.command_timeout_seconds + SPARE_SECONDS
     while True:
         try:
-            truth = await (await open_session()).truth()
+            state = await (await link.open()).truth()
         except TransportError:
             if time.monotonic() > deadline:
                 raise
         else:
-            if truth.last is None or not truth.last.is_alive or time.monotonic() > deadline:
-                return truth.last
+            if state.last is None or not state.last.is_alive or time.monotonic() > deadline:
+                return state.last
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _if_done(last: Switch, package: PinnedPackage) -> Switch | None:
-    return last if last.phase == "done" and last.release == package.release else None
+async def _claim_root(session: NodeSession, assignment: Assignment, package: PinnedPackage) -> Staged:
+    """Only claim: from here on a worker that was paused and comes back can not switch any more."""
+    return await session.stage(
+        release=package.release,
+        version=assignment.version,
+        sha256=package.sha256,
+        operation=assignment.public_id,
+        artifact_path=None,
+        timeout_seconds=CLAIM_SECONDS,
+    )
+
+
+def _is_this_targets(last: Switch, assignment: Assignment, package: PinnedPackage) -> bool:
+    """Several workers may have died one after the other: it need not be the last claim's, but any since others' work."""
+    is_since_others = assignment.fence_of_others < last.fence <= (assignment.prior_fence or 0)
+    return is_since_others and last.release == package.release
+
+
+def _has_changed_node(last: Switch, state: NodeTruth) -> bool:
+    return last.phase in ("switched", "reverting") or (last.phase == "switching" and state.current == last.release)
+
+
+def _effect(state: NodeTruth) -> Effect:
+    if not state.current:
+        return Effect(run_status=RunStatus.UNKNOWN)
+    return Effect(version=state.version, release=state.current, sha256=state.sha256, run_status=RunStatus.UNKNOWN)

@@ -8,18 +8,19 @@ from deploys.node.session import Event, OutputLine, StepStarted
 from deploys.operations.transitions import Move
 from deploys.states import Step, TargetStatus
 from deploys.worker.assignment import Assignment
-from deploys.worker.group_commit import Recorder, StepChange, SwitchRequest
+from deploys.worker.group_commit import GroupCommitWriter, StepChange
 from deploys.worker.outcomes import Outcome
+from deploys.worker.switch_permits import Granted, Permit, SwitchRequest
 
 
-class Journal:
-    """step: the one under way. source: where the release came from, '' until that is known."""
+class TargetLog:
+    """step: the one in progress. source: where the release came from, '' until that is known."""
 
-    def __init__(self, assignment: Assignment, recorder: Recorder) -> None:
+    def __init__(self, assignment: Assignment, writer: GroupCommitWriter) -> None:
         self.step = Step.CONNECT
         self.source = ""
         self._assignment = assignment
-        self._recorder = recorder
+        self._writer = writer
         self._began = time.monotonic()
         self._seconds: dict[str, float] = {}
 
@@ -30,7 +31,7 @@ class Journal:
             self._write_step(step)
 
     def say(self, text: str, *, stream: str = "system") -> None:
-        self._recorder.line(
+        self._writer.line(
             operation_id=self._assignment.operation_id,
             instance_id=self._assignment.instance_pk,
             step=self.step,
@@ -46,10 +47,10 @@ class Journal:
             case StepStarted(step=step):
                 self.begin(Step(step))
 
-    async def ask_to_switch(self) -> str:
-        """Commit that the switch begins; answers as `Recorder.permit_switch` does. Granted, the step is `switch`."""
+    async def ask_to_switch(self) -> Permit:
+        """Commit that the switch begins, if it may. Granted, the step is `switch`."""
         self._finish_step()
-        permit = await self._recorder.permit_switch(
+        permit = await self._writer.permit_switch(
             SwitchRequest(
                 target_id=self._assignment.target_id,
                 fence=self._assignment.fence,
@@ -57,7 +58,7 @@ class Journal:
                 seconds=self._seconds,
             )
         )
-        if not permit:
+        if isinstance(permit, Granted):
             self.step, self._began = Step.SWITCH, time.monotonic()
         return permit
 
@@ -66,7 +67,7 @@ class Journal:
         self._finish_step()
         await self._move(outcome, self.step if outcome.error_code else Step.DONE)
 
-    async def hand_back(self) -> None:
+    async def requeue(self) -> None:
         """Put the target back for another claim, as if untouched."""
         await self._move(Outcome(status=TargetStatus.PENDING), Step.QUEUED)
 
@@ -74,7 +75,7 @@ class Journal:
         if outcome.error_message:
             self.say(outcome.error_message)
         self._write_step(step)
-        await self._recorder.move(
+        await self._writer.move(
             Move.of(
                 self._assignment.as_claimed,
                 to=outcome.status,
@@ -95,7 +96,7 @@ class Journal:
         self._began = now
 
     def _write_step(self, step: Step) -> None:
-        self._recorder.step(
+        self._writer.step(
             StepChange(
                 target_id=self._assignment.target_id,
                 fence=self._assignment.fence,

@@ -1,4 +1,4 @@
-"""A drive: claim whatever its queue has to do, work on many nodes at once, end when nothing is left."""
+"""The work loop: claim whatever its queue has to do, work on many nodes at once, end when nothing is left."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
 from deploys.worker.claim_failures import ClaimFailures
 from deploys.worker.claims import claim, let_go, stop_requests
-from deploys.worker.group_commit import Recorder
+from deploys.worker.group_commit import GroupCommitWriter
 from deploys.worker.heartbeat import Heartbeat
-from deploys.worker.node_work import NodeRun
+from deploys.worker.interruption import DEADLINES, Deadlines, Request
+from deploys.worker.node_work import NodeWork
 from deploys.worker.package_fetch import PackageFetch
 from deploys.worker.target_run import TargetRun
 from inventory.database.outage import Patience
@@ -39,26 +40,27 @@ SMALLEST_SHARE = 8
 CLAIM_PAUSE_SECONDS = 0.03
 HUNG_SECONDS = 30
 
-# One thread, so that its database connection stays open from drive to drive.
-_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drive")
+# One thread, so that its database connection stays open from one run to the next.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work-loop")
 
 
-def run(queue: str) -> None:
+def run(queue: str, *, deadlines: Deadlines = DEADLINES) -> None:
     """Work until nothing of this queue is left to claim, or the worker is to stop."""
     if draining.is_draining():
         return
     kind = next(kind for kind, name in QUEUE_OF.items() if name == queue)
-    event_loop.run(_drive(kind))
+    event_loop.run(_run(kind, deadlines))
 
 
-async def _drive(kind: Kind) -> None:
-    await Drive(kind).run()
+async def _run(kind: Kind, deadlines: Deadlines) -> None:
+    await WorkLoop(kind, deadlines).run()
 
 
-class Drive:
-    def __init__(self, kind: Kind) -> None:
+class WorkLoop:
+    def __init__(self, kind: Kind, deadlines: Deadlines) -> None:
         self._kind = kind
-        self._recorder = Recorder()
+        self._deadlines = deadlines
+        self._writer = GroupCommitWriter()
         self._pool = event_loop.connection_pool()
         self._wake = asyncio.Event()
         self._nodes: set[asyncio.Task[None]] = set()
@@ -83,13 +85,13 @@ class Drive:
         ticking = asyncio.create_task(self._tick())
         wakeups = Wakeups(QUEUE_OF[self._kind], self._wake)
         wakeups.start()
-        self._recorder.start()
+        self._writer.start()
         try:
             await self._work(heartbeat)
             if self._kind == Kind.DEPLOY and not self._is_draining:
                 await _in_thread(lambda: prewarm.announce(self._node_pks))
         finally:
-            await self._recorder.close()
+            await self._writer.close()
             wakeups.stop()
             ticking.cancel()
             await asyncio.to_thread(heartbeat.stop)
@@ -122,10 +124,10 @@ class Drive:
     def _drain_if_asked(self) -> None:
         if self._is_draining or not draining.is_draining():
             return
-        logger.info("Stopping: switches under way are finished, the rest goes back to the queue.")
+        logger.info("Stopping: switches in progress are finished, the rest is requeued.")
         self._is_draining = True
         for target_run in self._runs.values():
-            target_run.hand_back()
+            target_run.ask(Request.REQUEUE)
 
     async def _claim(self) -> None:
         """Take a share of what is there, so that the host's other workers get theirs; the rest at the next tick."""
@@ -160,8 +162,8 @@ class Drive:
     async def _work_on_node(self, assignments: Sequence[Assignment]) -> None:
         operation_id = assignments[0].operation_id
         fetch = self._fetches.setdefault(operation_id, PackageFetch(operation_id, self._say_from_thread(operation_id)))
-        node_run = NodeRun(assignments, self._pool, fetch)
-        runs = {each.target_id: TargetRun(each, node_run, self._recorder) for each in assignments}
+        node_work = NodeWork(assignments, self._pool, fetch)
+        runs = {each.target_id: self._target_run(each, node_work) for each in assignments}
         self._runs.update(runs)
         self._node_pks.append(assignments[0].node_pk)
         try:
@@ -169,11 +171,14 @@ class Drive:
             for error in filter(None, ended):
                 logger.error("Work on node '%s' broke off.", assignments[0].node.name, exc_info=error)
                 self._is_claim_unclear = True
-            await node_run.clean_up()
+            await node_work.clean_up()
         finally:
             for target_id in runs:
                 del self._runs[target_id]
             self._stop_fetch_if_last(operation_id)
+
+    def _target_run(self, assignment: Assignment, node_work: NodeWork) -> TargetRun:
+        return TargetRun(assignment, node_work, self._writer, deadlines=self._deadlines)
 
     def _stop_fetch_if_last(self, operation_id: int) -> None:
         if not any(run.assignment.operation_id == operation_id for run in self._runs.values()):
@@ -185,7 +190,7 @@ class Drive:
         loop = asyncio.get_running_loop()
 
         def say(text: str) -> None:
-            loop.call_soon_threadsafe(lambda: self._recorder.line(operation_id=operation_id, text=text, step="fetch"))
+            loop.call_soon_threadsafe(lambda: self._writer.line(operation_id=operation_id, text=text, step="fetch"))
 
         return say
 
@@ -197,7 +202,7 @@ class Drive:
         self._looks_for_stops_at = time.monotonic() + TICK_SECONDS
         for target_id, reason in (await self._try(lambda: stop_requests(target_ids)) or {}).items():
             if target_id in self._runs:
-                self._runs[target_id].ask_to_stop(reason)
+                self._runs[target_id].ask(Request(reason.value))
 
     async def _wait(self) -> None:
         """Until a notification, a node's end, or the next look."""
@@ -211,7 +216,7 @@ class Drive:
         self._wake.clear()
         if is_woken:
             self._looks_for_stops_at = 0.0
-        # With its last node done a drive looks once more: a target may have been put back meanwhile.
+        # With its last node done it looks once more: a target may have been requeued meanwhile.
         self._may_be_more = self._may_be_more or is_woken or not ended or not self._nodes
 
     async def _try(self, call: Callable[[], T]) -> T | None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from deploys.host.reaper import reap
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
 from deploys.states import Kind, TargetStatus
-from deploys.worker import target_run
+from deploys.worker import work_loop
+from deploys.worker.interruption import DEADLINES, Deadlines
 from inventory.models import Instance, RunStatus
 from tests.support.fleet import SCHEDULER
 from tests.support.lab import Lab, check_invariants, wait_until
@@ -25,19 +27,18 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
 RunDrive = Callable[[str], None]
 BOUND_SECONDS = 8
+SHORTER = Deadlines(
+    grace_seconds=1, bound_seconds=5, recovering_grace_seconds=1, recovering_bound_seconds=5, abort_seconds=2
+)
 HANG = 'while [ "$RELEASE_VERSION" = {version} ] && [ -e "$RELEASE_ROOT/hang" ]; do sleep 0.1; done\n'
 
 
-@pytest.fixture(autouse=True)
-def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def run_drive(run_drive: RunDrive) -> RunDrive:
     """The same proportions as in production, where grace, way back and what is left fit into 60 s."""
-    assert target_run.CANCEL_BOUND_SECONDS <= 55
-    assert target_run.CANCEL_GRACE_SECONDS + target_run.ABORT_SECONDS <= target_run.CANCEL_BOUND_SECONDS
-    monkeypatch.setattr(target_run, "CANCEL_GRACE_SECONDS", 1)
-    monkeypatch.setattr(target_run, "TAKEN_OVER_GRACE_SECONDS", 1)
-    monkeypatch.setattr(target_run, "ABORT_SECONDS", 2)
-    monkeypatch.setattr(target_run, "CANCEL_BOUND_SECONDS", 5)
-    monkeypatch.setattr(target_run, "TAKEN_OVER_BOUND_SECONDS", 5)
+    assert DEADLINES.bound_seconds <= 55
+    assert DEADLINES.grace_seconds + DEADLINES.abort_seconds <= DEADLINES.bound_seconds
+    return partial(work_loop.run, deadlines=SHORTER)
 
 
 def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, run_drive: RunDrive) -> None:

@@ -83,4 +83,4 @@ def ended(operation: Operation) -> str:
 
 
 def wait_until_refused(host: WorkerHost) -> None:
-    wait_until(lambda: "was handed on to another worker" in host.log.read_text(), what="refusal", seconds=30)
+    wait_until(lambda: "was reassigned to another worker" in host.log.read_text(), what="refusal", seconds=30)

@@ -1,0 +1,169 @@
+"""The steps of one target, in their order: fetch, stage, before_switch, permission, switch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from deploys.error_codes import ErrorCode
+from deploys.node.session import NodeError, NodeSession, Switch
+from deploys.states import Kind, Step
+from deploys.worker import recovery
+from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.failpoints import pause_at
+from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
+from deploys.worker.node_link import NodeLink
+from deploys.worker.node_work import NodeWork
+from deploys.worker.outcomes import Outcome, switch_ended
+from deploys.worker.switch_permits import Granted, Lost, Stop
+from deploys.worker.target_log import TargetLog
+from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
+
+
+class Steps:
+    """They raise what the run's ladder turns into an outcome: PackageError, NodeError, TransportError, Stopped, …"""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        node_work: NodeWork,
+        *,
+        link: NodeLink,
+        log: TargetLog,
+        interruption: Interruption,
+        end_command: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._assignment = assignment
+        self._node_work = node_work
+        self._link = link
+        self._log = log
+        self._interruption = interruption
+        self._end_command = end_command
+
+    async def run(self, *, is_begun: bool) -> Outcome:
+        """is_begun: an earlier switch to the same release broke off on the node; the release is there already."""
+        package, is_staged = await self._release_on_node(is_begun=is_begun)
+        await pause_at("staged")
+        if is_staged:
+            await self._before_switch(package)
+        await self._permission()
+        await pause_at("permitted")
+        return await self._switch(package, is_staged=is_staged)
+
+    # Where the release comes from.
+
+    async def _release_on_node(self, *, is_begun: bool) -> tuple[PinnedPackage, bool]:
+        """Have the release on the node; (what it is, whether it was staged and checked just now)."""
+        pinned = self._assignment.package
+        if pinned is not None and is_begun:
+            return pinned, False
+        if pinned is not None and self._assignment.kind == Kind.ROLLBACK:
+            self._log.source = "node"
+            return pinned, False
+        return await self._stage(), True
+
+    async def _stage(self) -> PinnedPackage:
+        """Send the release, or find it intact on the node. Nothing visible changes."""
+        self._log.begin(Step.FETCH)
+        self._node_work.connect_early()
+        is_download = not self._node_work.is_in_store()
+        pinned, artifact = await self._node_work.artifact()
+        await pause_at("fetched")
+        self._log.source = "download" if is_download or self._assignment.kind == Kind.DEPLOY else "store"
+        self._log.begin(Step.CONNECT)
+        staged = await self._link.try_again(
+            lambda session: self._node_work.stage(session, self._assignment, pinned, artifact, self._begin_stage)
+        )
+        if staged.outcome == "present":
+            self._log.source = "node"
+        return pinned
+
+    def _begin_stage(self) -> None:
+        self._log.begin(Step.STAGE)
+
+    async def _before_switch(self, package: PinnedPackage) -> None:
+        """Stopped meanwhile, its command is ended on the node first."""
+        if not self._assignment.service.before_switch_command:
+            return
+        self._log.begin(Step.BEFORE_SWITCH)
+        await pause_at("before_switch")
+        try:
+            await self._run_before_switch(package)
+        except asyncio.CancelledError:
+            await self._end_command()
+            raise
+
+    async def _run_before_switch(self, package: PinnedPackage) -> None:
+        service = self._assignment.service
+        session = await self._link.open()
+        ended = await session.before_switch(
+            release=package.release,
+            command=service.before_switch_command,
+            timeout_seconds=service.command_timeout_seconds,
+        )
+        if ended.timed_out or ended.exit_status != 0:
+            raise NodeError(
+                ErrorCode.COMMAND_TIMEOUT if ended.timed_out else ErrorCode.COMMAND_FAILED,
+                f"The before-switch command ended with exit status {ended.exit_status} on node "
+                f"'{self._assignment.node.name}'; the old version runs. The log has its output.",
+            )
+
+    # The switch.
+
+    async def _permission(self) -> None:
+        """Commit that the switch begins: from here on a rollback or a cancel waits for its end."""
+        self._interruption.check()
+        self._interruption.enter(Phase.SWITCHING)
+        match await self._log.ask_to_switch():
+            case Granted():
+                return
+            case Stop(reason=reason):
+                raise Stopped(ending(Phase.PREPARING, Request.of(reason)))
+            case Lost():
+                raise Stopped(Ending.CLAIM_LOST)
+
+    async def _switch(self, package: PinnedPackage, *, is_staged: bool) -> Outcome:
+        switch = await self._send_switch(package)
+        await pause_at("switched")
+        if switch.outcome == "not_whole" and not is_staged:
+            self._log.say(f"Release '{package.release}' is not intact on the node; staging it again.")
+            self._interruption.enter(Phase.PREPARING)
+            self._interruption.check()
+            restaged = await self._stage()
+            await self._before_switch(restaged)
+            await self._permission()
+            switch = await self._send_switch(restaged)
+        for warning in switch.warnings:
+            self._log.say(f"Warning: {warning}")
+        stop, was_aborted = self._interruption.stop_reason, self._interruption.was_aborted
+        return switch_ended(self._assignment, package, switch, stop, was_aborted=was_aborted)
+
+    async def _send_switch(self, package: PinnedPackage) -> Switch:
+        """Send it once; when the answer is lost, ask the node for its state instead of sending again blindly."""
+        try:
+            return await self._link.try_again(
+                lambda session: self._switch_on(session, package), is_safe_to_repeat=False
+            )
+        except (NodeUnreachable, HostKeyMismatch, NodeUnsuitable):
+            self._interruption.enter(Phase.PREPARING)  # nothing was sent, so nothing is unknown
+            raise
+        except (ConnectionLost, RunTimeout) as error:
+            self._log.say(f"{error.message}. Asking the node what became of the switch.")
+            switch = await recovery.own_switch(self._link, self._assignment, package)
+            return switch or await self._switch_on(await self._link.open(), package)
+
+    async def _switch_on(self, session: NodeSession, package: PinnedPackage) -> Switch:
+        return await session.switch(
+            release=package.release,
+            sha256=package.sha256,
+            operation=self._assignment.public_id,
+            restart_command=self._assignment.service.restart_command,
+            timeout_seconds=self._assignment.service.command_timeout_seconds,
+            keep=self._keep(package),
+        )
+
+    def _keep(self, package: PinnedPackage) -> list[str]:
+        """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
+        rules = self._assignment.service
+        newest = list(dict.fromkeys([package.release, *reversed(self._assignment.release_history)]))
+        return list(dict.fromkeys([*newest[: rules.keep_releases], *self._assignment.releases_needed]))
