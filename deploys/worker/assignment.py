@@ -11,7 +11,7 @@ from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery
 from inventory.nodes.transports.base import NodeAddress
 
-# From here on the node may run the new release: a worker that takes over asks the node before it does anything.
+# From here on the node may run the new release: a worker that recovers the target asks the node before it does anything.
 MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP})
 
 

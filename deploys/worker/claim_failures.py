@@ -32,7 +32,7 @@ FROM deploys_target t JOIN deploys_operation o ON o.id = t.operation_id
 WHERE {CLAIMABLE} AND t.operation_id = (SELECT min(t.operation_id) FROM deploys_target t WHERE {CLAIMABLE})
 """  # noqa: S608 - only constants are spliced in
 
-_OTHERS_AT_WORK = """
+_OTHERS_IN_PROGRESS = """
 SELECT EXISTS (
     SELECT FROM deploys_target t JOIN deploys_lease l ON l.id = t.lease_id
     WHERE t.kind = %s AND t.status = 'in_progress' AND l.id <> %s AND l.expires_at > clock_timestamp())
@@ -46,11 +46,11 @@ class _Claimable(NamedTuple):
 
 
 class ClaimFailures:
-    """The failures of one drive's claims in a row.
+    """The failures of one work loop's claims in a row.
 
     After TRIES of them each further one ends the oldest operation's claimable targets as failed, `internal_error`, so
-    that an operation that can't be claimed keeps no other waiting. Nothing is ended while another drive of the same
-    kind has work in hand: that one will claim these too.
+    that an operation that can't be claimed keeps no other waiting. Nothing is ended while another work loop of
+    the same kind has work in hand: that one will claim these too.
     """
 
     def __init__(self, *, kind: Kind, lease_id: int) -> None:
@@ -88,7 +88,7 @@ class ClaimFailures:
         claimable = _oldest_claimable(self._kind)
         if not claimable:
             self.clear()
-        elif self._count < TRIES or self._is_another_at_work():
+        elif self._count < TRIES or self._is_another_working():
             self._wait_longer()
         else:
             ended = apply_moves([_failed(each, error) for each in claimable])
@@ -99,9 +99,9 @@ class ClaimFailures:
         self._due_at = time.monotonic() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    def _is_another_at_work(self) -> bool:
+    def _is_another_working(self) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(_OTHERS_AT_WORK, [self._kind, self._lease_id])
+            cursor.execute(_OTHERS_IN_PROGRESS, [self._kind, self._lease_id])
             row = cursor.fetchone()
         return bool(row and row[0])
 

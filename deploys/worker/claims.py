@@ -1,4 +1,4 @@
-"""What a drive has claimed: a target with all that its work needs, read once."""
+"""What a work loop has claimed: a target with all that its work needs, read once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
 from inventory.instances.facts import Cause, Change, record
 
-# Of targets `t`: pending, or left by a dead worker; and no other operation is at work on the instance.
+# Of targets `t`: pending, or left by a dead worker; and no other operation is in progress on the instance.
 CLAIMABLE = f"""
     t.kind = %(kind)s AND {unfinished("t")}
     AND (t.status = 'pending' OR t.lease_id IS NULL)
@@ -55,7 +55,7 @@ def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str
 
     warm_nodes: names of nodes that the caller has a connection to; within an operation these are preferred.
 
-    Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two drives.
+    Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two work loops.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -91,10 +91,10 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     ]
 
 
-def _fences_of_others(taken_over: Sequence[Target]) -> dict[int, int]:
+def _fences_of_others(recovered: Sequence[Target]) -> dict[int, int]:
     others = (
-        Target.objects.filter(instance__in=[target.instance_id for target in taken_over], fence__isnull=False)
-        .exclude(pk__in=[target.pk for target in taken_over])
+        Target.objects.filter(instance__in=[target.instance_id for target in recovered], fence__isnull=False)
+        .exclude(pk__in=[target.pk for target in recovered])
         .order_by()
     )
     return dict(others.values_list("instance_id").annotate(Max("fence")))
@@ -121,7 +121,7 @@ def _begun(assignment: Assignment) -> Change:
 
 
 def let_go(lease_id: int, *, except_targets: Iterable[int]) -> int:
-    """Free what this lease holds though its drive does not know: a claim was committed, and its answer lost."""
+    """Free what this lease holds though its work loop does not know: a claim was committed, and its answer lost."""
     held = Target.objects.filter(lease=lease_id, status=TargetStatus.IN_PROGRESS)
     return held.exclude(pk__in=list(except_targets)).update(lease=None)
 

@@ -1,4 +1,4 @@
-"""A worker process's one event loop, in a thread of its own: connections to nodes stay warm from drive to drive."""
+"""A worker process's one event loop, in a thread of its own: its connections to nodes stay warm all the while."""
 
 from __future__ import annotations
 

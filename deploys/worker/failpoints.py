@@ -1,4 +1,4 @@
-"""Named points at which a test can hold a worker (FAULTS.md). Without RELEASE_FAULT_DIR they cost one look-up."""
+"""Failpoints: named points at which a test can hold a worker (FAULTS.md). Without RELEASE_FAULT_DIR they cost one look-up."""
 
 from __future__ import annotations
 

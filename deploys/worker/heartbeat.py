@@ -1,4 +1,4 @@
-"""Keeps a lease alive while its drive works."""
+"""Keeps a lease alive while its work loop runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Heartbeat:
     """A thread with a database connection of its own that renews one lease until stopped.
 
     It tries on through a database outage. `lost` turns true, for good, when the lease row is gone. It renews nothing
-    while `is_sound` says that the drive hangs: then its work is handed on.
+    while `is_sound` says that the work loop hangs: then its targets are reassigned.
     """
 
     def __init__(self, lease_id: int, *, is_sound: Callable[[], bool] = lambda: True) -> None:
@@ -47,9 +47,9 @@ class Heartbeat:
             connection.close()
 
     def _renew(self) -> bool:
-        """False when it is to be tried again soon: the database could not be asked, or the drive hangs."""
+        """False when it is to be tried again soon: the database could not be asked, or the work loop hangs."""
         if not self._is_sound():
-            logger.error("lease %d: the drive hangs, not renewed", self._lease_id)
+            logger.error("lease %d: the work loop hangs, not renewed", self._lease_id)
             return False
         try:
             alive = self._patience.attempt(lambda: leases.renew(self._lease_id))

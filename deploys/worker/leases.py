@@ -1,4 +1,4 @@
-"""A drive's lease and the sequence of fencing tokens: both judged by the database alone."""
+"""A work loop's lease and the sequence of fencing tokens: both judged by the database alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def create_lease(worker_name: str, queue: str) -> Lease:
 
 
 def renew(lease_id: int) -> bool:
-    """False when the row is gone: somebody has handed its work on."""
+    """False when the row is gone: its targets have been reassigned."""
     return Lease.objects.filter(pk=lease_id).update(expires_at=Now() + LEASE) == 1
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class PackageFetch:
-    """One operation's package on this host, fetched once for all of its nodes that this drive works on."""
+    """One operation's package on this host, fetched once for all of its nodes that this work loop works on."""
 
     def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
         self._operation_id = operation_id
@@ -56,7 +56,7 @@ class PackageFetch:
         return is_damaged
 
     def stop(self) -> None:
-        """Nobody needs it any more: a download under way ends within a second or two."""
+        """Nobody needs it any more: a download in progress ends within a second or two."""
         self._is_unwanted = True
 
     def _fetch(self) -> tuple[PinnedPackage, Artifact]:

@@ -20,7 +20,7 @@ from inventory.nodes.transports.base import NodeAddress, TransportError
 
 logger = logging.getLogger(__name__)
 
-# A drive's newest so many nodes; the pool drops the least recently used beyond its own limit.
+# A work loop's newest so many nodes; the pool drops the least recently used beyond its own limit.
 NODES = 200
 LOGINS_AT_ONCE = 4
 
