@@ -128,6 +128,27 @@ def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, 
     check_invariants([instance])
 
 
+def test_a_cancel_before_the_node_was_asked_does_not_say_that_the_old_version_runs(
+    holds: Lab, run_drive: RunDrive
+) -> None:
+    instance = deployed(holds, run_drive)
+    hang_only("v2", instance)
+    operation = holds.deploy("v2", instances=[instance])
+    with lone_drive("deploys", holds.environment) as worker:
+        wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
+        kill(worker, with_its_node_programs=True)
+    wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
+    holds.hold("claimed")
+    with driving(run_drive):
+        holds.wait_until_held("claimed")
+        cancel(operation)
+
+    target = operation.targets.get()
+    instance.refresh_from_db()
+    assert (target.status, instance.run_status) == (TargetStatus.CANCELLED, RunStatus.UNKNOWN), target.error_message
+    assert "the old version runs" not in target.error_message
+
+
 def take_over_cancelled(operation: Operation, run_drive: RunDrive) -> None:
     cancel(operation)
     wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
