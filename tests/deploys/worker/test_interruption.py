@@ -234,6 +234,7 @@ class Work:
         await asyncio.sleep(0.01)
         for request in requests:
             self.interruption.ask(request)
+            await asyncio.sleep(0.005)
         return await running
 
     async def _work(self) -> str:
