@@ -53,7 +53,7 @@ def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab) -> None:
 def test_a_worker_that_comes_back_writes_again_what_was_ended(
     lab: Lab, run_drive: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    falls_silent_in(monkeypatch, group_commit, "_write_permits")
+    falls_silent_in(monkeypatch, group_commit, "write_permits")
     operation = lab.deploy("v1")
 
     run_drive("deploys")
