@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from deploys.operations.progress import Progress, count_targets
 from deploys.operations.sql import unfinished
-from deploys.states import OperationStatus, TargetStatus, outcome
+from deploys.states import OperationStatus
 
 # The one active target of an unfinished operation is found through the partial index target_claimable.
 _ENDED = f"""
@@ -16,11 +17,6 @@ WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
     SELECT FROM deploys_target t
     WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
 """  # noqa: S608 - only constants are spliced in
-
-_COUNTS = """
-SELECT operation_id, status, count(*) FROM deploys_target
-WHERE operation_id = ANY(%s) AND is_latest GROUP BY operation_id, status
-"""
 
 _FREEZE = """
 UPDATE deploys_operation SET status = %s, completed = %s, failed = %s, cancelled = %s, superseded = %s,
@@ -36,22 +32,10 @@ def freeze_finished(operation_ids: Iterable[int]) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_ENDED, [sorted(operation_ids)])
-        counts: dict[int, dict[str, int]] = {row[0]: {} for row in cursor.fetchall()}
-        if not counts:
-            return
-        cursor.execute(_COUNTS, [list(counts)])
-        for operation_id, status, count in cursor.fetchall():
-            counts[operation_id][status] = count
-        for operation_id, by_status in counts.items():
-            cursor.execute(_FREEZE, [*_frozen(by_status), operation_id])
+        ended = [row[0] for row in cursor.fetchall()]
+        for operation_id, progress in count_targets(ended).items():
+            cursor.execute(_FREEZE, [*_frozen(progress), operation_id])
 
 
-def _frozen(by_status: dict[str, int]) -> tuple[OperationStatus, int, int, int, int]:
-    superseded = by_status.get(TargetStatus.SUPERSEDED, 0)
-    return (
-        outcome(by_status),
-        by_status.get(TargetStatus.COMPLETED, 0),
-        by_status.get(TargetStatus.FAILED, 0),
-        by_status.get(TargetStatus.CANCELLED, 0) + superseded,
-        superseded,
-    )
+def _frozen(progress: Progress) -> tuple[OperationStatus, int, int, int, int]:
+    return progress.status, progress.completed, progress.failed, progress.stopped, progress.superseded

@@ -1,21 +1,17 @@
-"""Operations as the API answers them, deploys and rollbacks alike: plain dicts by a fixed number of queries.
-
-An unfinished operation's status and progress are derived from its targets here; a finished one's are frozen on its
-row (`deploys.operations.finish`).
-"""
+"""Operations as the API answers them, deploys and rollbacks alike: plain dicts by a fixed number of queries."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation, Target
-from deploys.states import Kind, OperationStatus, StopReason, TargetStatus, outcome
+from deploys.operations.progress import Progress, frozen, progress_of, status_of, with_status
+from deploys.states import Kind, OperationStatus, StopReason
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
 from inventory.security.access import Access
@@ -40,10 +36,11 @@ def operation_payload(access: Access, kind: Kind, public_id: str) -> Payload:
     """CONTRACT.md, "Deploy", Status. Raises NotFound."""
     operation = visible_operation(access, kind, public_id)
     rows = _target_rows(operation)
-    counts = Counter(row[1] for row in rows)
+    is_finished = operation.finished_at is not None
+    progress = frozen(operation) if is_finished else Progress.of(Counter(row[1] for row in rows))
     updated_at = max([wire_time(operation.updated_at), *(row[3] for row in rows)])
     return {
-        **_summary(operation, counts, updated_at),
+        **_summary(operation, progress, updated_at),
         "instances": [
             {
                 "instance_id": instance_id,
@@ -77,15 +74,15 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
     )
 
 
-def _summary(operation: Operation, counts: Mapping[str, int], updated_at: datetime | str) -> Payload:
+def _summary(operation: Operation, progress: Progress, updated_at: datetime | str) -> Payload:
     """All of a status but its instances: what a list shows of an operation."""
     return {
         f"{operation.kind}_id": operation.public_id,
         "service": operation.service.name,
         "version": operation.version,
         **({"target_version": operation.version} if operation.kind == Kind.ROLLBACK else {}),
-        "status": operation_status(operation, counts),
-        "progress": progress(operation, counts),
+        "status": status_of(operation, progress),
+        "progress": _progress(progress),
         "started_at": operation.started_at,
         "updated_at": updated_at,
         "completed_at": operation.finished_at,
@@ -94,33 +91,15 @@ def _summary(operation: Operation, counts: Mapping[str, int], updated_at: dateti
     }
 
 
-def operation_status(operation: Operation, counts: Mapping[str, int]) -> str:
-    """counts: its latest targets by status, read after the operation itself.
-
-    Targets that have all ended by then belong to an end that this answer does not show yet: still in progress.
-    """
-    if operation.finished_at is not None:
-        return operation.status
-    derived = outcome(dict(counts))
-    unfinished = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS)
-    return derived if derived in unfinished else OperationStatus.IN_PROGRESS
-
-
-def progress(operation: Operation, counts: Mapping[str, int]) -> dict[str, int]:
+def _progress(progress: Progress) -> dict[str, int]:
     """`pending` is everything unfinished, `in_progress` the part of it under way; `cancelled` holds superseded ones."""
-    if operation.finished_at is not None:
-        completed, failed, cancelled = operation.completed, operation.failed, operation.cancelled
-    else:
-        completed, failed = counts.get(TargetStatus.COMPLETED, 0), counts.get(TargetStatus.FAILED, 0)
-        cancelled = counts.get(TargetStatus.CANCELLED, 0) + counts.get(TargetStatus.SUPERSEDED, 0)
-    pending = operation.total - completed - failed - cancelled
     return {
-        "total": operation.total,
-        "completed": completed,
-        "failed": failed,
-        "pending": pending,
-        "in_progress": counts.get(TargetStatus.IN_PROGRESS, 0) if pending else 0,
-        "cancelled": cancelled,
+        "total": progress.total,
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "pending": progress.unfinished,
+        "in_progress": progress.in_progress,
+        "cancelled": progress.stopped,
     }
 
 
@@ -139,18 +118,16 @@ def operation_list(access: Access, kind: Kind, wanted: OperationFilter) -> Paylo
     operations = _matching(access, kind, wanted).select_related("service", "package").order_by("-pk")
     page = list(operations[: wanted.limit + 1])
     shown = page[: wanted.limit]
-    counts, updated = _target_counts([operation.pk for operation in shown if operation.finished_at is None])
+    progress = progress_of(shown)
     return {
-        f"{kind}s": [
-            _summary(
-                operation,
-                counts.get(operation.pk, {}),
-                max(operation.updated_at, updated.get(operation.pk, operation.updated_at)),
-            )
-            for operation in shown
-        ],
+        f"{kind}s": [_listed(operation, progress[operation.pk]) for operation in shown],
         "next": next_cursor([operation.pk for operation in page], wanted.limit),
     }
+
+
+def _listed(operation: Operation, progress: Progress) -> Payload:
+    changed_at = progress.changed_at or operation.updated_at
+    return _summary(operation, progress, max(operation.updated_at, changed_at))
 
 
 def _matching(access: Access, kind: Kind, wanted: OperationFilter) -> QuerySet[Operation]:
@@ -164,27 +141,6 @@ def _matching(access: Access, kind: Kind, wanted: OperationFilter) -> QuerySet[O
     if wanted.cursor is not None:
         operations = operations.filter(pk__lt=wanted.cursor)
     return operations
-
-
-def with_status(operations: QuerySet[Operation], status: str) -> QuerySet[Operation]:
-    """The operations that `operation_status` says this status of."""
-    if status not in (OperationStatus.PENDING, OperationStatus.IN_PROGRESS):
-        return operations.filter(status=status)
-    targets = Target.objects.filter(operation=OuterRef("pk"), is_latest=True)
-    begun = Exists(targets.exclude(status=TargetStatus.PENDING))
-    unfinished = operations.filter(finished_at__isnull=True)
-    return unfinished.filter(begun) if status == OperationStatus.IN_PROGRESS else unfinished.filter(~begun)
-
-
-def _target_counts(operation_ids: Sequence[int]) -> tuple[dict[int, dict[str, int]], dict[int, datetime]]:
-    counts: dict[int, dict[str, int]] = {}
-    updated: dict[int, datetime] = {}
-    targets = Target.objects.filter(operation__in=operation_ids, is_latest=True).order_by()
-    rows = targets.values_list("operation_id", "status").annotate(count=Count("pk"), newest=Max("updated_at"))
-    for operation_id, status, count, newest in rows:
-        counts.setdefault(operation_id, {})[status] = count
-        updated[operation_id] = max(newest, updated.get(operation_id, newest))
-    return counts, updated
 
 
 def operation_log(access: Access, kind: Kind, public_id: str, *, after: int, limit: int, instance: str = "") -> Payload:

@@ -18,15 +18,14 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from deploys.models import Operation, Target, Worker
-from deploys.operations.queries import with_status
+from deploys.operations.progress import UNFINISHED, with_status
 from deploys.queue.names import QUEUES
-from deploys.states import ACTIVE, Kind, OperationStatus, TargetStatus
+from deploys.states import ACTIVE, Kind, TargetStatus
 from deploys.web.pages.queries.overview import DRIFTED
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope
 from releasesite.api.probes import SEEN_WITHIN
 
-UNFINISHED = (OperationStatus.PENDING, OperationStatus.IN_PROGRESS)
 # What a proxy adds: behind one on this machine every caller seems to be on loopback.
 FORWARDED = ("x-forwarded-for", "x-real-ip", "forwarded", "via")
 

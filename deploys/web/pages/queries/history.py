@@ -8,8 +8,8 @@ from datetime import datetime
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
 from deploys.models import Operation, Target
-from deploys.operations.progress import OperationRow, rows
-from deploys.operations.queries import with_status
+from deploys.operations.progress import with_status
+from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.security.access import Access
 
 PAGE_SIZE = 50

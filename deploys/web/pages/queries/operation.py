@@ -13,8 +13,8 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from deploys.models import Operation, Target
-from deploys.operations.progress import OperationRow
 from deploys.states import Step, TargetStatus
+from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
 
 PAGE_SIZE = 25

@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from deploys.models import Operation, Worker
-from deploys.operations.progress import OperationRow, rows
 from deploys.states import OperationStatus
+from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access

@@ -10,9 +10,9 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from deploys.models import Operation, Target
-from deploys.operations.progress import OperationRow, rows
 from deploys.states import ACTIVE, Kind
 from deploys.web.pages.queries.overview import DRIFTED, version_segments
+from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
 from inventory.console.pages import Pages, word
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange

@@ -14,13 +14,13 @@ from django.views.decorators.http import require_POST
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
-from deploys.operations.progress import OperationRow, rows
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.operations.retry import retry_operation
 from deploys.states import Kind
 from deploys.web.pages.queries import log as logs
 from deploys.web.pages.queries import operation as queries
+from deploys.web.pages.queries.rows import OperationRow, rows
 from deploys.web.pages.views.log import chosen_instance, log_context
 from deploys.web.reauth_form import is_own_password, password_field
 from inventory.console.pages import Pages, is_fragment, page
