@@ -11,5 +11,8 @@ class DeploysConfig(AppConfig):
 
     def ready(self) -> None:
         from deploys.operations.in_progress import OurOperations
+        from deploys.queue.names import ROLLBACKS
+        from inventory.instances import sync_queue
 
         in_progress.operations = OurOperations()
+        sync_queue.queue = ROLLBACKS

@@ -6,8 +6,10 @@ import re
 
 from django.core.exceptions import ValidationError
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
-OPERATION_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}"
+MAX_NAME_LENGTH = 100
+MAX_OPERATION_ID_LENGTH = 200
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{MAX_NAME_LENGTH - 1}}}"
+OPERATION_ID_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_OPERATION_ID_LENGTH - 1}}}"
 
 _NAME = re.compile(NAME_PATTERN)
 _OPERATION_ID = re.compile(OPERATION_ID_PATTERN)

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from deploys.web.pages.forms import check_package_url, reason_field
 from deploys.web.reauth_form import password_field
+from inventory.wire.limits import MAX_URL_LENGTH
 
 
 class ConfirmForm(forms.Form):
@@ -17,7 +18,7 @@ class ConfirmForm(forms.Form):
     package_url = forms.CharField(
         label=_("Package URL"),
         required=False,
-        max_length=2000,
+        max_length=MAX_URL_LENGTH,
         validators=[check_package_url],
         help_text=_("Needed only where neither the node, nor our store, nor an earlier deploy has the version."),
     )

@@ -6,9 +6,14 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from django.conf import settings
 
 from deploys.error_codes import ErrorCode
+from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE
+from inventory.instances import sync_queue
 
 ROOT = Path(__file__).parent.parent
 APPS = ("inventory", "deploys", "rollbacks", "releasesite")
@@ -72,3 +77,26 @@ def texts(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def test_no_module_but_its_owner_spells_out_a_queues_channel() -> None:
+    found = [name for name, source in sources() if re.search(r"release_(queue|work)_(?![a-z])", source)]
+
+    assert found == ["deploys/queue/names.py"]
+
+
+def test_the_clusters_of_the_settings_are_the_queues() -> None:
+    clusters: dict[str, Any] = settings.Q_CLUSTER
+
+    assert (clusters["name"], *clusters["ALT_CLUSTERS"]) == QUEUES
+    assert sync_queue.queue in QUEUES
+
+
+def test_a_limit_that_a_page_and_the_api_share_stands_in_one_place() -> None:
+    defined = [
+        (name, re.findall(r"^(MAX_\w+) = \d", source, re.MULTILINE))
+        for name, source in sources()
+        if name.startswith(("deploys/web/", "rollbacks/", "inventory/wire/"))
+    ]
+
+    assert [name for name, limits in defined if limits] == ["inventory/wire/limits.py"]

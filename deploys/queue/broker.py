@@ -46,7 +46,7 @@ HAND_BACK = """
 WITH handed_back AS (
     UPDATE django_q_ormq SET key = split_part(key, '@', 1), lock = now() WHERE {condition} RETURNING key
 )
-SELECT pg_notify('release_queue_' || key, '') FROM handed_back
+SELECT pg_notify(%s || key, '') FROM handed_back
 """
 NOBODYS = """
 key LIKE '%%@%%' AND split_part(key, '@', 2) NOT IN (
@@ -58,13 +58,13 @@ key LIKE '%%@%%' AND split_part(key, '@', 2) NOT IN (
 def hand_back(queue: str, worker_name: str) -> None:
     """Returns what that worker's cluster had taken to its queue, for whoever is free."""
     with connection.cursor() as cursor:
-        cursor.execute(HAND_BACK.format(condition="key = %s"), [inbox(queue, worker_name)])
+        cursor.execute(HAND_BACK.format(condition="key = %s"), [inbox(queue, worker_name), queue_channel("")])
 
 
 def hand_back_from_the_vanished(*, unseen_seconds: float) -> None:
     """The same for all workers that are gone or were not seen for so long. One that lives on does no harm."""
     with connection.cursor() as cursor:
-        cursor.execute(HAND_BACK.format(condition=NOBODYS), [unseen_seconds])
+        cursor.execute(HAND_BACK.format(condition=NOBODYS), [unseen_seconds, queue_channel("")])
 
 
 class NotifyBroker(ORM):  # type: ignore[misc]

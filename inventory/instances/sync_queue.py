@@ -15,8 +15,8 @@ from inventory.models import Service
 from inventory.security import audit
 from inventory.security.access import Access
 
-# The queue that is never held by a long deploy (`deploys.queue.names.ROLLBACKS`).
-_CLUSTER = "rollbacks"
+# Where syncs wait for a worker. The queues are another app's: `deploys` names the one that no long deploy holds up.
+queue = ""
 # Messages may be lost, and workers die: after these a service may be enqueued, or begun, anew.
 _LOST_AFTER = timedelta(minutes=2)
 _DEAD_AFTER = timedelta(minutes=6)
@@ -59,7 +59,7 @@ def _enqueue(service_id: int) -> bool:
     """The mark and the message are committed together."""
     is_marked = Service.objects.filter(_NOT_QUEUED, pk=service_id).update(sync_queued_at=Now())
     if is_marked:
-        async_task("inventory.tasks.sync_service", service_id, cluster=_CLUSTER)
+        async_task("inventory.tasks.sync_service", service_id, cluster=queue)
     return bool(is_marked)
 
 

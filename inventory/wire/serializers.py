@@ -12,10 +12,9 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from inventory.models import STORED_RUN_STATUSES, Health, RunStatus, StatusChange
 from inventory.names import NAME_PATTERN, OPERATION_ID_PATTERN, is_name, is_operation_id
-from inventory.wire.package_urls import MAX_URL_LENGTH, is_package_url
+from inventory.wire.limits import MAX_CURSOR, MAX_INSTANCES, MAX_URL_LENGTH
+from inventory.wire.package_urls import is_package_url
 
-MAX_INSTANCES = 10_000
-MAX_CURSOR = 2**63 - 1
 NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "not": {"pattern": r"^(current|shared)$|\.tmp$"}}
 OPERATION_ID_SCHEMA = {"type": "string", "pattern": f"^{OPERATION_ID_PATTERN}$"}
 NAME_RULE = (
@@ -88,7 +87,7 @@ class OperationIdField(StrictCharField):
 @extend_schema_field({"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_LENGTH})
 class PackageUrlField(StrictCharField):
     default_error_messages = {
-        "invalid_url": "Must be an absolute http or https URL of at most 2000 characters, percent-encoded."
+        "invalid_url": f"Must be an absolute http or https URL of at most {MAX_URL_LENGTH} characters, percent-encoded."
     }
 
     def to_internal_value(self, data: Any) -> str:

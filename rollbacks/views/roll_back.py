@@ -21,7 +21,7 @@ from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
 from inventory.instances.selection import visible_service
 from inventory.models import Instance, Service
-from inventory.names import is_name
+from inventory.names import MAX_OPERATION_ID_LENGTH, is_name
 from inventory.security.access import Access, Scope, access_of
 from rollbacks.forms import ConfirmForm
 from rollbacks.plan import Plan, build_plan
@@ -49,7 +49,7 @@ def roll_back(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _deploy(request: HttpRequest, access: Access) -> Operation | None:
-    public_id = word(request.GET, "deploy", limit=200)
+    public_id = word(request.GET, "deploy", limit=MAX_OPERATION_ID_LENGTH)
     return visible_operation(access, Kind.DEPLOY, public_id) if public_id else None
 
 

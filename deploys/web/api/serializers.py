@@ -12,8 +12,8 @@ from deploys.models import LogLine
 from deploys.operations.start import DeployRequest
 from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus
+from inventory.wire.limits import MAX_CURSOR, MAX_REASON_LENGTH
 from inventory.wire.serializers import (
-    MAX_CURSOR,
     InstanceIdsField,
     NameField,
     OperationIdField,
@@ -23,8 +23,6 @@ from inventory.wire.serializers import (
     StrictCharField,
     StrictSerializer,
 )
-
-MAX_REASON_LENGTH = 1000
 
 
 @extend_schema_field({"type": "string", "pattern": "^([0-9a-fA-F]{128}|[A-Za-z0-9+/]{85}[AQgw]==)$"})

@@ -12,12 +12,11 @@ from deploys.packages.signatures import is_signature
 from deploys.states import Kind, OperationStatus
 from inventory.console import looks
 from inventory.models import Service
-from inventory.names import is_name
+from inventory.names import MAX_NAME_LENGTH, is_name
 from inventory.security.access import Access
+from inventory.wire.limits import MAX_REASON_LENGTH, MAX_URL_LENGTH
 from inventory.wire.package_urls import is_package_url
 
-MAX_INSTANCES = 10_000
-MAX_REASON_LENGTH = 1000
 INVALID_VERSION = _("A version has 1 to 100 letters, digits or . _ + -, and starts with a letter or digit.")
 
 
@@ -50,8 +49,8 @@ class DeployForm(forms.Form):
     """The rules are the API's; `services.start_deploy` says what else is in the way."""
 
     service = forms.ModelChoiceField(label=_("Service"), queryset=Service.objects.none(), to_field_name="name")
-    version = forms.CharField(label=_("Version"), max_length=100, validators=[_check_version])
-    package_url = forms.CharField(label=_("Package URL"), max_length=2000, validators=[check_package_url])
+    version = forms.CharField(label=_("Version"), max_length=MAX_NAME_LENGTH, validators=[_check_version])
+    package_url = forms.CharField(label=_("Package URL"), max_length=MAX_URL_LENGTH, validators=[check_package_url])
     sha256 = forms.RegexField(
         label=_("SHA-256 of the package"),
         regex=r"^[0-9a-fA-F]{64}\Z",
@@ -62,7 +61,6 @@ class DeployForm(forms.Form):
     signature = forms.CharField(
         label=_("Signature of the package"),
         required=False,
-        max_length=200,
         validators=[_check_signature],
         help_text=_("Only if the service has a signing key and there is no “.sig” beside the package."),
     )
@@ -107,7 +105,7 @@ class DeployForm(forms.Form):
 
 
 class HistoryForm(forms.Form):
-    service = forms.CharField(label=_("Service"), required=False, max_length=100)
+    service = forms.CharField(label=_("Service"), required=False, max_length=MAX_NAME_LENGTH)
     kind = forms.ChoiceField(
         label=_("Kind"),
         required=False,
@@ -118,7 +116,7 @@ class HistoryForm(forms.Form):
         required=False,
         choices=[("", _("All")), *((status, looks.OPERATION[status].word) for status in OperationStatus.values)],
     )
-    version = forms.CharField(label=_("Version"), required=False, max_length=100)
+    version = forms.CharField(label=_("Version"), required=False, max_length=MAX_NAME_LENGTH)
     who = forms.CharField(label=_("Who"), required=False, max_length=200)
     since = forms.DateTimeField(
         label=_("From day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})

@@ -11,13 +11,14 @@ from deploys.models import Operation
 from deploys.operations.create import generated_id
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
-from deploys.web.pages.forms import MAX_INSTANCES, DeployForm
+from deploys.web.pages.forms import DeployForm
 from deploys.web.pages.queries.deploy_preview import DeployPreview, preview
 from inventory.console.pages import Pages, page
 from inventory.errors import ReleaseError
 from inventory.models import Service
 from inventory.names import is_operation_id
 from inventory.security.access import Access, Scope, access_of
+from inventory.wire.limits import MAX_INSTANCES
 
 ROWS = 100
 

@@ -1,0 +1,8 @@
+"""How much a request may say, over HTTP and on a page alike."""
+
+from __future__ import annotations
+
+MAX_INSTANCES = 10_000
+MAX_URL_LENGTH = 2000
+MAX_REASON_LENGTH = 1000
+MAX_CURSOR = 2**63 - 1
