@@ -1,4 +1,4 @@
-"""What every transport does: run one program on a node, put one file there, close."""
+"""What every transport does: run one program on a node, close."""
 
 from __future__ import annotations
 
@@ -111,9 +111,6 @@ class Transport(Protocol):
         Raises NodeUnreachable, HostKeyMismatch, ConnectionLost, RunTimeout.
         """
 
-    async def put(self, local: Path, remote: str, *, timeout_seconds: float) -> None:
-        """Copy a file to the node; `remote` appears whole or not at all. Raises OSError when the node refuses it."""
-
     async def close(self) -> None:
         """Let go of the connection; programs that still run are left alone."""
 
@@ -182,15 +179,3 @@ class Output:
     async def _change(self) -> None:
         await self._changed.wait()
         self._changed.clear()
-
-
-_RECEIVE = 'cat >"$1.part" && mv -- "$1.part" "$1" || { rm -f -- "$1.part"; exit 1; }'
-
-
-async def put_through(transport: Transport, local: Path, remote: str, *, timeout_seconds: float) -> None:
-    """`Transport.put` by way of `run`: needs nothing on the node but sh and coreutils."""
-    result = await transport.run(
-        ["sh", "-c", _RECEIVE, "release-put", remote], stdin=local, timeout_seconds=timeout_seconds
-    )
-    if result.exit_status != 0:
-        raise OSError(result.stderr.decode(errors="replace").strip() or f"could not write {remote}")

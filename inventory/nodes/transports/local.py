@@ -18,7 +18,6 @@ from inventory.nodes.transports.base import (
     OnOutput,
     Output,
     RunTimeout,
-    put_through,
 )
 
 # All that a program on this machine gets of our environment: it must see no secret of ours, as on any other node.
@@ -54,9 +53,6 @@ class LocalTransport:
             raise RunTimeout(f"not over after {timeout_seconds:g} s on this machine") from None
         finally:
             program.let_go()
-
-    async def put(self, local: Path, remote: str, *, timeout_seconds: float) -> None:
-        await put_through(self, local, remote, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
         return

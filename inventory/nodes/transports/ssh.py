@@ -21,7 +21,6 @@ from inventory.nodes.transports.base import (
     Output,
     RunTimeout,
     TransportError,
-    put_through,
 )
 from inventory.nodes.transports.ssh_login import Gates, log_in
 from inventory.nodes.transports.ssh_session import Session, feed
@@ -114,9 +113,6 @@ class SshTransport:
                     feeding.cancel()
                 if session is not None:
                     session.channel.abort()
-
-    async def put(self, local: Path, remote: str, *, timeout_seconds: float) -> None:
-        await put_through(self, local, remote, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -144,32 +144,6 @@ def test_an_error_in_the_callers_callback_is_the_callers(opened: Opened) -> None
         run(opened, "echo", "hello", on_output=refuse)
 
 
-def test_it_puts_a_file_whole_under_an_awkward_name(opened: Opened, folder: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(bytes(range(256)) * 1000)
-    target = folder / 'it\'s a "file" $x'
-
-    async def main() -> None:
-        async with opened() as transport:
-            await transport.put(source, str(target), timeout_seconds=10)
-
-    asyncio.run(main())
-    assert target.read_bytes() == source.read_bytes()
-    assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
-
-
-def test_a_put_that_the_node_refuses_says_why(opened: Opened, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"x")
-
-    async def main() -> None:
-        async with opened() as transport:
-            await transport.put(source, "/no/such/folder/file", timeout_seconds=10)
-
-    with pytest.raises(OSError, match="/no/such/folder"):
-        asyncio.run(main())
-
-
 def test_many_programs_run_at_once_on_one_node(opened: Opened) -> None:
     async def main() -> float:
         async with opened() as transport:
