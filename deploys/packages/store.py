@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,7 +38,6 @@ class Artifact:
     """A package as it goes to the nodes.
 
     sha256, size_bytes: of the package as downloaded. path, artifact_sha256, artifact_bytes: of what is sent.
-    file_count: files and links in the release.
     """
 
     sha256: str
@@ -46,7 +45,6 @@ class Artifact:
     path: Path
     artifact_sha256: str
     artifact_bytes: int
-    file_count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,12 @@ class _Record:
     size_bytes: int
     artifact_sha256: str
     artifact_bytes: int
-    file_count: int
+
+    @classmethod
+    def read(cls, path: Path) -> _Record:
+        """Raises OSError, ValueError or KeyError. What an earlier version noted besides is of no use any more."""
+        noted = json.loads(path.read_bytes())
+        return cls(**{field.name: noted[field.name] for field in fields(cls)})
 
 
 class PackageStore:
@@ -77,11 +80,11 @@ class PackageStore:
             return None
         path, record_path = self._paths(sha256)
         try:
-            record = _Record(**json.loads(record_path.read_bytes()))
+            record = _Record.read(record_path)
             if path.stat().st_size != record.artifact_bytes:
                 return None
             os.utime(record_path)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return Artifact(sha256=sha256, path=path, **asdict(record))
 

@@ -21,7 +21,6 @@ from deploys.packages.archive.zip_reader import read_zip
 class Repacked:
     artifact_sha256: str
     artifact_bytes: int
-    file_count: int
 
 
 def repack(package: BinaryIO, artifact: BinaryIO, limits: Limits) -> Repacked:
@@ -38,8 +37,8 @@ def repack(package: BinaryIO, artifact: BinaryIO, limits: Limits) -> Repacked:
     _copy_hard_links(package, tree, writer, limits)
     for path, target in tree.symlinks():
         writer.add_symlink(path, target)
-    sha256, size, count = writer.finish()
-    return Repacked(artifact_sha256=sha256, artifact_bytes=size, file_count=count)
+    sha256, size = writer.finish()
+    return Repacked(artifact_sha256=sha256, artifact_bytes=size)
 
 
 def _members(package: BinaryIO, limits: Limits) -> Members:

@@ -48,13 +48,13 @@ class ArtifactWriter:
         self._add(_header(f"{ROOT}/{path}", _SYMLINK, mode=0o777, target=target))
         self._list(path)
 
-    def finish(self) -> tuple[str, int, int]:
-        """The artifact's sha256, its size in bytes, and how many files and links it holds."""
+    def finish(self) -> tuple[str, int]:
+        """The artifact's sha256, and its size in bytes."""
         content = b"".join(self._manifest)
         self._add(_header(MANIFEST, _FILE, mode=0o644, size=len(content)))
         self._add(content + bytes(-len(content) % _BLOCK_BYTES) + bytes(2 * _BLOCK_BYTES))
         self._write(self._gzip.flush())
-        return self._sha256.hexdigest(), self._written_bytes, len(self._manifest)
+        return self._sha256.hexdigest(), self._written_bytes
 
     def _list(self, path: str) -> None:
         self._manifest.append(b"./" + path.encode() + b"\0")

@@ -154,14 +154,13 @@ class NodeLab:
                 executable = name.startswith("bin/")
                 writer.add_file(name, [content], size=len(content), is_executable=executable, mtime=1_700_000_000)
             writer.add_symlink("latest", "VERSION")
-            sha256, size, count = writer.finish()
+            sha256, size = writer.finish()
         return Artifact(
             sha256=sha256_of(version),
             size_bytes=size,
             path=path,
             artifact_sha256=sha256,
             artifact_bytes=size,
-            file_count=count,
         )
 
 

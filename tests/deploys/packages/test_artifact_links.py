@@ -26,7 +26,7 @@ def stored(content: bytes) -> None:
     with store.room(), store.draft() as (file, draft):
         file.write(content)
         file.flush()
-        repacked = Repacked(artifact_sha256="cd" * 32, artifact_bytes=len(content), file_count=1)
+        repacked = Repacked(artifact_sha256="cd" * 32, artifact_bytes=len(content))
         store.publish(draft, sha256=SHA256, size_bytes=len(content), repacked=repacked)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -35,7 +36,7 @@ def store(tmp_path: Path, settings: Settings, package_host: PackageHost) -> Pack
 
 
 def put(store: PackageStore, name: str, content: bytes = b"artifact") -> Artifact:
-    repacked = Repacked(artifact_sha256=sha256(content), artifact_bytes=len(content), file_count=1)
+    repacked = Repacked(artifact_sha256=sha256(content), artifact_bytes=len(content))
     with store.room(), store.draft() as (file, draft):
         file.write(content)
         file.flush()
@@ -46,6 +47,14 @@ def test_it_knows_what_it_stored(store: PackageStore) -> None:
     artifact = put(store, "one")
     assert store.stored(sha256(b"one")) == artifact
     assert artifact.path == store.folder / artifact.sha256[:2] / f"{artifact.sha256}.tar.gz"
+
+
+def test_it_reads_what_an_earlier_version_noted(store: PackageStore) -> None:
+    artifact = put(store, "one")
+    record = artifact.path.with_name(f"{artifact.sha256}.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "file_count": 7}))
+
+    assert store.stored(artifact.sha256) == artifact
 
 
 @pytest.mark.parametrize("sha256", ["", "0" * 64, "../../etc/passwd", "0" * 63 + "\n", "A" * 64, "/" * 64])
@@ -221,4 +230,4 @@ def test_a_disk_too_small_for_the_artifact_is_named_and_works_again_with_room(
     assert "no room left" in str(refusal.value)
     assert shutil.disk_usage(small_disk).used < 50_000
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    assert fetch.fetch(url).file_count == 1
+    assert fetch.fetch(url).size_bytes > 2_500_000
