@@ -8,12 +8,12 @@ what nobody locks was left behind by one that died. Any number of processes shar
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.conf import settings
+from filelock import FileLock
 
 from deploys.error_codes import ErrorCode
 from deploys.packages.archive.repack import Repacked
@@ -118,12 +119,13 @@ class PackageStore:
     @contextmanager
     def draft(self) -> Iterator[tuple[BinaryIO, Path]]:
         """A locked file for an artifact on its way; `publish` gives it its name, else it is removed."""
-        file, path = self._locked_file()
-        try:
-            yield file, path
-        finally:
-            path.unlink(missing_ok=True)
-            file.close()
+        path = self.temporary_folder / f"{_DRAFT_PREFIX}{uuid.uuid4().hex}"
+        # Locking makes the file, and makes it anew if another process sweeps it away meanwhile.
+        with FileLock(path, mode=0o600), path.open("wb") as file:
+            try:
+                yield file, path
+            finally:
+                path.unlink(missing_ok=True)
 
     def publish(self, draft: Path, *, sha256: str, size_bytes: int, repacked: Repacked) -> Artifact:
         """Of several processes with the same package, the first one's artifact is kept by all."""
@@ -175,20 +177,8 @@ class PackageStore:
     def _sweep(self) -> None:
         """Remove what writers that died have left in tmp/."""
         for path in self.temporary_folder.glob(f"{_DRAFT_PREFIX}*"):
-            with suppress(OSError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError), FileLock(path, blocking=False):
                 path.unlink()
-
-    def _locked_file(self) -> tuple[BinaryIO, Path]:
-        while True:
-            descriptor, name = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=self.temporary_folder)
-            file = os.fdopen(descriptor, "wb")
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Another process may have swept it away before it was locked.
-                if os.stat(name).st_ino == os.fstat(descriptor).st_ino:
-                    return file, Path(name)
-            file.close()
 
     def _write_record(self, path: Path, record: _Record) -> None:
         with self.draft() as (file, draft):
@@ -201,8 +191,7 @@ class PackageStore:
     def _lock(self) -> Iterator[None]:
         """One process at a time gives names and takes them away."""
         self._make_folders()
-        with (self.folder / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(self.folder / "lock"):
             yield
 
     def _known(self) -> set[str]:
