@@ -11,13 +11,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import dj_database_url
 from environs import Env, EnvValidationError, ValidationError
+from marshmallow.validate import Range
 
 from deploys.packages.hosts import HostRule
 from inventory.security.redaction import SHORTEST_SECRET
@@ -27,6 +26,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 # Nothing that curl's or wget's configuration could take for more than a URL.
 PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
+POSTGRESQL = "django.db.backends.postgresql"
+DATABASE_PROBLEM = "must look like postgres://user:password@host:5432/name: PostgreSQL is the one engine"
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -64,33 +65,49 @@ class Environment:
         return any(origin.startswith("https://") for origin in self.csrf_trusted_origins)
 
 
+class _Env(Env):
+    """White space around a value is no part of it."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return os.environ.get(env_key, "").strip() or default
+
+
 def read() -> Environment:
     """Ends the process, with a line for each variable at fault, when there is any."""
-    env = Env(eager=False)
+    env = _Env(eager=False)
     environment = Environment(
         data_dir=_parsed(env, "RELEASE_DATA_DIR", _data_dir) or CHECKOUT / "var",
-        database=_parsed(env, "DATABASE_URL", _database),
-        secret_key=_text("SECRET_KEY"),
-        debug=_parsed(env, "DEBUG", _boolean) or False,
-        allowed_hosts=_parsed(env, "ALLOWED_HOSTS", partial(_each, _allowed_host)) or LOCAL_HOSTS,
-        csrf_trusted_origins=_parsed(env, "CSRF_TRUSTED_ORIGINS", partial(_each, _origin)) or [],
-        package_hosts=tuple(_parsed(env, "RELEASE_PACKAGE_HOSTS", partial(_each, _package_host)) or ()),
-        package_max_bytes=_parsed(env, "RELEASE_PACKAGE_MAX_BYTES", partial(_number, least=1)) or 2 * 1024**3,
+        database=_database(env),
+        secret_key=env.str("SECRET_KEY", ""),
+        debug=_boolean(env, "DEBUG"),
+        allowed_hosts=_items(env, "ALLOWED_HOSTS", _allowed_host) or LOCAL_HOSTS,
+        csrf_trusted_origins=_items(env, "CSRF_TRUSTED_ORIGINS", _origin),
+        package_hosts=tuple(_items(env, "RELEASE_PACKAGE_HOSTS", _package_host)),
+        package_max_bytes=_number(env, "RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3, least=1),
         ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
-        workers=_parsed(env, "RELEASE_WORKERS", partial(_number, least=1, most=256)) or 2,
-        concurrency=_parsed(env, "RELEASE_CONCURRENCY", partial(_number, least=1, most=10_000)) or 100,
-        local_nodes=_parsed(env, "RELEASE_LOCAL_NODES", _boolean) or False,
-        sync_seconds=_parsed(env, "RELEASE_SYNC_SECONDS", partial(_number, least=10)) or 600,
-        reauth_above=_reauth_above(_parsed(env, "RELEASE_REAUTH_ABOVE", partial(_number, least=0, most=10_000))),
+        workers=_number(env, "RELEASE_WORKERS", 2, least=1, most=256),
+        concurrency=_number(env, "RELEASE_CONCURRENCY", 100, least=1, most=10_000),
+        local_nodes=_boolean(env, "RELEASE_LOCAL_NODES"),
+        sync_seconds=_number(env, "RELEASE_SYNC_SECONDS", 600, least=10),
+        reauth_above=_number(env, "RELEASE_REAUTH_ABOVE", 20, least=0, most=10_000),
         secrets=_parsed(env, "RELEASE_SECRETS_FILE", _secrets) or (),
-        trusted_proxies=_parsed(env, "RELEASE_TRUSTED_PROXIES", partial(_each, _network)) or [],
+        trusted_proxies=_items(env, "RELEASE_TRUSTED_PROXIES", _network),
         public_url=_parsed(env, "RELEASE_PUBLIC_URL", _public_url) or "",
     )
+    problems = _problems(env)
+    if "DATABASE_URL" in problems or not _is_usable(environment.database):
+        problems["DATABASE_URL"] = DATABASE_PROBLEM
+    if problems:
+        stop(problems)
+    return environment
+
+
+def _problems(env: Env) -> dict[str, str]:
     try:
         env.seal()
     except EnvValidationError as error:
-        stop({name: "; ".join(messages) for name, messages in cast(ErrorMessages, error.error_messages).items()})
-    return environment
+        return {name: "; ".join(messages) for name, messages in cast(ErrorMessages, error.error_messages).items()}
+    return {}
 
 
 def stop(problems: dict[str, str]) -> None:
@@ -102,43 +119,46 @@ def stop(problems: dict[str, str]) -> None:
 
 def _parsed(env: Env, name: str, parse: Callable[[str], Any]) -> Any:
     """None when it is not set, or is wrong, which `seal` tells then."""
-    if not _text(name):
+    if env.str(name, None) is None:
         return None
     parser = f"{name.lower()}_value"
     env.add_parser(parser, parse)
     return getattr(env, parser)(name)
 
 
-def _text(name: str) -> str:
-    return os.environ.get(name, "").strip()
+def _boolean(env: Env, name: str) -> bool:
+    # environs' types leave out what it hands on to the field.
+    value = env.bool(name, False, error_messages={"invalid": "must be true or false"})  # type: ignore[call-overload]
+    return bool(value)
 
 
-def _boolean(value: str) -> bool:
-    match value.strip().lower():
-        case "1" | "true" | "yes" | "on":
-            return True
-        case "0" | "false" | "no" | "off":
-            return False
-    raise ValidationError("must be true or false")
+def _number(env: Env, name: str, default: int, *, least: int, most: int | None = None) -> int:
+    message = f"must be a whole number, {least} {'or more' if most is None else f'to {most}'}"
+    is_in_range = Range(min=least, max=most, error=message)
+    value: int = env.int(name, default, validate=is_in_range, error_messages={"invalid": message})  # type: ignore[call-overload]
+    return value
 
 
-def _number(value: str, *, least: int, most: int = sys.maxsize) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        upper = f" to {most}" if most < sys.maxsize else " or more"
-        raise ValidationError(f"must be a whole number, {least}{upper}")
-    return number
+def _items(env: Env, name: str, parse: Callable[[str], str]) -> list[str]:
+    """Empty ones are left out. By `validate`, since the message of what a `subcast` raises does not reach `seal`."""
+
+    def check(items: list[str]) -> None:
+        for item in filter(None, items):
+            parse(item)
+
+    items: list[str] = env.list(name, [], subcast=str.strip, validate=check) or []
+    return [parse(item) for item in items if item]
 
 
-def _reauth_above(given: int | None) -> int:
-    return 20 if given is None else given
+def _database(env: Env) -> dict[str, Any] | None:
+    if env.str("DATABASE_URL", None) is None:
+        return None
+    database = env.dj_db_url("DATABASE_URL", conn_max_age=None, conn_health_checks=True)
+    return None if database is None else dict(database)
 
 
-def _each(parse: Callable[[str], str], value: str) -> list[str]:
-    return [parse(item.strip()) for item in value.split(",") if item.strip()]
+def _is_usable(database: dict[str, Any] | None) -> bool:
+    return database is None or (database["ENGINE"] == POSTGRESQL and bool(database["NAME"]))
 
 
 def _allowed_host(item: str) -> str:
@@ -214,16 +234,3 @@ def _data_dir(value: str) -> Path:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise ValidationError(f"cannot be used: {nearest} is not a folder that this account may write to")
     return path
-
-
-def _database(value: str) -> dict[str, Any]:
-    scheme = value.split("://", 1)[0]
-    if scheme not in ("postgres", "postgresql"):
-        raise ValidationError("must begin with postgres://: PostgreSQL is the one engine")
-    try:
-        database: dict[str, Any] = dict(dj_database_url.parse(value, conn_max_age=None, conn_health_checks=True))
-    except (ValueError, KeyError):
-        raise ValidationError("must look like postgres://user:password@host:5432/name") from None
-    if not database["NAME"]:
-        raise ValidationError("names no database: write postgres://user:password@host:5432/name")
-    return database

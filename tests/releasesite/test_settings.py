@@ -63,6 +63,45 @@ def test_it_names_every_bad_variable_at_once_and_shows_no_secret(tmp_path: Path)
     assert "s3cret-word" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RELEASE_WORKERS", "257", "must be a whole number, 1 to 256"),
+        ("RELEASE_SYNC_SECONDS", "9", "must be a whole number, 10 or more"),
+        ("RELEASE_CONCURRENCY", "1.5", "must be a whole number, 1 to 10000"),
+        ("DEBUG", "2", "must be true or false"),
+        ("ALLOWED_HOSTS", "one.example.com, two.example.com:8000", "holds 'two.example.com:8000'"),
+        ("RELEASE_PACKAGE_HOSTS", "packages.example.com,https://other/", "holds 'https://other/'"),
+        ("DATABASE_URL", "postgres://db.example.com", "must look like postgres://user:password@host:5432/name"),
+        ("DATABASE_URL", "release", "must look like postgres://user:password@host:5432/name"),
+        ("DATABASE_URL", "postgres://user:pass/word@db:5432/name", "must look like postgres://"),
+    ],
+)
+def test_it_says_what_would_be_right(name: str, value: str, says: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "settings.DEBUG", **{name: value})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name} {says}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_lists_may_hold_spaces_and_empty_items_and_numbers_white_space(tmp_path: Path) -> None:
+    variables = {
+        "ALLOWED_HOSTS": " one.example.com , two.example.com,,",
+        "RELEASE_PACKAGE_HOSTS": "Packages.Example.com,",
+        "RELEASE_TRUSTED_PROXIES": "10.0.0.1, fd00::/8",
+        "RELEASE_WORKERS": " 3 ",
+        "RELEASE_REAUTH_ABOVE": "0",
+        "DEBUG": "yes",
+    }
+
+    assert shown(tmp_path, "settings.ALLOWED_HOSTS", **variables) == "['one.example.com', 'two.example.com']"
+    assert shown(tmp_path, "settings.PACKAGE_HOSTS, settings.TRUSTED_PROXIES", **variables) == (
+        "('packages.example.com',) ['10.0.0.1/32', 'fd00::/8']"
+    )
+    assert shown(tmp_path, "settings.WORKERS, settings.REAUTH_ABOVE, settings.DEBUG", **variables) == "3 0 True"
+
+
 def test_a_bad_value_stops_gunicorn_itself_and_not_worker_after_worker(tmp_path: Path) -> None:
     done = subprocess.run(
         (sys.executable, "-m", "gunicorn", "releasesite.wsgi", "--bind=127.0.0.1:0"),
