@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC
 
 from django import template
+from django.urls import reverse
 from django.utils.html import escape
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
@@ -28,6 +29,14 @@ def log_lines(lines: Iterable[LogLine], instance: Instance | None) -> SafeString
     """Text and names are escaped here; everything else comes from our own choices and numbers."""
     query = escape("&" + urlencode({"instance": instance.instance_id})) if instance else ""
     return mark_safe("".join(_line(line, query) for line in lines))  # noqa: S308
+
+
+@register.simple_tag(takes_context=True)
+def log_part_url(context: template.Context, edge: str, seq: int) -> str:
+    """Where the lines before or after `seq` are read from; edge: before or after."""
+    operation, instance = context["operation"], context.get("log_instance")
+    query = {edge: seq} | ({"instance": instance.instance_id} if instance else {})
+    return f"{reverse(f'{operation.kind}-log-part', args=[operation.public_id])}?{urlencode(query)}"
 
 
 def _line(line: LogLine, query: str) -> str:
