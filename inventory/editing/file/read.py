@@ -13,8 +13,11 @@ from typing import Any
 
 import yaml
 from django.utils.translation import gettext as _
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from inventory.errors import Problem, ReleaseError
+from inventory.wire.inventory_document import InstanceEntry, NodeEntry, ServiceEntry, Text
+from inventory.wire.serializers import StrictSerializer
 
 MAX_BYTES = 16 * 1024**2
 # Some 50,000 instances, and 300 MB of memory.
@@ -30,43 +33,14 @@ _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """One key that an entry may have."""
-
-    type: type[str | int | bool] = str
-    is_required: bool = False
-
-
-SECTIONS: Mapping[str, Mapping[str, Key]] = {
-    "services": {
-        "name": Key(is_required=True),
-        "restart_command": Key(),
-        "before_switch_command": Key(),
-        "command_timeout": Key(type=int),
-        "keep_releases": Key(type=int),
-        "mutable_versions": Key(type=bool),
-        "require_sha256": Key(type=bool),
-        "signing_key": Key(),
-        "sync_enabled": Key(type=bool),
-    },
-    "nodes": {
-        "name": Key(is_required=True),
-        "host": Key(is_required=True),
-        "transport": Key(),
-        "ssh_user": Key(),
-        "ssh_port": Key(type=int),
-        "ssh_host_key": Key(),
-        "delivery": Key(),
-    },
-    "instances": {
-        "instance_id": Key(is_required=True),
-        "service": Key(is_required=True),
-        "node": Key(is_required=True),
-        "port": Key(type=int, is_required=True),
-        "deploy_root": Key(is_required=True),
-    },
+_ENTRIES: Mapping[str, StrictSerializer] = {
+    "services": ServiceEntry(),
+    "nodes": NodeEntry(),
+    "instances": InstanceEntry(),
 }
+# For what is left of an entry with faults.
+_PARTIAL = {section: type(entry)(partial=True) for section, entry in _ENTRIES.items()}
+SECTIONS: Mapping[str, tuple[str, ...]] = {section: tuple(entry.fields) for section, entry in _ENTRIES.items()}
 
 
 class InventoryFileError(ReleaseError):
@@ -248,53 +222,48 @@ def _read_section(section: str, node: yaml.Node, document: Document) -> None:
 
 
 def _read_entry(section: str, index: int, node: yaml.MappingNode, document: Document) -> Entry:
-    keys = SECTIONS[section]
-    values: dict[str, str | int | bool] = {}
-    lines: dict[str, int] = {}
-    faults: list[tuple[str | None, str, str]] = []
-    for key, line, value_node in _pairs(node, document, where=f"{section}[{index}]: "):
-        lines[key] = line
-        if key not in keys:
-            known = ", ".join(keys)
-            faults.append((key, "unknown_key", _("unknown key; known: %(known)s") % {"known": known}))
-            continue
-        value = _scalar(value_node, keys[key].type)
-        if value is None:
-            faults.append((key, "wrong_type", _wrong_type(value_node, keys[key].type)))
-        else:
-            values[key] = value
-    for key, rule in keys.items():
-        if rule.is_required and key not in lines:
-            faults.append((None, "required", _("%(key)s is missing") % {"key": key}))
+    given = {key: (line, value) for key, line, value in _pairs(node, document, where=f"{section}[{index}]: ")}
+    values, faults = _typed(section, {key: _plain(value) for key, (_line, value) in given.items()})
+    lines = {key: line for key, (line, _value) in given.items()}
     entry = Entry(section=section, index=index, line=_line(node), values=values, lines=lines)
-    for fault_key, code, detail in faults:
-        document.complain_of(entry, detail, key=fault_key, code=code)
+    for key, errors in faults.items():
+        detail = _detail(errors[0], section, key, given[key][1] if key in given else None)
+        document.complain_of(entry, detail, key=key, code=errors[0].code or "invalid")
     return entry
 
 
-def _scalar(node: yaml.Node, wanted: type[str | int | bool]) -> str | int | bool | None:
-    """The node's value, or None when it is of another type. Whole numbers are decimal: 010 and 22:22 are refused."""
+def _typed(section: str, data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[ErrorDetail]]]:
+    """The values that are right, and what is wrong with the others, by key."""
+    try:
+        return _ENTRIES[section].run_validation(data), {}
+    except ValidationError as error:
+        faults: Any = error.detail
+        right = {key: value for key, value in data.items() if key not in faults}
+        return _PARTIAL[section].run_validation(right), faults
+
+
+def _plain(node: yaml.Node) -> Any:
+    """A scalar's value; the node itself where it is of no type of ours. 010 and 22:22 are no numbers."""
     if not isinstance(node, yaml.ScalarNode):
-        return None
+        return node
     text: str = node.value
-    if wanted is str:
-        return text if node.tag == f"{_TAG}str" else None
-    if wanted is int:
-        is_number = node.tag == f"{_TAG}int" and _WHOLE_NUMBER.fullmatch(text)
-        return int(text) if is_number else None
-    return _TRUTH.get(text.lower()) if node.tag == f"{_TAG}bool" else None
+    if node.tag == f"{_TAG}str":
+        return text
+    if node.tag == f"{_TAG}int":
+        return int(text) if _WHOLE_NUMBER.fullmatch(text) else node
+    if node.tag == f"{_TAG}bool":
+        return _TRUTH.get(text.lower(), node)
+    return None if _is_null(node) else node
 
 
-def _wrong_type(node: yaml.Node, wanted: type[str | int | bool]) -> str:
-    if _is_null(node):
-        return _("has no value; leave the key out or give one")
-    if wanted is int:
-        return _("must be a whole number")
-    if wanted is bool:
-        return _("must be true or false")
-    if isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
+def _detail(error: ErrorDetail, section: str, key: str, node: yaml.Node | None) -> str:
+    """In the file's words: where YAML took a text for something else, how to write it."""
+    if error.code == "unknown_field":
+        return _("unknown key; known: %(known)s") % {"known": ", ".join(SECTIONS[section])}
+    is_text = error.code == "wrong_type" and isinstance(_ENTRIES[section].fields[key], Text)
+    if is_text and isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
         return _("must be text; write it in quotes: %(value)s") % {"value": _quoted(node.value)}
-    return _("must be text")
+    return str(error)
 
 
 def _quoted(text: str) -> str:

@@ -169,7 +169,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
     assert refusals(text) == [
         "inventory.yaml:4: services[0] (user-service): command_timeout: "
         "Ensure this value is greater than or equal to 1.",
-        "inventory.yaml:12: nodes[1] (here): host is missing",
+        "inventory.yaml:12: nodes[1] (here): host: is missing",
         f"inventory.yaml:13: nodes[1] (here): hots: unknown key; known: {', '.join(SECTIONS['nodes'])}",
         "inventory.yaml:19: instances[0] (instance-1): port: must be a whole number",
     ]
@@ -194,7 +194,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
         ("services: [{name: current}]", "'current' is not a valid name"),
         ("services: [{name: ../x}]", "'../x' is not a valid name"),
         ('services: [{name: "a\\n"}]', "is not a valid name"),
-        ("services: [{}]", "name is missing"),
+        ("services: [{}]", "name: is missing"),
         ("services: [{name: a, keep_releases: 010}]", "must be a whole number"),
         ("services: [{name: a, keep_releases: 22:22}]", "must be a whole number"),
         ("services: [{name: a, keep_releases: -1}]", "must be a whole number"),
