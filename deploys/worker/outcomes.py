@@ -12,6 +12,7 @@ from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
+from inventory.releases import version_of
 
 # Nobody knows whether the instance runs, and what.
 UNKNOWN = Effect(run_status=RunStatus.UNKNOWN)
@@ -120,7 +121,7 @@ def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
     if switch.previous == assignment.running_release:
         return Effect(run_status=RunStatus.RUNNING)
-    return Effect(version=switch.previous.partition("@")[0], release=switch.previous, run_status=RunStatus.RUNNING)
+    return Effect(version=version_of(switch.previous), release=switch.previous, run_status=RunStatus.RUNNING)
 
 
 def _restart_message(assignment: Assignment, switch: Switch, *, was_aborted: bool) -> str:

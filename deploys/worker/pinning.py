@@ -15,6 +15,7 @@ from deploys.packages import fetch, store
 from deploys.packages.errors import PackageError
 from deploys.packages.store import Artifact
 from inventory.models import Service
+from inventory.releases import release_of
 
 
 def package_for(
@@ -94,7 +95,7 @@ def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
                 service=service,
                 version=operation.version,
                 sha256=artifact.sha256,
-                release=f"{operation.version}@{artifact.sha256[:12]}" if pinned else operation.version,
+                release=release_of(operation.version, artifact.sha256, is_first=not pinned),
                 size_bytes=artifact.size_bytes,
                 url=url,
                 signature=operation.signature,

@@ -18,6 +18,7 @@ from deploys.worker.outcomes import Outcome, switch_ended
 from deploys.worker.switch_permits import Granted, Lost, Stop
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
+from inventory.releases import kept_by_switch
 
 
 class Steps:
@@ -165,5 +166,6 @@ class Steps:
     def _keep(self, package: PinnedPackage) -> list[str]:
         """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
         rules = self._assignment.service
-        newest = list(dict.fromkeys([package.release, *reversed(self._assignment.release_history)]))
-        return list(dict.fromkeys([*newest[: rules.keep_releases], *self._assignment.releases_needed]))
+        history = self._assignment.release_history
+        ours = kept_by_switch(to=package.release, history=history, keep_releases=rules.keep_releases)
+        return list(dict.fromkeys([*ours, *self._assignment.releases_needed]))

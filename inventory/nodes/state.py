@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inventory.names import is_name
 from inventory.nodes.transports.base import ConnectionLost, Transport
+from inventory.releases import version_of
 
 # Three NUL-ended fields a root: found | none | nowhere, where `current` leads, and the start of its .release.json.
 READ_PROGRAM = r"""
@@ -28,7 +29,6 @@ done
 """
 # An argument list has a limit of its own (sshd takes one command line), far above this many.
 _ROOTS_AT_ONCE = 200
-_FURTHER_BYTES = re.compile(r"(?P<version>.+)@[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,19 +71,10 @@ def _reading(found: bytes, link: str, told: bytes, root: str) -> Reading:
     folder, _, release = link.removeprefix(f"{root}/").rstrip("/").rpartition("/")
     if found == b"nowhere" or not link:
         return Reading(problem=f"{root}/current leads to no release")
-    if folder != "releases" or not _is_release(release):
+    if folder != "releases" or not is_name(version_of(release)):
         return Reading(problem=f"{root}/current leads outside {root}/releases")
     version, sha256 = _told(told)
-    return Reading(version=version or _version_of(release), release=release, sha256=sha256)
-
-
-def _is_release(name: str) -> bool:
-    return is_name(_version_of(name))
-
-
-def _version_of(release: str) -> str:
-    further = _FURTHER_BYTES.fullmatch(release)
-    return further["version"] if further else release
+    return Reading(version=version or version_of(release), release=release, sha256=sha256)
 
 
 def _told(text: bytes) -> tuple[str, str]:
