@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import NamedTuple
 
 from django.db.models import Max
 
 from deploys.models import Operation
+from deploys.operations.way_back import Past, UnfinishedDeploy, version_before
 from deploys.states import OperationStatus
 from inventory.models import Service
+from inventory.releases import version_of
 
 _OFFERS = 8
 
@@ -34,61 +35,34 @@ class Offer:
     succeeded_at: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Past:
-    """What instances have soundly run; most of a service's share one, so that it is looked into once for all of them."""
-
-    running_release: str
-    history: tuple[str, ...]
-
-    @cached_property
-    def earlier(self) -> list[str]:
-        """Releases other than the running one, the latest first, each once."""
-        return list(dict.fromkeys(release for release in reversed(self.history) if release != self.running_release))
-
-    @cached_property
-    def versions(self) -> frozenset[str]:
-        releases = (*self.earlier[:_HISTORY_LOOKED_AT], self.running_release)
-        return frozenset(version_of(release) for release in releases if release)
-
-    def has_kept(self, version: str, keep: int) -> bool:
-        """A node keeps the running release and the newest sound ones, keep_releases in all and the previous one always."""
-        kept = {self.running_release, *self.earlier[: max(1, keep - 1)]}
-        return any(version_of(release) == version for release in kept if release)
-
-
 class Seen(NamedTuple):
-    """An instance as far as a plan needs it. destined: the version it will run if nobody does anything."""
+    """An instance as far as a plan needs it, and the deploy that is unfinished on it."""
 
     pk: int
     instance_id: str
-    running_version: str
-    destined: str
     past: Past
+    deploy: UnfinishedDeploy | None
 
     @property
-    def is_leaving(self) -> bool:
-        """An unfinished deploy is about to take the instance away from what it runs."""
-        return self.destined != self.running_version
+    def destined(self) -> str:
+        """The version that it will run if nobody does anything."""
+        return self.deploy.version if self.deploy else self.past.running_version
 
 
 def offers_for(service: Service, seen: Sequence[Seen], undone: str) -> list[Offer]:
     ran: Counter[str] = Counter()
     before: Counter[str] = Counter()
-    alike = Counter((id(one.past), one.is_leaving) for one in seen)
     pasts = {id(one.past): one.past for one in seen}
-    for (key, is_leaving), count in alike.items():
-        past = pasts[key]
-        for version in past.versions:
+    for (key, deploy), count in Counter((id(one.past), one.deploy) for one in seen).items():
+        back_to = version_before(pasts[key], deploy)
+        before[back_to] += count
+        for version in {back_to, *_versions(pasts[key])}:
             ran[version] += count
-        if is_leaving and past.running_release:
-            before[version_of(past.running_release)] += count  # what it runs still is what it goes back to
-        elif past.earlier:
-            before[version_of(past.earlier[0])] += count
     destined = {one.destined for one in seen}
-    for version in {undone, *(destined if len(destined) == 1 else ())}:
+    # What a deploy brings that ran before it, too, is where its instances go back to.
+    for version in {"", undone, *(destined if len(destined) == 1 else ())} - (before.keys() - {""}):
         ran.pop(version, None)
-        before.pop(version, None)
+    del before[""]
     succeeded_at = _succeeded(service, list(ran))
     last_good = before.most_common(1)[0][0] if before else ""
     offers = [
@@ -96,6 +70,11 @@ def offers_for(service: Service, seen: Sequence[Seen], undone: str) -> list[Offe
         for version, count in ran.items()
     ]
     return sorted(offers, key=_offer_order)[:_OFFERS]
+
+
+def _versions(past: Past) -> set[str]:
+    releases = (*past.earlier[:_HISTORY_LOOKED_AT], past.running_release)
+    return {version_of(release) for release in releases if release}
 
 
 def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
@@ -107,8 +86,3 @@ def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
 def _succeeded(service: Service, versions: Sequence[str]) -> Mapping[str, datetime]:
     completed = Operation.objects.filter(service=service, version__in=versions, status=OperationStatus.COMPLETED)
     return dict(completed.order_by().values_list("version").annotate(at=Max("finished_at")))
-
-
-def version_of(release: str) -> str:
-    """A release folder's version: further bytes of a mutable version stand in `<version>@<digest>`."""
-    return release.partition("@")[0]

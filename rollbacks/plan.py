@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -13,10 +13,12 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from deploys.models import Package, Target
+from deploys.operations.way_back import Past, unfinished_deploys
 from deploys.packages.store import stored
 from deploys.states import ACTIVE, Kind
 from inventory.models import Instance, Service
-from rollbacks.offers import Offer, Past, Seen, offers_for
+from inventory.releases import kept, version_of
+from rollbacks.offers import Offer, Seen, offers_for
 
 
 class Source(StrEnum):
@@ -109,14 +111,6 @@ class Plan:
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
-@dataclass(kw_only=True)
-class _Holders:
-    """Unfinished operations by instance."""
-
-    deploys: dict[int, tuple[str, str]] = field(default_factory=dict)
-    rollbacks: dict[int, str] = field(default_factory=dict)
-
-
 def build_plan(
     service: Service, instances: QuerySet[Instance], *, version: str = "", package_url: str = "", undone: str = ""
 ) -> Plan:
@@ -124,46 +118,41 @@ def build_plan(
 
     version '': the last good one. undone: the version of the deploy that is to be undone; it is not offered.
     """
-    holders = _holders(service)
-    seen = _look(instances, holders)
+    seen = _look(service, instances)
     offers = offers_for(service, seen, undone)
     chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
     return Plan(
         service=service,
         version=chosen,
         package_url=package_url,
-        rows=_rows(service, seen, holders, chosen, package_url) if chosen else [],
+        rows=_rows(service, seen, chosen, package_url) if chosen else [],
         offers=offers,
     )
 
 
-def _look(instances: QuerySet[Instance], holders: _Holders) -> list[Seen]:
+def _look(service: Service, instances: QuerySet[Instance]) -> list[Seen]:
+    deploys = unfinished_deploys(service=service)
     rows = instances.order_by("natural_key").values_list(
         "pk", "instance_id", "running_version", "running_release", "release_history"
     )
     pasts: dict[tuple[str, ...], Past] = {}
     seen = []
     for pk, name, version, release, history in rows:
-        key = (release, *history)
+        key = (version, release, *history)
         past = pasts.get(key)
         if past is None:
-            past = pasts[key] = Past(running_release=release, history=tuple(history))
-        _deploy, destined = holders.deploys.get(pk, ("", version))
-        seen.append(Seen(pk=pk, instance_id=name, running_version=version, destined=destined, past=past))
+            past = Past(running_version=version, running_release=release, history=tuple(history))
+            pasts[key] = past
+        seen.append(Seen(pk=pk, instance_id=name, past=past, deploy=deploys.get(pk)))
     return seen
 
 
-def _holders(service: Service) -> _Holders:
-    holders = _Holders()
+def _rollbacks(service: Service) -> dict[int, str]:
+    """The unfinished rollback by instance."""
     targets = Target.objects.filter(
-        operation__service=service, operation__finished_at__isnull=True, status__in=ACTIVE
-    ).values_list("instance_id", "kind", "operation__public_id", "operation__version")
-    for instance, kind, public_id, version in targets:
-        if kind == Kind.ROLLBACK:
-            holders.rollbacks[instance] = public_id
-        else:
-            holders.deploys[instance] = (public_id, version)
-    return holders
+        operation__service=service, operation__finished_at=None, kind=Kind.ROLLBACK, status__in=ACTIVE
+    )
+    return dict(targets.values_list("instance_id", "operation__public_id"))
 
 
 def _source_elsewhere(service: Service, version: str, package_url: str) -> Source:
@@ -174,23 +163,22 @@ def _source_elsewhere(service: Service, version: str, package_url: str) -> Sourc
     return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
 
 
-def _rows(service: Service, seen: Sequence[Seen], holders: _Holders, version: str, package_url: str) -> list[PlanRow]:
+def _rows(service: Service, seen: Sequence[Seen], version: str, package_url: str) -> list[PlanRow]:
     elsewhere = _source_elsewhere(service, version, package_url)
+    rollbacks = _rollbacks(service)
     pasts = {id(one.past): one.past for one in seen}
-    sources = {
-        key: Source.NODE if past.has_kept(version, service.keep_releases) else elsewhere for key, past in pasts.items()
-    }
+    sources = {key: Source.NODE if _has_kept(past, version, service) else elsewhere for key, past in pasts.items()}
     rows = []
     for one in seen:
-        held_by = holders.rollbacks.get(one.pk, "")
+        held_by = rollbacks.get(one.pk, "")
         rows.append(
             PlanRow(
                 pk=one.pk,
                 instance_id=one.instance_id,
-                from_version=one.running_version,
+                from_version=one.past.running_version,
                 from_release=one.past.running_release,
                 source=sources[id(one.past)],
-                supersedes=holders.deploys[one.pk][0] if one.pk in holders.deploys else "",
+                supersedes=one.deploy.public_id if one.deploy else "",
                 held_by=held_by,
                 skip=_skip(one, version, held_by),
             )
@@ -198,7 +186,13 @@ def _rows(service: Service, seen: Sequence[Seen], holders: _Holders, version: st
     return rows
 
 
+def _has_kept(past: Past, version: str, service: Service) -> bool:
+    releases = kept(running=past.running_release, history=past.history, keep_releases=service.keep_releases)
+    return version in map(version_of, releases)
+
+
 def _skip(one: Seen, version: str, held_by: str) -> Skip | None:
+    """One that runs the version is left alone, unless a deploy is unfinished on it: that gives way, whatever it brings."""
     if held_by:
         return Skip.ROLLING_BACK
-    return Skip.RUNS_IT if one.running_version == version and not one.is_leaving else None
+    return Skip.RUNS_IT if one.past.running_version == version and one.deploy is None else None

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-from deploys.models import Operation, Package, Target
+from deploys.models import Operation, Package
 from deploys.operations.create import NewOperation, create_operation, fingerprint, generated_id, same_operation
 from deploys.operations.package_rules import check_package_rules
 from deploys.operations.reauth_rule import check_password_given
-from deploys.states import ACTIVE, Kind
+from deploys.operations.way_back import (
+    about_to_leave,
+    past_of,
+    undone_by_rollback,
+    unfinished_deploys,
+    version_before,
+)
+from deploys.states import Kind
 from inventory.errors import InvalidRequest
 from inventory.instances.selection import chosen_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
 from inventory.security.access import Access
-from rollbacks.offers import version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,21 +114,16 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
 
 
 def _version_before(instance: Instance) -> str:
-    release = previous_release(instance)
-    if release is None:
+    deploy = unfinished_deploys(instances=[instance.pk]).get(instance.pk)
+    version = version_before(past_of(instance), deploy)
+    if not version:
         raise InvalidRequest(
             f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
             "Name a target_version.",
             code="no_previous_version",
             attr="target_version",
         )
-    return version_of(release)
-
-
-def previous_release(instance: Instance) -> str | None:
-    """The release that the instance soundly ran before the one that it runs now, from its recorded switches."""
-    earlier = [release for release in instance.release_history if release != instance.running_release]
-    return earlier[-1] if earlier else None
+    return version
 
 
 def selected_instances(service: Service, request: BatchRollbackRequest) -> Sequence[Instance]:
@@ -145,10 +146,7 @@ def selected_instances(service: Service, request: BatchRollbackRequest) -> Seque
 
 def _not_running(service: Service, version: str) -> QuerySet[Instance]:
     """Instances that do not run this version, or that an unfinished deploy is about to take away from it."""
-    leaving = Target.objects.filter(instance=OuterRef("pk"), kind=Kind.DEPLOY, status__in=ACTIVE).exclude(
-        operation__version=version
-    )
-    return service.instances.filter(~Q(running_version=version) | Exists(leaving))
+    return service.instances.filter(~Q(running_version=version) | Q(about_to_leave(version)))
 
 
 def _start(
@@ -176,7 +174,7 @@ def _start(
             package_url=package_url,
             package=_known_package(service, version, package_url),
             reason=reason,
-            undoes=_undone(instances),
+            undoes=undone_by_rollback([instance.pk for instance in instances], to=version),
         )
     )
 
@@ -198,11 +196,3 @@ def _known_package(service: Service, version: str, package_url: str) -> Package 
             attr="target_version",
         )
     return package
-
-
-def _undone(instances: Sequence[Instance]) -> Operation | None:
-    """The newest deploy of these instances: what this rollback takes back."""
-    ids = [instance.pk for instance in instances]
-    newest = Target.objects.filter(instance__in=ids, kind=Kind.DEPLOY).select_related("operation").order_by("-pk")
-    target = newest.first()
-    return target.operation if target else None

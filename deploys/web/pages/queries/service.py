@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
 from deploys.models import Operation, Target
+from deploys.operations.way_back import UnfinishedDeploy, past_of, version_before
 from deploys.states import ACTIVE, Kind
 from deploys.web.pages.queries.overview import DRIFTED, version_segments
 from deploys.web.pages.queries.rows import OperationRow, rows
@@ -71,11 +72,9 @@ class InstanceRow:
 
     @property
     def previous_version(self) -> str:
-        """What a rollback would go back to: of an instance that a deploy is about to change, what it runs still."""
-        running = self.instance.running_version
-        if running and any(t.kind == Kind.DEPLOY and t.operation.version != running for t in self.holders):
-            return running
-        return previous_version(self.instance)
+        """What a rollback would go back to."""
+        deploys = (UnfinishedDeploy.of(target) for target in self.holders if target.kind == Kind.DEPLOY)
+        return version_before(past_of(self.instance), next(deploys, None))
 
     @property
     def run_status(self) -> str:
@@ -154,12 +153,6 @@ def instance_rows(instances: QuerySet[Instance], pages: Pages) -> list[InstanceR
     ):
         holders.setdefault(target.instance_id, []).append(target)
     return [InstanceRow(instance=instance, holders=holders.get(instance.pk, ())) for instance in listed]
-
-
-def previous_version(instance: Instance) -> str:
-    """What the instance ran soundly before what it runs now; '' if nothing is known."""
-    earlier = [release for release in instance.release_history if release != instance.running_release]
-    return earlier[-1].partition("@")[0] if earlier else ""
 
 
 def timeline(service: Service) -> list[OperationRow]:
