@@ -1,6 +1,6 @@
 # Commands for people; README.md tells the story, CONTRIBUTING.md the details.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup setup-dev lock audit password doctor soak fuzz screenshots static messages
+.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor soak fuzz screenshots static messages
 
 PYTHON ?= python3
 # Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
@@ -25,7 +25,10 @@ test: setup-dev ## install what the tests need, then run every test (ARGS="-k na
 check: setup-dev ## lint, types, import layers, migrations, deployment checks
 	@sh scripts/check.sh
 
-setup: ## the .venv alone
+setup: ## the .venv alone, with the embedded PostgreSQL
+	@sh scripts/venv.sh requirements-embedded.txt
+
+setup-production: ## the .venv without it, where DATABASE_URL is set
 	@sh scripts/venv.sh requirements.txt
 
 setup-dev: ## the .venv with what development needs
@@ -46,13 +49,13 @@ screenshots: setup-dev ## the pictures in the documentation
 	@sh scripts/system_packages.sh
 	@$(BIN)/python -m tests.support.screenshots $(ARGS)
 
-password: setup ## a new password for the user admin
+password: setup-production ## a new password for the user admin
 	@$(BIN)/python manage.py password
 
-doctor: setup ## why does it not start?
+doctor: setup-production ## why does it not start?
 	@$(BIN)/python manage.py doctor
 
-static: setup ## collect static files, for production
+static: setup-production ## collect static files, for production
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
 
 messages: setup-dev ## update the translations' source and compile them
@@ -60,14 +63,17 @@ messages: setup-dev ## update the translations' source and compile them
 	@$(BIN)/python manage.py compilemessages --ignore .venv
 
 audit: setup-dev ## known holes in what we depend on
-	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-dev.txt \
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements-embedded.txt -r requirements-dev.txt \
 		|| { echo 'audit: found something, or could not ask (see above): nothing is proven' >&2; exit 1; }
 
 lock: setup-dev ## new lock files from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command 'make lock' --output-file requirements.txt pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra embedded \
 		--constraint requirements.txt --custom-compile-command 'make lock' \
+		--output-file requirements-embedded.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra embedded --extra dev \
+		--constraint requirements-embedded.txt --custom-compile-command 'make lock' \
 		--output-file requirements-dev.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command 'make lock' --output-file requirements-bench.txt requirements-bench.in

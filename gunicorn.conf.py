@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from releasesite import environment
+from releasesite.embedded_postgres import programs
 
 # A bad variable stops the master here; in a worker it would be started again and again.
 _environment = environment.read()
+if _environment.database is None:
+    programs.require()
 
 worker_class = "gthread"
 workers = 2

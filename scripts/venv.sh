@@ -9,9 +9,11 @@ wanted="$venv/.installed-$lock"
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# The development lock holds the runtime's packages too.
-for stamp in "$wanted" "$venv/.installed-requirements-dev.txt"; do
-	if [ -f "$stamp" ] && cmp -s "$stamp" "${stamp#"$venv"/.installed-}" && "$venv/bin/python" -c '' 2>/dev/null; then
+# Each of these holds the packages of those before it.
+locks='requirements.txt requirements-embedded.txt requirements-dev.txt'
+for enough in $lock ${locks#*"$lock"}; do
+	stamp="$venv/.installed-$enough"
+	if [ -f "$stamp" ] && cmp -s "$stamp" "$enough" && "$venv/bin/python" -c '' 2>/dev/null; then
 		exit 0
 	fi
 done

@@ -9,6 +9,7 @@ from django.db.backends.postgresql import base
 
 from releasesite.embedded_postgres.client import DatabaseClient
 from releasesite.embedded_postgres.errors import EmbeddedServerError
+from releasesite.embedded_postgres.programs import require
 from releasesite.embedded_postgres.server import PORT, SUPERUSER, server_in
 
 server = server_in(settings.DATA_DIR / "postgres")
@@ -18,6 +19,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
+        """Ends the process where the extra `embedded` is not installed; until then nothing needs it."""
+        require()
         try:
             host = server.use()
         except EmbeddedServerError as error:

@@ -7,13 +7,12 @@ from typing import Any
 
 from django.db.backends.postgresql import client
 
-from releasesite.embedded_postgres.programs import PROGRAMS
+from releasesite.embedded_postgres.programs import programs
 
 
 class DatabaseClient(client.DatabaseClient):
-    executable_name = str(PROGRAMS / "psql")
-
     def runshell(self, parameters: Iterable[str]) -> None:
         params: dict[str, Any] = self.connection.get_connection_params()
+        type(self).executable_name = str(programs() / "psql")
         self.connection.settings_dict.update(HOST=params["host"], PORT=params["port"], USER=params["user"])
         super().runshell(list(parameters))

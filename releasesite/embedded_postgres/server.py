@@ -27,7 +27,7 @@ from pathlib import Path
 from releasesite.embedded_postgres.account import Account, account_for
 from releasesite.embedded_postgres.errors import EmbeddedServerError
 from releasesite.embedded_postgres.locks import exclusively, exclusively_if_free, hold_shared
-from releasesite.embedded_postgres.programs import PROGRAMS
+from releasesite.embedded_postgres.programs import programs
 from releasesite.embedded_postgres.short_path import LONGEST_SOCKET_PATH, short_link
 from releasesite.embedded_postgres.stale import remove_stale_marks
 
@@ -151,7 +151,7 @@ class EmbeddedServer:
 
     def _account(self) -> Account:
         account = account_for(self.data)
-        account.must_reach(PROGRAMS / "postgres", self.data)
+        account.must_reach(programs() / "postgres", self.data)
         return account
 
     def _make_cluster(self, account: Account, settings: Mapping[str, str], *, durable: bool) -> None:
@@ -172,7 +172,7 @@ class EmbeddedServer:
 
     def _initdb(self, account: Account, cluster: Path, *, durable: bool) -> None:
         done = account.run(
-            str(PROGRAMS / "initdb"),
+            str(programs() / "initdb"),
             f"--pgdata={cluster}",
             f"--username={SUPERUSER}",
             "--auth=trust",
@@ -188,7 +188,7 @@ class EmbeddedServer:
 
     def _create_database(self, account: Account, cluster: Path) -> None:
         """Without a server, so that nobody can find one that lacks the database."""
-        single = (str(PROGRAMS / "postgres"), "--single", "-D", str(cluster), "postgres")
+        single = (str(programs() / "postgres"), "--single", "-D", str(cluster), "postgres")
         done = account.run(*single, cwd=cluster, text_in=f"CREATE DATABASE {DATABASE};\n")
         if done.returncode != 0 or "ERROR" in done.stdout:
             raise EmbeddedServerError(f"Making the database {DATABASE} in {self.folder} failed:\n{done.stdout.strip()}")
@@ -209,7 +209,7 @@ class EmbeddedServer:
     def _pg_ctl_start(self, account: Account, log: Path) -> None:
         """Relative paths, since pg_ctl splices them into shell text."""
         argv = (
-            str(PROGRAMS / "pg_ctl"),
+            str(programs() / "pg_ctl"),
             "start",
             "-w",
             "-s",
@@ -236,7 +236,7 @@ class EmbeddedServer:
         script = 'exec 3<&0; (flock --exclusive 3 && exec "$0" stop -s -m fast -D .) &'
         with self._users_lock.open("rb") as lock:
             subprocess.Popen(
-                ("sh", "-c", script, str(PROGRAMS / "pg_ctl")),
+                ("sh", "-c", script, str(programs() / "pg_ctl")),
                 cwd=self.data,
                 stdin=lock,
                 stdout=subprocess.DEVNULL,
@@ -250,7 +250,9 @@ class EmbeddedServer:
     def _stop(self) -> None:
         if not self.data.exists() or not self._is_ready():
             return
-        account_for(self.data).run(str(PROGRAMS / "pg_ctl"), "stop", "-w", "-s", "-m", "fast", "-D", ".", cwd=self.data)
+        account_for(self.data).run(
+            str(programs() / "pg_ctl"), "stop", "-w", "-s", "-m", "fast", "-D", ".", cwd=self.data
+        )
 
     def _renew_mutex(self) -> None:
         self._mutex = threading.RLock()

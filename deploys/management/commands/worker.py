@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 from django_q.conf import Conf
 
 from deploys.queue.names import QUEUES
@@ -23,6 +26,9 @@ class Command(BaseCommand):
     def handle(self, *, cluster: str | None, **options: Any) -> None:
         logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each canary.
         if cluster is None:
+            # Ends the process here, and not a thread of it, where there is no database to wait for at all.
+            with suppress(psycopg.OperationalError):
+                connection.get_connection_params()
             from deploys.host.supervisor import Supervisor
 
             Supervisor().run()
