@@ -10,11 +10,13 @@ import re
 from collections.abc import Callable
 
 from inventory.nodes.transports.base import STDERR, STDOUT
-from inventory.security.redaction import clean_output
+from inventory.security.redaction import LineScrubber, clean_output
 
 CAP_BYTES = 1024 * 1024
 CUT = "[output cut after 1 MiB]"
-LONGEST_LINE_BYTES = 16 * 1024
+LONGEST_LINE = 16 * 1024
+# A line is looked through for secrets as a whole, before it is cut. One that is longer than this, in parts.
+LONGEST_SCRUBBED_BYTES = 256 * 1024
 LONGEST_FRAME_BYTES = 16 * 1024
 START = b"\x1e"
 
@@ -40,6 +42,8 @@ class Stream:
         self._on_cut = on_cut
         self._pending = b""
         self._line = bytearray()
+        self._is_continued = False
+        self._scrubber = LineScrubber()
         self._taken_bytes = 0
 
     def feed(self, data: bytes) -> None:
@@ -57,6 +61,7 @@ class Stream:
     def command_ended(self) -> None:
         """What comes next is another command's: it has a line and a cap of its own."""
         self._end_line()
+        self._is_continued = False
         self._taken_bytes = 0
         self.is_muted = False
 
@@ -88,20 +93,25 @@ class Stream:
             self._line += piece
             self._end_line(is_whole=True)
         self._line += last
-        while len(self._line) >= LONGEST_LINE_BYTES:
-            self._say(bytes(self._line[:LONGEST_LINE_BYTES]))
-            del self._line[:LONGEST_LINE_BYTES]
+        while len(self._line) >= LONGEST_SCRUBBED_BYTES:
+            self._say(bytes(self._line[:LONGEST_SCRUBBED_BYTES]), is_cut=True)
+            del self._line[:LONGEST_SCRUBBED_BYTES]
 
     def _end_line(self, *, is_whole: bool = False) -> None:
         if self._line or is_whole:
-            self._say(bytes(self._line))
+            self._say(bytes(self._line), is_cut=not is_whole)
             self._line.clear()
 
-    def _say(self, line: bytes) -> None:
-        """Of a line that was drawn over and over (a progress bar) its last state counts."""
-        for at in range(0, max(len(line), 1), LONGEST_LINE_BYTES):
-            piece = line[at : at + LONGEST_LINE_BYTES].rstrip(b"\r")
-            self._on_line(self.name, clean_output(piece.rpartition(b"\r")[2]))
+    def _say(self, line: bytes, *, is_cut: bool) -> None:
+        """Of a line that was drawn over and over (a progress bar) its last state counts.
+
+        is_cut: a secret may go on behind it.
+        """
+        text = clean_output(line.rstrip(b"\r").rpartition(b"\r")[2])
+        shown = self._scrubber.scrub(text, cut_before=self._is_continued, cut_after=is_cut)
+        self._is_continued = is_cut
+        for at in range(0, max(len(shown), 1), LONGEST_LINE):
+            self._on_line(self.name, shown[at : at + LONGEST_LINE])
 
 
 class Streams:

@@ -1,7 +1,7 @@
 """Keeps secrets and terminal tricks out of what people and programs read: logs, pages, answers, command output.
 
-Secret here is: an Authorization or cookie header's value, the userinfo, query and fragment of a URL, a token of ours
-(known by its prefix), and every value given to `register_secret`.
+Secret here is: an Authorization or cookie header's value, the userinfo, query and fragment of a URL, what is named a
+password, token or key, a private key, a token of ours (known by its prefix), and every value given to `register_secret`.
 """
 
 from __future__ import annotations
@@ -9,49 +9,43 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
 
-MASK = "[redacted]"
+from inventory.security import secret_urls
+from inventory.security.registered_secrets import SHORTEST_SECRET, RegisteredSecrets
+from inventory.security.secret_shapes import KEY_BEGINS, KEY_ENDS, MASK, mask_by_shape
+
+__all__ = (
+    "MASK", "SHORTEST_SECRET", "TOKEN_PREFIX", "LineScrubber", "clean_output", "redact_url", "register_secret", "scrub",
+    "scrub_value",
+)  # fmt: skip
+
 # Every API token starts with this, so that it can be recognised wherever it turns up.
 TOKEN_PREFIX = "rxt_"
-# Shorter values would blank out everyday words.
-SHORTEST_SECRET = 6
 
 _TOKEN = re.compile(re.escape(TOKEN_PREFIX) + r"[A-Za-z0-9_-]{6,}")
-_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s\"'<>`]+")
-_HEADER = re.compile(
-    r"(?i)(\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-api-key|\bx-auth-token)"
-    r"(['\"]?\s{0,8}[:=]\s{0,8}['\"]?)([^\s'\",;]+(?:\s[^\s'\",;]+)?)"
-)
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s{1,8}[A-Za-z0-9._~+/=-]{8,}")
+_registered = RegisteredSecrets()
 
-_registered: frozenset[str] = frozenset()
-_registered_pattern: re.Pattern[str] | None = None
+
+def register_secret(value: str) -> None:
+    """From now on `scrub` masks `value` in this process, in every spelling it knows. Too short: ignored."""
+    _registered.add(value)
 
 
 def redact_url(url: str) -> str:
     """`url` without userinfo, query and fragment. Never raises; what can't be read as a URL keeps nothing."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(unreadable URL)"
-    host = parts.netloc.rpartition("@")[2]
-    # Without a host (`http:/user:password@host/`), whatever stands before an @ may be userinfo.
-    path = parts.path if host else parts.path.rpartition("@")[2]
-    prefix = f"{parts.scheme}://" if host and parts.scheme else ""
-    return _without_controls(f"{prefix}{host}{path}")
+    return _without_controls(secret_urls.redact_url(url))
 
 
-def scrub(text: str) -> str:
-    """`text` with everything secret replaced by a mask. Linear in the text's length."""
-    if "://" in text:
-        text = _URL.sub(lambda match: redact_url(match[0]), text)
-    text = _HEADER.sub(rf"\1\2{MASK}", text)
-    text = _BEARER.sub(rf"\1 {MASK}", text)
-    text = _TOKEN.sub(MASK, text)
-    if _registered_pattern is not None:
-        text = _registered_pattern.sub(MASK, text)
-    return text
+def scrub(text: str, *, cut_before: bool = False, cut_after: bool = False) -> str:
+    """`text` with everything secret replaced by a mask. Linear in the text's length.
+
+    cut_before, cut_after: the text may begin or end in the middle of a registered secret; what is there of one goes too.
+    """
+    # The registered ones first: another rule may take a part of one away, and would leave the rest unknown.
+    text = _registered.mask(text, MASK, cut_before=cut_before, cut_after=cut_after)
+    text = secret_urls.without_secrets(text)
+    text = mask_by_shape(text)
+    return _TOKEN.sub(MASK, text)
 
 
 def scrub_value(value: Any) -> Any:
@@ -73,17 +67,25 @@ def scrub_value(value: Any) -> Any:
             return value
 
 
-def register_secret(value: str) -> None:
-    """From now on `scrub` masks `value`, in this process, also where it is percent-encoded. Too short: ignored."""
-    global _registered, _registered_pattern
-    if len(value) < SHORTEST_SECRET:
-        return
-    registered = _registered | {value, quote(value), quote(value, safe=""), quote_plus(value)}
-    # The longest first, so that a secret that contains another is masked whole.
-    alternatives = sorted(registered, key=len, reverse=True)
-    _registered_pattern = re.compile("|".join(re.escape(secret) for secret in alternatives))
-    _registered = registered
+class LineScrubber:
+    """Scrubs one stream's lines in order: a private key spreads over several."""
 
+    MOST_LINES = 200
+
+    def __init__(self) -> None:
+        self._lines_of_key = 0
+
+    def scrub(self, line: str, *, cut_before: bool = False, cut_after: bool = False) -> str:
+        if self._lines_of_key and not KEY_ENDS.search(line) and _KEY_LINE.fullmatch(line):
+            self._lines_of_key = (self._lines_of_key + 1) % self.MOST_LINES
+            return MASK if line.strip() else line
+        *_, begin = (None, *KEY_BEGINS.finditer(line))
+        self._lines_of_key = 1 if begin and not KEY_ENDS.search(line, begin.end()) else 0
+        return scrub(line, cut_before=cut_before, cut_after=cut_after)
+
+
+# A line of base64, or of what stands before it in a key (RFC 1421, RFC 9580).
+_KEY_LINE = re.compile(r"\s{0,64}(?:[A-Za-z0-9+/=]{0,128}|(?:Proc-Type|DEK-Info|Version|Comment): .{0,200})\s{0,64}")
 
 # A terminal's escape sequences (ECMA-48): CSI; OSC, DCS, SOS, PM, APC with their strings; two-character escapes.
 _ESCAPE = re.compile(

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import random
 
-from deploys.node.frames import CAP_BYTES, CUT, LONGEST_LINE_BYTES, Streams
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploys.node.frames import CAP_BYTES, CUT, LONGEST_LINE, LONGEST_SCRUBBED_BYTES, Streams
+from inventory.security import redaction
+from inventory.security.registered_secrets import RegisteredSecrets
 
 MARK = "\x1e0123456789abcdef"
 
@@ -99,9 +105,9 @@ def test_a_stream_is_cut_at_its_cap_with_a_mark_and_the_next_command_starts_afre
 
 def test_a_line_without_end_comes_in_pieces() -> None:
     heard = Heard()
-    heard.out(b"z" * (3 * LONGEST_LINE_BYTES + 5))
+    heard.out(b"z" * (3 * LONGEST_LINE + 5))
     heard.streams.finish()
-    assert [len(text) for _, text in heard.lines] == [LONGEST_LINE_BYTES] * 3 + [5]
+    assert [len(text) for _, text in heard.lines] == [LONGEST_LINE] * 3 + [5]
 
 
 def test_binary_and_terminal_escapes_become_text_that_is_safe_to_show() -> None:
@@ -115,3 +121,61 @@ def test_an_empty_line_stays_and_a_last_line_needs_no_newline() -> None:
     heard.err(b"a\n\nb")
     heard.streams.finish()
     assert heard.lines == [("stderr", "a"), ("stderr", ""), ("stderr", "b")]
+
+
+SECRET = "wZ7+q/K9%mTx&4Lr"
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = RegisteredSecrets()
+    registered.add(SECRET)
+    monkeypatch.setattr(redaction, "_registered", registered)
+
+
+def parts_of(secret: str) -> set[str]:
+    return {secret[at : at + 4] for at in range(len(secret) - 3)}
+
+
+@pytest.mark.parametrize("edge", [LONGEST_LINE, LONGEST_SCRUBBED_BYTES, 2 * LONGEST_SCRUBBED_BYTES, CAP_BYTES])
+def test_no_cut_of_ours_lets_a_part_of_a_secret_through(secret: None, edge: int) -> None:
+    for before in range(len(SECRET) + 1):
+        heard = Heard()
+        heard.out(b"." * (edge - before) + SECRET.encode() + b"." * LONGEST_SCRUBBED_BYTES)
+        heard.streams.finish()
+        shown = "\n".join(text for _, text in heard.lines)
+        assert not [part for part in parts_of(SECRET) if part in shown], before
+
+
+def test_a_header_longer_than_a_line_of_ours_is_masked_to_its_end() -> None:
+    heard = Heard()
+    heard.out(b"Cookie: a=" + b"x" * LONGEST_LINE + b"; b=s3cret\nnext\n")
+    assert [text for _, text in heard.lines] == ["Cookie: [redacted]", "next"]
+
+
+def test_escape_sequences_inside_of_a_secret_do_not_hide_it(secret: None) -> None:
+    heard = Heard()
+    heard.out(f"{SECRET[:5]}\x1b[1m{SECRET[5:9]}\x1b]0;t\x07\u202e{SECRET[9:]}\n".encode())
+    assert heard.lines == [("stdout", "[redacted]")]
+
+
+def test_a_private_key_is_masked_and_what_follows_it_is_not() -> None:
+    heard = Heard()
+    heard.out(b"-----BEGIN RSA PRIVATE KEY-----\nMIIs3cret\ns3cretAA==\n-----END RSA PRIVATE KEY-----\nMII\n")
+    shown = [text for _, text in heard.lines]
+    assert "s3cret" not in "".join(shown)
+    assert shown[-1] == "MII"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(0, 40))
+def test_a_secret_is_masked_however_the_bytes_come_in(around: list[bytes], size: int) -> None:
+    registered = RegisteredSecrets()
+    registered.add(SECRET)
+    wire = b"\n".join((*around, b"<" + SECRET.encode() + b">", b""))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(redaction, "_registered", registered)
+        heard = Heard()
+        for at in range(0, len(wire), size + 1):
+            heard.out(wire[at : at + size + 1])
+        heard.streams.finish()
+    assert ("stdout", "<[redacted]>") in heard.lines

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.security import redaction
-from inventory.security.redaction import MASK, TOKEN_PREFIX, clean_output, redact_url, register_secret, scrub
+from inventory.security.redaction import TOKEN_PREFIX, clean_output, redact_url, scrub
 
 
 @pytest.mark.parametrize(
@@ -60,15 +58,6 @@ def test_it_leaves_other_text_as_it_is(text: str) -> None:
     assert scrub(text) == text
 
 
-def test_it_masks_registered_values_also_percent_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_registered", frozenset())
-    monkeypatch.setattr(redaction, "_registered_pattern", None)
-    register_secret("p/w &1234")
-    register_secret("p/w &1234-longer")
-    register_secret("abc")
-    assert scrub("x p/w &1234 y p%2Fw%20%261234 z p/w &1234-longer abc") == f"x {MASK} y {MASK} z {MASK} abc"
-
-
 def test_it_scrubs_every_text_inside_a_value() -> None:
     value = {"n": 3, "urls": ["https://h/?s3cret"], "t": ("a", b"b"), "error": ValueError("https://h/?s3cret")}
     assert redaction.scrub_value(value) == {
@@ -77,17 +66,6 @@ def test_it_scrubs_every_text_inside_a_value() -> None:
         "t": ("a", "b"),
         "error": "ValueError: https://h/",
     }
-
-
-@pytest.mark.parametrize(
-    "unit", ["a", "a.", "://", "a://", "bearer ", "authorization:", "\x1b[", "\x1b]", "\x1b ", "@"]
-)
-def test_it_takes_linear_time_on_hostile_text(unit: str) -> None:
-    text = unit * (1_000_000 // len(unit))
-    began = time.monotonic()
-    scrub(text)
-    clean_output(text.encode())
-    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
