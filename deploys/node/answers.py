@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deploys.error_codes import ErrorCode
+from inventory.nodes.state import reading
 
 NOTHING = "-"
 
@@ -76,7 +77,7 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeTruth:
-    """current: the release that the link leads to, '' when there is none or it leads elsewhere."""
+    """What sync reads too: current is its release, '' when there is none or the link leads elsewhere."""
 
     current: str = ""
     version: str = ""
@@ -115,10 +116,10 @@ class Answer:
         self.words[word] = rest
 
     def truth(self) -> NodeTruth:
-        if "truth" not in self.words:
+        if "current" not in self.words:
             return NodeTruth()
-        current, version, sha256 = (_value(word) for word in self.words["truth"].split())
-        return NodeTruth(current=current, version=version, sha256=sha256, last=self._last())
+        read = reading(self.words["current"])
+        return NodeTruth(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
 
     def staged(self) -> Staged:
         return Staged(truth=self.truth(), outcome=self.words["outcome"], kept_artifact=self.words.get("kept"))

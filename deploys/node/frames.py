@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from inventory.nodes.program import FRAME_START
 from inventory.nodes.transports.base import STDERR, STDOUT
 from inventory.security.redaction import LineScrubber, clean_output
 
@@ -18,7 +19,7 @@ LONGEST_LINE = 16 * 1024
 # A line is looked through for secrets as a whole, before it is cut. One that is longer than this, in parts.
 LONGEST_SCRUBBED_BYTES = 256 * 1024
 LONGEST_FRAME_BYTES = 16 * 1024
-START = b"\x1e"
+START = FRAME_START.encode()
 
 OnFrame = Callable[[str, str], None]
 OnLine = Callable[[str, str], None]

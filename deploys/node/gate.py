@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploys.node.calls import NO_SOURCE, STDIN, URL, program_text
-from inventory.nodes.state import READ_PROGRAM
+from deploys.node.calls import NO_SOURCE, STDIN, URL, node_program
+from inventory.nodes.program import base_program
+from inventory.nodes.transports.bootstrap import COMMAND_LINE, framed
 
 # A pattern that matches nothing we ask for: a node may have no instances yet.
 NOTHING = "''"
@@ -34,8 +35,8 @@ def gate(allowed: Iterable[Allowed], *, pulls: bool = False, also_programs: Sequ
     roots = [each.root for each in instances]
     commands = [f"{each.root}\n{command}" for each in instances for command in each.commands if command]
     patterns = {
-        "@PROGRAMS@": _pattern([program_digest(), *also_programs]),
-        "@READERS@": _pattern([_digest(READ_PROGRAM)]),
+        "@COMMAND_LINE@": shlex.quote(COMMAND_LINE),
+        "@PROGRAMS@": _pattern([*program_digests(), *also_programs]),
         "@SOURCES@": _pattern([NO_SOURCE, STDIN, *([URL] if pulls else [])]),
         "@ROOTS@": _pattern(roots),
         "@COMMANDS@": _pattern(commands),
@@ -44,12 +45,13 @@ def gate(allowed: Iterable[Allowed], *, pulls: bool = False, also_programs: Sequ
     return re.sub("|".join(patterns), lambda mark: patterns[mark[0]], text)
 
 
-def program_digest() -> str:
-    return _digest(program_text())
+def program_digests() -> list[str]:
+    """Of the programs that this version sends, as they are sent: to deploy, and to read and check."""
+    return [digest(program) for program in (node_program(), base_program())]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(program: str) -> str:
+    return hashlib.sha256(framed(program).encode()).hexdigest()
 
 
 def _pattern(values: Iterable[str]) -> str:

@@ -3,14 +3,17 @@
 # instances and commands below, and nothing else. Made by `manage.py node_gate`; make it again when the inventory's
 # instances of this node or their commands change, and at every upgrade.
 #
-# The client's command line comes in SSH_ORIGINAL_COMMAND. It must be of plain words and 'single-quoted' ones alone (as
-# Python's shlex.join writes them): such a line has nothing to expand, so that `eval set --` only takes it apart.
+# The client's command line comes in SSH_ORIGINAL_COMMAND and must be the one that every call has; what is to be done comes
+# on stdin, as inventory/nodes/transports/bootstrap.py says. The line of arguments there must be of plain words and
+# 'single-quoted' ones alone (as Python's shlex.join writes them), with "$nl" for a newline: such a line has nothing else
+# to expand, so that `eval set --` only takes it apart.
 
 set -fu
 LC_ALL=C
+nl='
+'
 
 is_node_program() { case $1 in @PROGRAMS@) ;; *) return 1 ;; esac; }
-is_reader() { case $1 in @READERS@) ;; *) return 1 ;; esac; }
 # Only a node that pulls lets itself be sent to a URL.
 is_source() { case $1 in @SOURCES@) ;; *) return 1 ;; esac; }
 is_root() { case $1 in @ROOTS@) ;; *) return 1 ;; esac; }
@@ -37,6 +40,7 @@ is_plain_line() {
 		case $rest in
 		\'*\'*) rest=${rest#\'*\'} ;;
 		\"\'\"*) rest=${rest#\"\'\"} ;;
+		'"$nl"'*) rest=${rest#'"$nl"'} ;;
 		' '* | [A-Za-z0-9@%+=:,./_-]*) rest=${rest#?} rest=${rest#"${rest%%[!A-Za-z0-9@%+=:,./_ -]*}"} ;;
 		*) return 1 ;;
 		esac
@@ -75,11 +79,13 @@ check_call() {
 	[ $# -ge 4 ] || refuse 'too few arguments'
 	is_mark "$1" || refuse 'the mark'
 	task=$2 root=$3
-	is_root "$root" || refuse 'this deploy root'
+	is_root "$root" || [ "$task $root" = 'check -' ] || refuse 'this deploy root'
 	is_number "$4" || refuse 'the fence'
 	shift 4
 	case $task in
 	truth | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
+	read | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
+	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)
 		[ $# = 8 ] && is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
@@ -108,36 +114,14 @@ check_call() {
 line=${SSH_ORIGINAL_COMMAND-}
 unset SSH_ORIGINAL_COMMAND
 [ -n "$line" ] || refuse 'a login'
-is_plain_line "$line" || refuse 'a line that is not of plain and quoted words'
-eval "set -- $line"
-[ $# -ge 2 ] && [ "$1" = exec ] || refuse 'this line'
-shift
-
-case $1 in
-true) [ $# = 1 ] || refuse 'arguments' ;;
-rm) [ $# = 4 ] && [ "$2" = -f ] && [ "$3" = -- ] && is_kept "$4" || refuse 'to remove this' ;;
-sh)
-	[ $# -ge 5 ] && [ "$2" = -c ] || refuse 'this program'
-	digest_of "$3"
-	case $4 in
-	release-node)
-		is_node_program "$digest" || refuse 'another node program: was this gate made for the version that calls it?'
-		program=$3
-		shift 4
-		check_call "$@"
-		set -- sh -c "$program" release-node "$@"
-		;;
-	release-read)
-		is_reader "$digest" || refuse 'another reader: was this gate made for the version that calls it?'
-		program=$3
-		shift 4
-		for root; do is_root "$root" || refuse 'this deploy root'; done
-		set -- sh -c "$program" release-read "$@"
-		;;
-	*) refuse 'this program' ;;
-	esac
-	;;
-*) refuse 'this program' ;;
-esac
+[ "$line" = @COMMAND_LINE@ ] || refuse 'this line: was this gate made for the version that calls it?'
+read -r w n a || refuse 'no arguments'
+[ "$w" = release-node ] && is_number "$n" && [ "${#n}" -le 6 ] || refuse 'what does not begin as our programs do'
+is_plain_line "$a" || refuse 'arguments that are not of plain and quoted words'
+p=$(head -c "$n") || refuse 'no program'
+digest_of "$p"
+is_node_program "$digest" || refuse 'another program: was this gate made for the version that calls it?'
+eval "set -- $a"
+check_call "$@"
 set +fu
-exec "$@"
+eval "$p"

@@ -1,10 +1,6 @@
-# Everything that is done on a node. POSIX sh with tar, gzip, coreutils and Linux's /proc; every fork costs, so what a
-# builtin can do, a builtin does.
-#
-#   sh -c PROGRAM release-node MARK TASK ROOT FENCE ARGUMENTS…      (deploys/node/calls.py builds it)
-#
-# It speaks in frames, lines that start with MARK (a control character and a nonce); deploys/node/frames.py reads
-# them. It ignores a lost connection and finishes by itself; what it did stands in its claim's `state`.
+# Everything that a deploy does on a node. POSIX sh with tar, gzip, coreutils and Linux's /proc. It goes on where
+# inventory/nodes/base.sh ends: see there for how it is called and how it speaks (deploys/node/frames.py reads it). It
+# ignores a lost connection and finishes by itself; what it did stands in its claim's `state`.
 #
 #   ROOT/.release/claim.N/       the work of the claim with fence N; the highest one stays, as a record of the fence
 #                 claim.N/state  one fact a line, the last of a kind counts:
@@ -21,37 +17,11 @@
 # Nothing becomes visible but by renaming it out of claim.N by its full path, which fails once a newer claim has
 # renamed claim.N away. The working directory is claim.N itself: relative names go on working after that.
 
-set -u
-umask 022
-trap '' HUP PIPE
-nl='
-'
-# Started ahead of its call (inventory/nodes/transports/ssh_standby.py).
-if [ "$1" = wait ]; then
-	read -r line || exit 0
-	printf '\006\n' 2>/dev/null
-	read -r line || exit 0
-	eval "set -- $line"
-fi
-mark=$1 task=$2 root=$3 fence=$4
-shift 4
-export LC_ALL=C TZ=UTC0
-unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
 base=$root/.release
 claim=$base/claim.$fence
 boot=- newest=0 rubbish= message= budget=60 taken=0 mold=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
-
-# One frame for each argument, in one write.
-say() {
-	frames=
-	for words; do
-		frames="$frames$mark $words
-"
-	done
-	printf %s "$frames" 2>/dev/null
-}
 
 # The last frames. Then frees what is no longer needed: $rubbish names it relative to $base.
 finish() {
@@ -65,15 +35,20 @@ stale() {
 	finish "error stale $newest"
 }
 
-# fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk is recognised in it. Whatever failed
-# after a newer claim has renamed ours away, failed for that.
+# fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk and a folder that the login may not write
+# are recognised in it. Whatever failed after a newer claim has renamed ours away, failed for that.
 fail() {
 	if [ "$taken" = 1 ] && [ ! -d "$claim" ]; then
 		taken=0
 		stale
 	fi
 	code=$1
-	case $2 in *'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;; esac
+	case $code:$2 in
+	*'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;;
+	internal_error:*'Permission denied'* | switch_failed:*'Permission denied'* | *'Read-only file system'*)
+		code=node_not_writable
+		;;
+	esac
 	flatten "$2"
 	finish "error $code $flat"
 }
@@ -170,7 +145,7 @@ take_claim() {
 			mkdir -- "$claim" 2>/dev/null || [ -d "$claim" ] ||
 			try mkdir -p -- "$root/releases" "$base/seals" "$claim" || fail internal_error "$message"
 	fi
-	cd -P -- "$root" || fail internal_error "cannot enter $root"
+	cd -P -- "$root" 2>/dev/null || fail node_not_writable "cannot enter $root"
 	root=$PWD base=$PWD/.release claim=$PWD/.release/claim.$fence
 	go_home
 	settle "$claim"
@@ -221,27 +196,10 @@ inherit() {
 	done
 }
 
-# now: the release that `current` leads to, or -. Leaves the working directory there; go_home follows.
-where() {
-	now=-
-	[ -L "$root/current" ] && cd -P -- "$root/current" 2>/dev/null || return 0
-	case ${PWD#"$root"/releases/} in */*) ;; *) now=${PWD##*/} ;; esac
-}
-
 go_home() {
 	cd -- "$claim" 2>/dev/null && return
 	taken=0
 	stale
-}
-
-# describe RELEASE: d_version and d_sha256 as its .release.json has them, or -.
-describe() {
-	json=
-	{ read -r json <"$root/releases/$1/.release.json"; } 2>/dev/null
-	d_version=${json#*'"version":"'} d_sha256=${json#*'"sha256":"'}
-	d_version=${d_version%%'"'*} d_sha256=${d_sha256%%'"'*}
-	case $d_version in '' | *[!A-Za-z0-9._+-]*) d_version=- ;; esac
-	case $d_sha256 in '' | *[!0-9a-f]*) d_sha256=- ;; esac
 }
 
 # In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
@@ -256,7 +214,7 @@ is_whole() {
 
 # In a subshell: a torn seal may be no shell at all, and end it.
 compare() {
-	cd -- "$root/releases/$1" && sealed=- && . "$base/seals/$1/seal" || return
+	cd -- "$root/releases/$1" && sealed= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
 	[ "$(fingerprint "$base/seals/$1/files")" != "$sealed" ] || printf whole
 }
 
@@ -271,9 +229,7 @@ quote() {
 }
 
 say_truth() {
-	where
-	describe "$now"
-	say "truth $now $d_version $d_sha256"
+	say_current
 	[ "$l_fence" = 0 ] && return
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
 	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living"
@@ -283,6 +239,7 @@ say_truth() {
 # stdin), or a file on the node.
 stage() {
 	release=$1 want=$5 source=$6 seconds=$8
+	[ -d "$base/seals" ] || require_tools
 	take_claim
 	say_truth
 	go_home
@@ -308,6 +265,12 @@ stage() {
 	fi
 	rubbish="$rubbish claim.$fence/upload claim.$fence/old"
 	finish "outcome installed"
+}
+
+# Before our first claim in this root; that it was made says that all was there.
+require_tools() {
+	look_for_tools
+	[ -z "$missing" ] || finish "error node_unsuitable $missing"
 }
 
 # Straight off the wire. SSH vouches for every byte, and gzip's own length and checksum for there being no less.
@@ -394,6 +357,11 @@ inscribe() {
 	cd -- release
 	quote "$(fingerprint ../files)"
 	cd ..
+	if [ "$quoted" = "''" ]; then
+		rm -rf -- release files
+		require_tools
+		fail internal_error "du says nothing of the release's files"
+	fi
 	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || give_up "the seal could not be written: $(date 2>&1 >seal)"
 	mold=$base/seals/$release/mold
 	try mkdir -p -- "$mold" || give_up "$message"
@@ -472,7 +440,8 @@ run_command() {
 			note "command $id_pid $id_start"
 			cd -- "$root/releases/$3" || exit 126
 			unset LC_ALL TZ
-			exec timeout -k 5 "$4" sh -c "$5" </dev/null >&7 2>&8 7>&- 8>&-
+			export RELEASE_COMMAND="$5"
+			exec timeout -k 5 "$4" sh -c 'eval "unset RELEASE_COMMAND; $RELEASE_COMMAND"' </dev/null >&7 2>&8 7>&- 8>&-
 		)
 	} 2>/dev/null
 	status=$?
@@ -611,7 +580,14 @@ mute() {
 	say over
 }
 
+# forget PATH: an upload that was kept for the node's other instances.
+forget() {
+	rm -f -- "$1" 2>/dev/null
+	say over
+}
+
 case $task in
+forget) forget "$@" ;;
 stage) stage "$@" ;;
 before_switch) before_switch "$@" ;;
 switch) switch "$@" ;;

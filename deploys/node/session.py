@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from deploys.node.answers import (
     StepStarted,
     Switch,
 )
-from deploys.node.calls import NodeCall
-from deploys.node.frames import START, Streams
+from deploys.node.frames import Streams
+from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
 from inventory.security.redaction import scrub
 
@@ -43,10 +42,18 @@ __all__ = (
 
 TRUTH_SECONDS = 30.0
 ABORT_SECONDS = 15.0
+FORGET_SECONDS = 30.0
+SHOWN_CHARACTERS = 300
 # For the node's own work around a command, and for an older claim's switch to end.
 SPARE_SECONDS = 240.0
 # Of the time for staging, so much may go into fetching the artifact; the rest is for what comes before and after.
 FETCH_SHARE = 0.75
+UNSUITABLE_ADVICE = (
+    "Nothing has changed there. Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry."
+)
+NOT_WRITABLE_ADVICE = (
+    "The old version runs. Give the folder to the SSH user, or see why its file system is read-only, then retry."
+)
 FETCH_ADVICE = (
     "The old version runs. See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to "
     "`delivery: push`; then retry."
@@ -93,7 +100,7 @@ class NodeSession:
 
         async def attempt(source: str, stdin: Path | bytes | None) -> Answer:
             call = self._call()
-            argv = calls.stage(
+            arguments = calls.stage(
                 call,
                 release=release,
                 version=version,
@@ -104,7 +111,7 @@ class NodeSession:
                 keeps_upload=keep_artifact,
                 fetch_seconds=int(timeout_seconds * FETCH_SHARE),
             )
-            return await self._ask(call, argv, timeout_seconds=timeout_seconds, stdin=stdin)
+            return await self._ask(call, arguments, timeout_seconds=timeout_seconds, stdin=stdin)
 
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
@@ -120,10 +127,10 @@ class NodeSession:
     async def before_switch(self, *, release: str, command: str, timeout_seconds: int) -> CommandOutcome:
         """Run a command in the staged release's folder; its output comes as events."""
         call = self._call()
-        argv = calls.before_switch(
+        arguments = calls.before_switch(
             call, release=release, timeout_seconds=timeout_seconds, command=command, env=self._env
         )
-        answer = await self._ask(call, argv, timeout_seconds=timeout_seconds + SPARE_SECONDS)
+        answer = await self._ask(call, arguments, timeout_seconds=timeout_seconds + SPARE_SECONDS)
         return answer.ended()
 
     async def switch(
@@ -141,7 +148,7 @@ class NodeSession:
         Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
         """
         call = self._call()
-        argv = calls.switch(
+        arguments = calls.switch(
             call,
             release=release,
             sha256=sha256,
@@ -151,7 +158,7 @@ class NodeSession:
             keep=keep,
             env=self._env,
         )
-        answer = await self._ask(call, argv, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
+        answer = await self._ask(call, arguments, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
         return answer.switch(fence=self._fence, release=release)
 
     async def truth(self) -> NodeTruth:
@@ -165,14 +172,18 @@ class NodeSession:
         call = self._call()
         await self._ask(call, calls.abort(call), timeout_seconds=ABORT_SECONDS, is_urgent=True)
 
+    async def forget(self, path: str) -> None:
+        """Remove an upload that was kept."""
+        call = self._call()
+        await self._ask(call, calls.forget(call, path=path), timeout_seconds=FORGET_SECONDS, is_urgent=True)
+
     def _call(self) -> NodeCall:
-        mark = f"{START.decode()}{secrets.token_hex(8)}"
-        return NodeCall(mark=mark, root=self._root, fence=self._fence)
+        return NodeCall(mark=new_mark(), root=self._root, fence=self._fence)
 
     async def _ask(
         self,
         call: NodeCall,
-        argv: Sequence[str],
+        arguments: Sequence[str],
         *,
         timeout_seconds: float,
         stdin: Path | bytes | None = None,
@@ -180,7 +191,8 @@ class NodeSession:
     ) -> Answer:
         conversation = _Conversation(self._transport, call, self._on_event)
         result = await self._transport.run(
-            argv,
+            calls.node_program(),
+            arguments,
             stdin=stdin,
             on_output=conversation.streams.feed,
             is_done=conversation.streams.is_done,
@@ -189,8 +201,8 @@ class NodeSession:
         )
         conversation.streams.finish()
         if not conversation.streams.is_over():
-            why = conversation.last_words or f"exit status {result.exit_status}"
-            raise ConnectionLost(f"{self._root}: the program on the node ended early: {why}")
+            has_begun = BEGUN in conversation.answer.words
+            raise ended_early(result, has_begun=has_begun, last_words=conversation.last_words)
         return self._checked(conversation.answer)
 
     def _checked(self, answer: Answer) -> Answer:
@@ -208,6 +220,10 @@ class NodeSession:
                 raise NodeError(
                     code, f"No room left on the node's disk under {self._root}: {text}. Free some and retry."
                 )
+            case ErrorCode.NODE_UNSUITABLE:
+                raise NodeError(code, f"The node lacks {text}. {UNSUITABLE_ADVICE}")
+            case ErrorCode.NODE_NOT_WRITABLE:
+                raise NodeError(code, f"{self._root} can't be written: {text}. {NOT_WRITABLE_ADVICE}")
             case ErrorCode.PACKAGE_UNREACHABLE:
                 raise NodeError(code, f"The node could not fetch the package itself: {scrub(text)}. {FETCH_ADVICE}")
             case ErrorCode.PACKAGE_CHECKSUM_MISMATCH:
@@ -235,8 +251,8 @@ class _Conversation:
             self._on_event(StepStarted(step=rest))
 
     def _line(self, stream: str, text: str) -> None:
-        if stream == STDERR:
-            self.last_words = scrub(text)
+        if stream == STDERR or BEGUN not in self.answer.words:
+            self.last_words = scrub(text)[:SHOWN_CHARACTERS]
         self._on_event(OutputLine(stream=stream, text=text))
 
     def _cut(self, stream: str) -> None:
@@ -250,6 +266,12 @@ class _Conversation:
         task.add_done_callback(self._muting.discard)
 
     async def _mute(self, reader: str, program: str) -> None:
-        argv = calls.mute(self._call, reader=reader, program=program)
+        arguments = calls.mute(self._call, reader=reader, program=program)
         with contextlib.suppress(TransportError):
-            await self._transport.run(argv, on_output=lambda *_: None, timeout_seconds=ABORT_SECONDS, is_urgent=True)
+            await self._transport.run(
+                calls.node_program(),
+                arguments,
+                on_output=lambda *_: None,
+                timeout_seconds=ABORT_SECONDS,
+                is_urgent=True,
+            )

@@ -27,7 +27,7 @@ def start(coroutine: Coroutine[Any, Any, None]) -> None:
 @cache
 def connection_pool() -> ConnectionPool:
     """This process's warm connections; to be used on its event loop alone."""
-    return ConnectionPool(standby=calls.head())
+    return ConnectionPool(standby=calls.node_program())
 
 
 @cache

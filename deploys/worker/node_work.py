@@ -30,6 +30,7 @@ class NodeWork:
     """What the targets of one (operation, node) pair share."""
 
     def __init__(self, assignments: Sequence[Assignment], pool: ConnectionPool, fetch: PackageFetch) -> None:
+        self._first = assignments[0]
         self._node = assignments[0].node
         self._package = assignments[0].package
         self._count = len(assignments)
@@ -123,6 +124,8 @@ class NodeWork:
             return
         try:
             transport = await self.transport()
-            await transport.run(["rm", "-f", "--", self._remote_artifact], timeout_seconds=30)
-        except TransportError:
+            root, fence = self._first.deploy_root, self._first.fence
+            session = NodeSession(transport, root=root, fence=fence, env={}, on_event=lambda _event: None)
+            await session.forget(self._remote_artifact)
+        except (TransportError, NodeError):
             return  # the next claim on that node removes what an earlier one left

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 NEXT_STEP = {
     ErrorCode.NODE_UNREACHABLE: "The old version runs. See that the node is up and its address right, then retry.",
     ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
-    ErrorCode.NODE_UNSUITABLE: "Nothing was sent, the old version runs. Put that right, or edit the node; then retry.",
+    ErrorCode.NODE_UNSUITABLE: "Nothing has changed there, the old version runs. Put that right, or edit the node; then retry.",
 }
 FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
 

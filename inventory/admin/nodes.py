@@ -130,7 +130,8 @@ class NodeAdmin(ForAllServices, CountsInstances):
         node = get_object_or_404(self.get_queryset(request), pk=pk)
         if not self.has_change_permission(request, node):
             raise PermissionDenied
-        tried = try_connection(NodeAddress.of(node))
+        roots = list(node.instances.order_by("pk").values_list("deploy_root", flat=True))
+        tried = try_connection(NodeAddress.of(node), roots)
         if tried.error:
             messages.error(request, _("%(name)s: %(error)s") % {"name": node, "error": tried.error})
         else:

@@ -1,41 +1,58 @@
-"""Reaches a node just as a deploy would, runs nothing but `true`, and says how it went."""
+"""Reaches a node just as a deploy would, and has it say whether a deploy could be done there. Changes nothing on it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from inventory.nodes.program import ask
 from inventory.nodes.transports.base import NodeAddress, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 TEST_SECONDS = 20.0
+# Less than this is no room for any release.
+LEAST_ROOM_KILOBYTES = 64 * 1024
+NO_ROOT = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """milliseconds: from nothing to the command's end. error: '' when all went well."""
+    """milliseconds: from nothing to the check's end. error: '' when a deploy could be done."""
 
     milliseconds: int
     error: str = ""
 
 
-def try_connection(address: NodeAddress) -> Connection:
+def try_connection(address: NodeAddress, roots: Sequence[str] = ()) -> Connection:
+    """roots: the deploy roots on the node, to be looked at too."""
     began = time.monotonic()
-    error = asyncio.run(_try(address))
+    error = asyncio.run(_try(address, roots or (NO_ROOT,)))
     return Connection(milliseconds=round((time.monotonic() - began) * 1000), error=error)
 
 
-async def _try(address: NodeAddress) -> str:
+async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
     pool = ConnectionPool()
     try:
         async with asyncio.timeout(TEST_SECONDS):
             transport = await pool.transport(address)
-            result = await transport.run(["true"], timeout_seconds=TEST_SECONDS)
-        return "" if result.exit_status == 0 else f"`true` ended with {result.exit_status}"
+            frames = await ask(transport, "check", roots, timeout_seconds=TEST_SECONDS)
+        return "; ".join(_problems(frames))
     except TransportError as error:
         return error.message
     except TimeoutError:
         return f"no answer within {TEST_SECONDS:.0f} s"
     finally:
         await pool.close()
+
+
+def _problems(frames: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for word, rest in dict.fromkeys(frames):
+        match word:
+            case "missing":
+                yield f"it lacks {rest}"
+            case "unwritable":
+                yield f"its user may not write {rest}"
+            case "room" if rest.isdecimal() and int(rest) < LEAST_ROOM_KILOBYTES:
+                yield f"only {int(rest) // 1024} MiB are left on the disk of a deploy root"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -24,7 +23,8 @@ from deploys.operations.start import DeployRequest, start_deploy
 from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
 from inventory.nodes.check import try_connection
-from inventory.nodes.state import READ_PROGRAM
+from inventory.nodes.program import base_program
+from inventory.nodes.transports import bootstrap
 from inventory.nodes.transports.base import NodeAddress
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
@@ -140,22 +140,18 @@ def test_a_gate_made_before_the_node_pulled_says_so(
 
 
 def test_the_connection_test_goes_through(fleet: list[Instance]) -> None:
-    connection = try_connection(NodeAddress.of(Node.objects.get()))
+    address = NodeAddress.of(Node.objects.get())
 
-    assert connection.error == ""
+    assert try_connection(address, [each.deploy_root for each in fleet]).error == ""
+    assert try_connection(address).error == ""
+    assert "refused" in try_connection(address, ["/etc"]).error
 
 
-def ask(sshd: SshServer, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def ask(sshd: SshServer, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """The system's own ssh client, with the stolen key."""
     options = ("-F", "none", "-i", str(sshd.private_key), "-p", str(sshd.port), "-o", "BatchMode=yes")
     host = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", f"{sshd.user}@{sshd.host}")
-    return subprocess.run(
-        ("ssh", *options, *host, *arguments), capture_output=True, timeout=30, stdin=subprocess.DEVNULL
-    )
-
-
-def line_of(argv: list[str]) -> str:
-    return f"exec {shlex.join(argv)}"
+    return subprocess.run(("ssh", *options, *host, *arguments), capture_output=True, timeout=30, input=stdin)
 
 
 CALL = NodeCall(mark="\x1ec0ffee", root="ROOT", fence=1)
@@ -169,65 +165,114 @@ STAGE = {
 }
 SWITCH = {"release": "v1", "sha256": "0" * 64, "operation": "d-1", "timeout_seconds": 5, "keep": [], "env": {}}
 PREPARE = {"release": "v1", "timeout_seconds": 5, "env": {}}
-REFUSED: dict[str, str] = {
+LINE = bootstrap.COMMAND_LINE
+LINES: dict[str, str] = {
     "a shell": "sh",
     "another program": "exec id",
     "a command line": "exec sh -c id",
-    "a posing program": "exec sh -c id release-node mark truth ROOT 0",
-    "a posing reader": "exec sh -c id release-read ROOT",
-    "a second line": "exec true\nid",
-    "a second command": "exec true; id",
+    "our line without its program": "exec sh -c id release-node",
+    "nothing but true": "exec true",
+    "our line and a second one": f"{LINE}\nid",
+    "our line and a second command": f"{LINE}; id",
+    "our line with an argument": f"{LINE} x",
+    "our line after a variable": f"BASH_ENV=/tmp/x {LINE}",
     "a substitution": "exec true $(id)",
-    "backticks": "exec true `id`",
-    "a variable": "exec true $HOME",
-    "double quotes": 'exec true "$(id)"',
-    "an open quote": "exec true 'id",
-    "a backslash": "exec true \\; id",
-    "a redirection": "exec true >ROOT/x",
-    "a pattern": "exec rm -f -- *",
-    "a tilde": "exec rm -f -- ~/x",
     "sftp": "/usr/lib/openssh/sftp-server",
     "scp": "scp -t /tmp",
-    "removing anything": "exec rm -f -- /etc/passwd",
-    "removing by a way round": "exec rm -f -- ROOT/.release/kept.1/../../x",
-    "arguments to true": "exec true x",
-    "another root": line_of(calls.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1))),
-    "a root above": line_of(calls.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1))),
-    "arguments that come later": line_of(calls.truth(NodeCall(mark="wait", root="ROOT", fence=1))),
-    "a mark of any words": line_of(calls.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1))),
-    "a URL for a node that does not pull": line_of(
-        calls.stage(CALL, release="v1", source=calls.URL, **STAGE)  # type: ignore[arg-type]
+    "removing": "exec rm -f -- ROOT/.release/kept.1",
+}
+CALLS: dict[str, list[str]] = {
+    "another root": calls.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1)),
+    "a root above": calls.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1)),
+    "no root": calls.truth(NodeCall(mark="\x1ec0ffee", root="-", fence=1)),
+    "arguments that come later": ["wait"],
+    "arguments that come later, with more": calls.truth(NodeCall(mark="wait", root="ROOT", fence=1)),
+    "a mark of any words": calls.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1)),
+    "reading another root": CALL.arguments("read", "/etc"),
+    "checking another root": CALL.arguments("check", "/etc"),
+    "removing anything": calls.forget(CALL, path="/etc/passwd"),
+    "removing by a way round": calls.forget(CALL, path="ROOT/.release/kept.1/../../x"),
+    "a URL for a node that does not pull": calls.stage(CALL, release="v1", source=calls.URL, **STAGE),  # type: ignore[arg-type]
+    "no task": CALL.arguments("rm"),
+    "a release elsewhere": calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""}),  # type: ignore[arg-type]
+    "a foreign restart": calls.switch(CALL, **SWITCH, restart_command="id"),  # type: ignore[arg-type]
+    "a foreign preparation": calls.before_switch(CALL, **PREPARE, command="id"),  # type: ignore[arg-type]
+    "our command and more": calls.before_switch(CALL, **PREPARE, command=f"{BEFORE}\nid"),  # type: ignore[arg-type]
+    "a loader in the environment": calls.before_switch(
+        CALL, **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}}, command=""  # type: ignore[arg-type]
     ),
-    "no task": line_of(CALL.argv("rm")),
-    "a release elsewhere": line_of(calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""})),  # type: ignore[arg-type]
-    "a foreign restart": line_of(calls.switch(CALL, **SWITCH, restart_command="id")),  # type: ignore[arg-type]
-    "a foreign preparation": line_of(calls.before_switch(CALL, **PREPARE, command="id")),  # type: ignore[arg-type]
-    "a loader in the environment": line_of(
-        calls.before_switch(CALL, **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}}, command="")  # type: ignore[arg-type]
+    "a path in the environment": calls.before_switch(
+        CALL, **{**PREPARE, "env": {"PATH": "/tmp"}}, command=""  # type: ignore[arg-type]
     ),
-    "a path in the environment": line_of(
-        calls.before_switch(CALL, **{**PREPARE, "env": {"PATH": "/tmp"}}, command="")  # type: ignore[arg-type]
+    "arithmetic that runs": CALL.arguments("before_switch", "v1", "a[$(id)]", ""),
+    "a source elsewhere": calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE),  # type: ignore[arg-type]
+    "a format in the operation": calls.stage(
+        CALL, release="v1", source="-", **{**STAGE, "operation": "%n"}  # type: ignore[arg-type]
     ),
-    "arithmetic that runs": line_of(CALL.argv("before_switch", "v1", "a[$(id)]", "")),
-    "a source elsewhere": line_of(calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE)),  # type: ignore[arg-type]
-    "a format in the operation": line_of(
-        calls.stage(CALL, release="v1", source="-", **{**STAGE, "operation": "%n"})  # type: ignore[arg-type]
-    ),
-    "another reader's root": "exec sh -c READER release-read /etc",
+}
+TRUTH = bootstrap.line(calls.truth(CALL)).decode()
+HEADERS: dict[str, str] = {
+    "nothing": "",
+    "another beginning": f"release-mode 10 {TRUTH}",
+    "no length": f"release-node x {TRUTH}",
+    "a length that runs": f"release-node $(id) {TRUTH}",
+    "a substitution": "release-node 10 $(id)\n",
+    "backticks": "release-node 10 `id`\n",
+    "a variable": "release-node 10 $HOME\n",
+    "a variable in double quotes": 'release-node 10 "$HOME"\n',
+    "a substitution in double quotes": 'release-node 10 "$(id)"\n',
+    "an open quote": "release-node 10 'id\n",
+    "a backslash": "release-node 10 \\; id\n",
+    "a second command": "release-node 10 true; id\n",
+    "a redirection": "release-node 10 x >ROOT/x\n",
+    "a pattern": "release-node 10 *\n",
+    "a tilde": "release-node 10 ~/x\n",
+    "an ampersand": "release-node 10 x & id\n",
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_nothing_else_goes_through(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
-    root = fleet[0].deploy_root
-    line = REFUSED[name].replace("ROOT", root).replace("READER", shlex.quote(READ_PROGRAM))
-
-    answer = ask(own_sshd, line)
-
+def refused(fleet: list[Instance], answer: subprocess.CompletedProcess[bytes]) -> None:
     assert answer.returncode == 126, answer
     assert b"release-gate: refused: " in answer.stderr
     assert answer.stdout == b""
-    assert not Path(root).exists()
+    assert not Path(fleet[0].deploy_root).exists()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_no_other_command_line_goes_through(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
+    root = fleet[0].deploy_root
+    good = bootstrap.message(calls.node_program(), calls.truth(NodeCall(mark="\x1ec0ffee", root=root, fence=1)))
+
+    refused(fleet, ask(own_sshd, LINES[name].replace("ROOT", root), stdin=good))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_other_call_goes_through(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
+    arguments = [word.replace("ROOT", fleet[0].deploy_root) for word in CALLS[name]]
+
+    refused(fleet, ask(own_sshd, LINE, stdin=bootstrap.message(calls.node_program(), arguments)))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_nothing_is_expanded_on_the_way(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
+    program = bootstrap.framed(calls.node_program()).encode()
+
+    refused(fleet, ask(own_sshd, LINE, stdin=HEADERS[name].replace("ROOT", fleet[0].deploy_root).encode() + program))
+
+
+@pytest.mark.parametrize("program", ["id", base_program().replace("say begun", "id"), calls.node_program()[:-1]])
+def test_no_other_program_goes_through(fleet: list[Instance], own_sshd: SshServer, program: str) -> None:
+    call = NodeCall(mark="\x1ec0ffee", root=fleet[0].deploy_root, fence=1)
+
+    refused(fleet, ask(own_sshd, LINE, stdin=bootstrap.message(program, calls.truth(call))))
+
+
+def test_a_program_that_is_not_there_whole_does_not_go_through(fleet: list[Instance], own_sshd: SshServer) -> None:
+    call = NodeCall(mark="\x1ec0ffee", root=fleet[0].deploy_root, fence=1)
+    message = bootstrap.message(calls.node_program(), calls.truth(call))
+
+    refused(fleet, ask(own_sshd, LINE, stdin=message[:-1]))
+    refused(fleet, ask(own_sshd, LINE, stdin=message[10:]))
 
 
 def test_the_same_key_opens_no_login_no_sftp_and_no_tunnel(fleet: list[Instance], own_sshd: SshServer) -> None:
@@ -248,8 +293,12 @@ SHELL_LIKE = st.lists(st.sampled_from(SNIPPETS), max_size=20).map("".join)
 @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=SHELL_LIKE)
 def test_no_line_is_ever_expanded(tmp_path: Path, line: str) -> None:
-    assert run_gate(tmp_path, f"exec true {line}").returncode in (0, 126)
-    assert run_gate(tmp_path, line).returncode == 126
+    length = len(bootstrap.framed(""))
+    header = f"release-node {length} '\x1ec0ffee' truth /srv/a 1 {line}\n{bootstrap.framed('')}"
+
+    assert run_gate(tmp_path, header.encode(), program="").returncode in (0, 126)
+    assert run_gate(tmp_path, line.encode(), program="").returncode == 126
+    assert run_gate(tmp_path, b"", line=line).returncode == 126
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gate"]
 
 
@@ -261,21 +310,9 @@ WORDS = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_catego
 def test_every_word_that_we_quote_arrives_as_it_was(tmp_path: Path, words: list[str]) -> None:
     """In place of the node program stands one that prints its arguments."""
     program = r'shift 4; printf "<%s>" "$@"'
-    argv = [
-        "sh",
-        "-c",
-        program,
-        "release-node",
-        "\x1ec0ffee",
-        "before_switch",
-        "/srv/a",
-        "1",
-        "v1",
-        "5",
-        "",
-        *environment(words),
-    ]
-    answer = run_gate(tmp_path, line_of(argv), program=program)
+    call = NodeCall(mark="\x1ec0ffee", root="/srv/a", fence=1)
+    arguments = call.arguments("before_switch", "v1", "5", "", *environment(words))
+    answer = run_gate(tmp_path, bootstrap.message(program, arguments), program=program)
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.decode() == "".join(f"<{word}>" for word in ["v1", "5", "", *environment(words)])
@@ -285,13 +322,13 @@ def environment(words: list[str]) -> list[str]:
     return [f"RELEASE_X={word}" for word in words]
 
 
-def run_gate(folder: Path, line: str, *, program: str | None = None) -> subprocess.CompletedProcess[bytes]:
-    script = gate.gate([Allowed(root="/srv/a", commands=())])
-    if program is not None:
-        script = script.replace(gate.program_digest(), gate._digest(program))
+def run_gate(
+    folder: Path, stdin: bytes, *, line: str = LINE, program: str = "exit 9"
+) -> subprocess.CompletedProcess[bytes]:
+    script = gate.gate([Allowed(root="/srv/a", commands=())], also_programs=[gate.digest(program)])
     (folder / "gate").write_text(script)
     environment = {"PATH": os.environ["PATH"], "SSH_ORIGINAL_COMMAND": line}
-    return subprocess.run(("sh", "gate"), cwd=folder, env=environment, capture_output=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(("sh", "gate"), cwd=folder, env=environment, capture_output=True, input=stdin)
 
 
 def test_a_sync_goes_through(

@@ -26,11 +26,11 @@ class Command(BaseCommand):
             metavar="SHA256",
             help="a node program of another version, for the time of an upgrade; may be given several times",
         )
-        parser.add_argument("--digest", action="store_true", help="print this version's node program's SHA-256 alone")
+        parser.add_argument("--digest", action="store_true", help="print the SHA-256 of this version's node programs alone, one a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["digest"]:
-            self.stdout.write(gate.program_digest())
+            self.stdout.write("\n".join(gate.program_digests()))
             return
         node = Node.objects.filter(name=options["node"]).first()
         if node is None:

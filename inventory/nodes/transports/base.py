@@ -43,7 +43,7 @@ class HostKeyMismatch(TransportError):
 
 
 class NodeUnsuitable(TransportError):
-    """The node can't be worked on as it is, or not from here: nothing was sent."""
+    """The node can't be worked on as it is, or not from here: nothing of ours has run there."""
 
     code = "node_unsuitable"
 
@@ -94,7 +94,8 @@ class CommandResult:
 class Transport(Protocol):
     async def run(
         self,
-        argv: Sequence[str],
+        program: str,
+        arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
         on_output: OnOutput | None = None,
@@ -102,8 +103,9 @@ class Transport(Protocol):
         is_done: IsDone | None = None,
         is_urgent: bool = False,
     ) -> CommandResult:
-        """Run `argv` on the node to its exit and return its result; any exit status is a result, not an error.
+        """Run `program`, a text for `sh`, on the node to its exit; any exit status is a result, not an error.
 
+        Neither its text nor its arguments stand in a process's arguments (see `bootstrap`). It may use $nl, a newline.
         stdin: a file's content, bytes, or nothing. on_output(stream, data) gets each chunk as it comes. After the
         exit it waits for both streams' ends, but no longer than QUIET_SECONDS of silence. Once `is_done()` is true
         after some output it returns at once, exit or not. Cancelling leaves the program running; so does being done.

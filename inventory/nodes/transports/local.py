@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from inventory.nodes.transports import bootstrap
 from inventory.nodes.transports.base import (
     STDERR,
     STDOUT,
@@ -19,6 +20,8 @@ from inventory.nodes.transports.base import (
     Output,
     RunTimeout,
 )
+from inventory.nodes.transports.bootstrap import message
+from inventory.nodes.transports.local_stdin import Feeder
 
 # All that a program on this machine gets of our environment: it must see no secret of ours, as on any other node.
 KEPT_ENVIRONMENT = (
@@ -32,7 +35,8 @@ class LocalTransport:
 
     async def run(
         self,
-        argv: Sequence[str],
+        program: str,
+        arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
         on_output: OnOutput | None = None,
@@ -42,17 +46,17 @@ class LocalTransport:
     ) -> CommandResult:
         output = Output(on_output=on_output, is_done=is_done)
         try:
-            program = _Program(argv, stdin=stdin, output=output)
+            running = _Program(message(program, arguments), stdin=stdin, output=output)
         except OSError as error:
-            raise NodeUnreachable(f"{argv[0]} can't be started on this machine: {error}") from error
+            raise NodeUnreachable(f"sh can't be started on this machine: {error}") from error
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await output.result()
         except TimeoutError:
-            program.kill_group()
+            running.kill_group()
             raise RunTimeout(f"not over after {timeout_seconds:g} s on this machine") from None
         finally:
-            program.let_go()
+            running.let_go()
 
     async def close(self) -> None:
         return
@@ -64,23 +68,31 @@ class _Program:
     Not asyncio's own subprocess: that one kills the child when its transport is closed or collected.
     """
 
-    def __init__(self, argv: Sequence[str], *, stdin: Path | bytes | None, output: Output) -> None:
+    def __init__(self, before: bytes, *, stdin: Path | bytes | None, output: Output) -> None:
+        """before: what goes to its stdin ahead of `stdin`."""
         self._loop = asyncio.get_running_loop()
         self._output = output
         self._readers: dict[int, str] = {}
-        source = _stdin_descriptor(stdin)
+        self._stdin = Feeder(before, stdin)
         outs, errs = os.pipe(), os.pipe()
         try:
             self._process = subprocess.Popen(
-                argv, stdin=source, stdout=outs[1], stderr=errs[1], env=_environment(), start_new_session=True
+                bootstrap.ARGV,
+                stdin=self._stdin.end_to_read,
+                stdout=outs[1],
+                stderr=errs[1],
+                env=_environment(),
+                start_new_session=True,
             )
         except BaseException:
             os.close(outs[0])
             os.close(errs[0])
+            self._stdin.close()
             raise
         finally:
-            for descriptor in (source, outs[1], errs[1]):
+            for descriptor in (self._stdin.end_to_read, outs[1], errs[1]):
                 os.close(descriptor)
+        self._stdin.start()
         self._read(outs[0], STDOUT)
         self._read(errs[0], STDERR)
         self._exit = os.pidfd_open(self._process.pid)
@@ -91,7 +103,8 @@ class _Program:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def let_go(self) -> None:
-        """Stop reading. A child that still runs goes on; the loop collects it when it exits."""
+        """Stop reading and writing. A child that still runs goes on; the loop collects it when it exits."""
+        self._stdin.close()
         for descriptor in list(self._readers):
             self._close(descriptor)
 
@@ -125,12 +138,3 @@ class _Program:
 
 def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-
-
-def _stdin_descriptor(stdin: Path | bytes | None) -> int:
-    if isinstance(stdin, bytes):
-        descriptor = os.memfd_create("stdin")
-        os.write(descriptor, stdin)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-    return os.open(stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)

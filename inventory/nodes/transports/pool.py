@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 from django.conf import settings
 
@@ -22,9 +21,9 @@ class ConnectionPool:
     """The connections of one event loop. Only ever used on that loop."""
 
     def __init__(
-        self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: Sequence[str] = ()
+        self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: str = ""
     ) -> None:
-        """standby: what is kept started ahead on each node, see `ssh_standby`; () for nothing."""
+        """standby: what is kept started ahead on each node, see `ssh_standby`; '' for nothing."""
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._standby = standby

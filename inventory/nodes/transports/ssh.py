@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -17,11 +16,13 @@ from inventory.nodes.transports.base import (
     IsDone,
     NodeAddress,
     NodeUnreachable,
+    NodeUnsuitable,
     OnOutput,
     Output,
     RunTimeout,
     TransportError,
 )
+from inventory.nodes.transports.bootstrap import COMMAND_LINE, message
 from inventory.nodes.transports.ssh_login import Gates, log_in
 from inventory.nodes.transports.ssh_session import Session, feed
 from inventory.nodes.transports.ssh_standby import Standby
@@ -45,11 +46,11 @@ class SshTransport:
     """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
 
     def __init__(
-        self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: Sequence[str] = ()
+        self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: str = ""
     ) -> None:
         """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop.
 
-        standby: the first arguments of a program that understands `ssh_standby`; one is kept started ahead of its call.
+        standby: a program that understands `ssh_standby`; one is kept started ahead of its call. '' for none.
         """
         self.address = address
         self.running = 0
@@ -59,8 +60,8 @@ class SshTransport:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions = asyncio.Semaphore(SESSIONS)
-        self._standby_head = standby
-        self._standby = Standby((), host=address.host)
+        self._standby_program = standby
+        self._standby = Standby("", host=address.host)
         self._standby_timer: asyncio.TimerHandle | None = None
         self._standing_by: asyncio.Task[None] | None = None
 
@@ -81,13 +82,14 @@ class SshTransport:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
-        self._standby = Standby(self._standby_head, host=self.address.host)
+        self._standby = Standby(self._standby_program, host=self.address.host)
         self._stand_by_later()
         return self._connection
 
     async def run(
         self,
-        argv: Sequence[str],
+        program: str,
+        arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
         on_output: OnOutput | None = None,
@@ -101,8 +103,8 @@ class SshTransport:
             feeding: asyncio.Task[None] | None = None
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    session = await self._start(argv, output)
-                    feeding = asyncio.create_task(feed(session, stdin))
+                    session, before = await self._start(program, arguments, output)
+                    feeding = asyncio.create_task(feed(session, before, stdin))
                     return await output.result()
             except TimeoutError:
                 if session is not None:
@@ -136,7 +138,7 @@ class SshTransport:
     def _stand_by_later(self) -> None:
         if self._standby_timer is not None:
             self._standby_timer.cancel()
-        if self._standby_head:
+        if self._standby_program:
             loop = asyncio.get_running_loop()
             self._standby_timer = loop.call_later(STAND_BY_AFTER_SECONDS, self._stand_by)
 
@@ -151,18 +153,21 @@ class SshTransport:
             async with asyncio.timeout(CHANNEL_SECONDS):
                 await self._standby.open(self._connection)
 
-    async def _start(self, argv: Sequence[str], output: Output) -> Session:
-        """Start the program. When a warm connection proves dead before anything was sent on it, on a new one."""
+    async def _start(self, program: str, arguments: Sequence[str], output: Output) -> tuple[Session, bytes]:
+        """Start the program; with it, what it is to read first.
+
+        When a warm connection proves dead before anything was sent on it, on a new one.
+        """
         was_warm = self._connection is not None
         while True:
             connection = await self.connected()
             session = Session(output, host=self.address.host)
             try:
-                woken = await self._standby.wake(argv, output, timeout_seconds=CHANNEL_SECONDS)
+                woken = await self._standby.wake(program, arguments, output, timeout_seconds=CHANNEL_SECONDS)
                 if woken is not None:
-                    return woken
-                await self._open(connection, session, f"exec {shlex.join(argv)}")
-                return session
+                    return woken, b""
+                await self._open(connection, session)
+                return session, message(program, arguments)
             except (OSError, asyncssh.Error) as error:
                 broken = f"{self.address.host}: the connection broke: {error or 'no answer'}"
                 if session.is_open:
@@ -173,21 +178,23 @@ class SshTransport:
             self._connection = None
             connection.abort()
 
-    async def _open(self, connection: asyncssh.SSHClientConnection, session: Session, command: str) -> None:
-        """One channel with the command on it; while the node grants no further session, wait for another's end."""
+    async def _open(self, connection: asyncssh.SSHClientConnection, session: Session) -> None:
+        """One channel with our command on it; while the node grants no further session, wait for another's end."""
         lonely_until = time.monotonic() + LONELY_SECONDS
         while True:
             try:
                 async with asyncio.timeout(CHANNEL_SECONDS):
-                    await connection.create_session(lambda: session, command, encoding=None)
+                    await connection.create_session(lambda: session, COMMAND_LINE, encoding=None)
                 return
             except asyncssh.ChannelOpenError as error:
                 if connection.is_closed():
                     raise
                 if self._standby.drop():
                     continue
-                if session.is_open or (self.running <= 1 and time.monotonic() > lonely_until):
-                    raise NodeUnreachable(f"{self.address.host} refuses to run a command: {error.reason}") from error
+                if session.is_open:
+                    raise NodeUnsuitable(f"{self.address.host} refuses to run a command: {error.reason}") from error
+                if self.running <= 1 and time.monotonic() > lonely_until:
+                    raise NodeUnreachable(f"{self.address.host} grants no session: {error.reason}") from error
             await asyncio.sleep(SESSION_RETRY_SECONDS)
 
 

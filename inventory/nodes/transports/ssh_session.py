@@ -70,9 +70,10 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._may_write.set()
 
 
-async def feed(session: Session, stdin: Path | bytes | None) -> None:
-    """Send the program its stdin and close it. A program that ends without reading it all is in its right."""
+async def feed(session: Session, before: bytes, stdin: Path | bytes | None) -> None:
+    """Send `before`, then the program's stdin, and close it. A program that ends without reading it all is in its right."""
     try:
+        session.channel.write(before)
         if isinstance(stdin, Path):
             await _feed_file(session, stdin)
         elif stdin is not None:

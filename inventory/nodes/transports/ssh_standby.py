@@ -1,31 +1,29 @@
 """A program that was started on a node ahead of its call: the call costs neither a channel nor a shell's start.
 
-The program is told by the word `wait` that its arguments come later. It reads an empty line and prints ACK, so that a
-connection that has silently died shows before anything was sent; the next line is its arguments, quoted for sh.
+It is sent as any other (see `bootstrap`), and told by the word `wait` that its arguments come later. It reads an empty line and prints ACK, so that a
+connection that has silently died shows before anything was sent; the next line is its arguments, quoted for sh as ever.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 
 import asyncssh
 
 from inventory.nodes.transports.base import STDOUT, ConnectionLost, Output
+from inventory.nodes.transports.bootstrap import COMMAND_LINE, line, message
 from inventory.nodes.transports.ssh_session import Session
 
 WAIT = "wait"
 ACK = b"\x06"
-# In the arguments' line; the program has a newline in $nl.
-_NEWLINE = "'\"$nl\"'"
 
 
 class Standby:
-    """At most one program on one connection. `head`: the first arguments of the calls that it is good for."""
+    """At most one on one connection. `program`: the text of the calls that it is good for, '' for none."""
 
-    def __init__(self, head: Sequence[str], *, host: str) -> None:
-        self._head = tuple(head)
+    def __init__(self, program: str, *, host: str) -> None:
+        self._program = program
         self._host = host
         self._session: Session | None = None
         self._waiting = self._new_output()
@@ -34,12 +32,12 @@ class Standby:
     @property
     def is_wanted(self) -> bool:
         """Nobody stands by. A program that ended by itself is not tried again: the node does not allow it."""
-        return bool(self._head) and self._session is None and not self._waiting.has_exited
+        return bool(self._program) and self._session is None and not self._waiting.has_exited
 
     async def open(self, connection: asyncssh.SSHClientConnection) -> None:
         session = Session(self._waiting, host=self._host)
-        command = shlex.join((*self._head, WAIT))
-        await connection.create_session(lambda: session, f"exec {command}", encoding=None)
+        await connection.create_session(lambda: session, COMMAND_LINE, encoding=None)
+        session.channel.write(message(self._program, [WAIT]))
         self._session = session
 
     def drop(self) -> bool:
@@ -49,9 +47,11 @@ class Standby:
             session.channel.abort()
         return session is not None
 
-    async def wake(self, argv: Sequence[str], output: Output, *, timeout_seconds: float) -> Session | None:
+    async def wake(
+        self, program: str, arguments: Sequence[str], output: Output, *, timeout_seconds: float
+    ) -> Session | None:
         """Have it carry out the call, if there is one and it is good for it. TimeoutError: it is silent."""
-        if self._session is None or tuple(argv[: len(self._head)]) != self._head:
+        if self._session is None or program != self._program:
             return None
         session, self._session = self._session, None
         waiting, self._waiting = self._waiting, self._new_output()
@@ -70,7 +70,7 @@ class Standby:
         if waiting.is_over:
             return None
         session.feed_to(output)
-        session.channel.write(_line(argv[len(self._head) :]))
+        session.channel.write(line(arguments))
         return session
 
     def _new_output(self) -> Output:
@@ -78,7 +78,3 @@ class Standby:
 
     def _hear(self, stream: str, data: bytes) -> None:
         self._is_answered = self._is_answered or (stream == STDOUT and ACK in data)
-
-
-def _line(arguments: Sequence[str]) -> bytes:
-    return shlex.join(arguments).replace("\n", _NEWLINE).encode() + b"\n"

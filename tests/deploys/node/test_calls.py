@@ -3,17 +3,17 @@ from __future__ import annotations
 import subprocess
 
 from deploys.node import calls
-from deploys.node.calls import NodeCall
+from inventory.nodes.program import NodeCall
 
 CALL = NodeCall(mark="\x1eabc", root="/srv/it's here", fence=42)
-HEAD = ["sh", "-c", calls.program_text(), "release-node", "\x1eabc"]
+MARK = "\x1eabc"
 WHERE = ["/srv/it's here", "42"]
 
 
 def test_the_program_travels_without_comments_and_is_sound() -> None:
-    text = calls.program_text()
+    text = calls.node_program()
     assert not [line for line in text.splitlines() if line.startswith(("#", "\t")) or not line]
-    assert len(text) < 16_000
+    assert len(text) < 20_000
     assert subprocess.run(["sh", "-n", "-c", text], capture_output=True).stderr == b""
 
 
@@ -22,14 +22,14 @@ def test_stage() -> None:
         CALL, release="1.0.0@abc", version="1.0.0", sha256="s" * 64, operation="op:1", artifact_sha256="a" * 64,
         source=calls.STDIN, keeps_upload=True, fetch_seconds=90,
     )  # fmt: skip
-    assert argv == [*HEAD, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90"]
+    assert argv == [MARK, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90"]
 
 
 def test_before_switch() -> None:
     argv = calls.before_switch(
         CALL, release="1.0.0", timeout_seconds=60, command="./bin/migrate 'now'", env={"B": "2", "A": "one two"}
     )
-    assert argv == [*HEAD, "before_switch", *WHERE, "1.0.0", "60", "./bin/migrate 'now'", "A=one two", "B=2"]
+    assert argv == [MARK, "before_switch", *WHERE, "1.0.0", "60", "./bin/migrate 'now'", "A=one two", "B=2"]
 
 
 def test_switch() -> None:
@@ -38,11 +38,12 @@ def test_switch() -> None:
         keep=["1.0.0", "0.9.0"], env={"RELEASE_PORT": "8080"},
     )  # fmt: skip
     assert argv == [
-        *HEAD, "switch", *WHERE, "1.1.0", "s" * 64, "op", "5", "systemctl restart x", "1.0.0 0.9.0", "RELEASE_PORT=8080",
+        MARK, "switch", *WHERE, "1.1.0", "s" * 64, "op", "5", "systemctl restart x", "1.0.0 0.9.0", "RELEASE_PORT=8080",
     ]  # fmt: skip
 
 
 def test_what_asks_and_what_stops() -> None:
-    assert calls.truth(CALL) == [*HEAD, "truth", *WHERE]
-    assert calls.abort(CALL) == [*HEAD, "abort", *WHERE]
-    assert calls.mute(CALL, reader="12", program="11") == [*HEAD, "mute", *WHERE, "12", "11"]
+    assert calls.truth(CALL) == [MARK, "truth", *WHERE]
+    assert calls.abort(CALL) == [MARK, "abort", *WHERE]
+    assert calls.forget(CALL, path="/srv/x/.release/kept.3") == [MARK, "forget", *WHERE, "/srv/x/.release/kept.3"]
+    assert calls.mute(CALL, reader="12", program="11") == [MARK, "mute", *WHERE, "12", "11"]

@@ -61,7 +61,7 @@ def test_a_cut_in_mid_upload_leaves_nothing_visible_and_may_be_tried_again(far: 
     artifact = far.artifact("1.1.0", {"big": os.urandom(6_000_000), "VERSION": b"1.1.0"})
 
     async def main(transport: Transport) -> None:
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         proxy.cut_after(3_000_000)
         with pytest.raises(ConnectionLost):
             await far.stage_on(transport, "1.1.0", fence=2, artifact=artifact)
@@ -78,7 +78,7 @@ def test_a_cut_upload_is_cleared_away_by_the_node_itself(far: NodeLab, proxy: Tc
     artifact = far.artifact("1.1.0", {"big": os.urandom(6_000_000), "VERSION": b"1.1.0"})
 
     async def main(transport: Transport) -> None:
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         proxy.cut_after(3_000_000)
         with pytest.raises(ConnectionLost):
             await far.stage_on(transport, "1.1.0", fence=1, artifact=artifact)
@@ -119,7 +119,7 @@ def test_a_cut_before_the_switch_arrived_shows_as_no_switch(far: NodeLab, proxy:
     far.stage("1.1.0", fence=2)
 
     async def main(transport: Transport) -> None:
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         proxy.cut_after(1)
         with pytest.raises((ConnectionLost, NodeUnreachable)):
             await far.switch_on(transport, "1.1.0", fence=2, restart="echo one >>../../restarts")

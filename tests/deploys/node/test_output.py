@@ -24,7 +24,7 @@ def test_most_of_what_is_cut_never_leaves_the_node(node: NodeLab) -> None:
         nonlocal received
         run = transport.run  # type: ignore[attr-defined]
 
-        async def counting(argv: list[str], **options: object) -> object:
+        async def counting(program: str, arguments: list[str], **options: object) -> object:
             feed = options["on_output"]
 
             def count(stream: str, data: bytes) -> None:
@@ -32,7 +32,7 @@ def test_most_of_what_is_cut_never_leaves_the_node(node: NodeLab) -> None:
                 received += len(data)
                 feed(stream, data)  # type: ignore[operator]
 
-            return await run(argv, **{**options, "on_output": count})
+            return await run(program, arguments, **{**options, "on_output": count})
 
         transport.run = counting  # type: ignore[attr-defined]
         await node.switch_on(transport, "1.0.0", fence=1, restart="head -c 2000000000 /dev/zero", timeout_seconds=60)  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ from inventory.nodes.transports.base import CommandResult, RunTimeout, Transport
 from tests.inventory.nodes.transports.conftest import Opened
 
 
-def run(opened: Opened, *argv: str, **options: object) -> CommandResult:
+def run(opened: Opened, program: str, *arguments: str, **options: object) -> CommandResult:
     async def main() -> CommandResult:
         async with opened() as transport:
-            return await transport.run(argv, **{"timeout_seconds": 20, **options})  # type: ignore[arg-type]
+            return await transport.run(program, arguments, **{"timeout_seconds": 20, **options})  # type: ignore[arg-type]
 
     return asyncio.run(main())
 
@@ -36,24 +36,24 @@ def wait_for(path: Path) -> str:
 
 
 def test_it_returns_the_exit_status_and_both_streams(opened: Opened) -> None:
-    result = run(opened, "sh", "-c", "echo out; echo err >&2; exit 7")
+    result = run(opened, "echo out; echo err >&2; exit 7")
     assert result == CommandResult(exit_status=7, stdout=b"out\n", stderr=b"err\n")
 
 
 def test_it_says_none_for_a_program_that_a_signal_ended(opened: Opened) -> None:
-    assert run(opened, "sh", "-c", "kill -KILL $$").exit_status is None
+    assert run(opened, "kill -KILL $$").exit_status is None
 
 
 def test_it_passes_every_argument_unchanged(opened: Opened) -> None:
     awkward = ["", " ", "a b", "'", '"', "$HOME", "`id`", "*", "a\nb", "\\", "ü", "--", "-n", "\x1e!x"]
-    result = run(opened, "sh", "-c", 'for word; do printf "<%s>" "$word"; done', "sh", *awkward)
+    result = run(opened, 'for word; do printf "<%s>" "$word"; done', *awkward)
     assert result.stdout.decode() == "".join(f"<{word}>" for word in awkward)
 
 
 def test_it_hands_on_output_as_it_comes(opened: Opened) -> None:
     seen: list[tuple[str, bytes, float]] = []
     run(
-        opened, "sh", "-c", "printf one; sleep 0.5; printf two >&2",
+        opened, "printf one; sleep 0.5; printf two >&2",
         on_output=lambda stream, data: seen.append((stream, data, time.monotonic())),
     )  # fmt: skip
     assert [(stream, data) for stream, data, _ in seen] == [("stdout", b"one"), ("stderr", b"two")]
@@ -82,17 +82,17 @@ def test_a_file_that_cannot_be_read_is_an_error_at_once(opened: Opened, tmp_path
 def test_it_does_not_mind_a_program_that_leaves_its_stdin_unread(opened: Opened, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(16 * 1024 * 1024))
-    assert run(opened, "sh", "-c", "echo done", stdin=source).stdout == b"done\n"
+    assert run(opened, "echo done", stdin=source).stdout == b"done\n"
 
 
 def test_it_reads_output_to_its_end_and_no_byte_less(opened: Opened) -> None:
-    result = run(opened, "sh", "-c", "head -c 20000000 /dev/zero; head -c 3000000 /dev/zero >&2")
+    result = run(opened, "head -c 20000000 /dev/zero; head -c 3000000 /dev/zero >&2")
     assert (len(result.stdout), len(result.stderr)) == (20_000_000, 3_000_000)
 
 
 def test_it_ends_with_the_program_though_a_grandchild_holds_its_stdout(opened: Opened) -> None:
     begun = time.monotonic()
-    result = run(opened, "sh", "-c", "sleep 8 & echo $!")
+    result = run(opened, "sleep 8 & echo $!")
     assert time.monotonic() - begun < 4
     assert is_alive(int(result.stdout))
 
@@ -103,7 +103,7 @@ def test_it_ends_at_once_when_the_caller_has_all_it_needs(opened: Opened) -> Non
     async def main() -> float:
         async with opened() as transport:
             await transport.run(
-                ["sh", "-c", "sleep 8 & echo done"], on_output=lambda *_: seen.append(time.monotonic()),
+                "sleep 8 & echo done", on_output=lambda *_: seen.append(time.monotonic()),
                 is_done=lambda: bool(seen), timeout_seconds=20,
             )  # fmt: skip
             return time.monotonic()
@@ -113,7 +113,7 @@ def test_it_ends_at_once_when_the_caller_has_all_it_needs(opened: Opened) -> Non
 
 def test_it_gives_up_after_its_time_and_kills_the_whole_group(opened: Opened, folder: Path) -> None:
     with pytest.raises(RunTimeout):
-        run(opened, "sh", "-c", f"sleep 60 & echo $! >'{folder}/pid'; echo $$ >'{folder}/own'; wait", timeout_seconds=1)
+        run(opened, f"sleep 60 & echo $! >'{folder}/pid'; echo $$ >'{folder}/own'; wait", timeout_seconds=1)
     deadline = time.monotonic() + 5
     pids = int(wait_for(folder / "pid")), int(wait_for(folder / "own"))
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
@@ -126,7 +126,7 @@ def test_a_cancelled_run_leaves_the_program_running_to_its_end(opened: Opened, f
 
     async def main() -> None:
         async with opened() as transport:
-            task = asyncio.create_task(transport.run(["sh", "-c", f"cd '{folder}' && {script}"], timeout_seconds=20))
+            task = asyncio.create_task(transport.run(f"cd '{folder}' && {script}", timeout_seconds=20))
             while not (folder / "own").exists():
                 await asyncio.sleep(0.01)
             task.cancel()
@@ -149,7 +149,7 @@ def test_many_programs_run_at_once_on_one_node(opened: Opened) -> None:
         async with opened() as transport:
             begun = time.monotonic()
             results = await asyncio.gather(
-                *(transport.run(["sh", "-c", "sleep 0.3; exit 3"], timeout_seconds=20) for _ in range(24))
+                *(transport.run("sleep 0.3; exit 3", timeout_seconds=20) for _ in range(24))
             )
             assert {result.exit_status for result in results} == {3}
             return time.monotonic() - begun

@@ -47,7 +47,7 @@ def test_it_connects_again_after_a_cut(sshd: SshServer) -> None:
             proxy.cut()
             await asyncio.sleep(0.2)
             transport = await pool.transport(address)
-            assert (await transport.run(["true"], timeout_seconds=10)).exit_status == 0
+            assert (await transport.run("true", timeout_seconds=10)).exit_status == 0
             await pool.close()
 
         in_loop(main())
@@ -69,7 +69,7 @@ def test_it_closes_what_nobody_has_used_for_long(sshd: SshServer) -> None:
         pool = ConnectionPool(idle_seconds=0.5)
         idle = await pool.transport(ssh_address(sshd, name="idle"))
         busy = await pool.transport(ssh_address(sshd, name="busy"))
-        running = asyncio.create_task(busy.run(["sleep", "1.5"], timeout_seconds=10))
+        running = asyncio.create_task(busy.run("sleep 1.5", timeout_seconds=10))
         await asyncio.sleep(1)
         assert await pool.transport(ssh_address(sshd, name="idle")) is not idle
         assert await pool.transport(ssh_address(sshd, name="busy")) is busy
@@ -97,7 +97,7 @@ def test_a_node_of_transport_local_needs_no_connection(sshd: SshServer) -> None:
     async def main() -> None:
         pool = ConnectionPool()
         transport = await pool.transport(ssh_address(sshd, transport="local"))
-        assert (await transport.run(["echo", "here"], timeout_seconds=10)).stdout == b"here\n"
+        assert (await transport.run("echo here", timeout_seconds=10)).stdout == b"here\n"
         await pool.close()
 
     in_loop(main())

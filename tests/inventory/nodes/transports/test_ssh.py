@@ -21,10 +21,10 @@ def transport_to(sshd: SshServer, **changed: object) -> SshTransport:
     return SshTransport(ssh_address(sshd, **changed), key_file=str(sshd.private_key))
 
 
-def run_once(transport: SshTransport, *argv: str, **options: object) -> None:
+def run_once(transport: SshTransport, program: str = "true", **options: object) -> None:
     async def main() -> None:
         try:
-            await transport.run(argv or ["true"], **{"timeout_seconds": 10, **options})  # type: ignore[arg-type]
+            await transport.run(program, **{"timeout_seconds": 10, **options})  # type: ignore[arg-type]
         finally:
             await transport.close()
 
@@ -35,7 +35,7 @@ def test_a_changed_host_key_is_refused_naming_both_before_anything_is_sent(own_s
     old = own_sshd.host_key
     own_sshd.change_host_key()
     with pytest.raises(HostKeyMismatch) as caught:
-        run_once(transport_to(own_sshd, ssh_host_key=old), "sh", "-c", "echo run")
+        run_once(transport_to(own_sshd, ssh_host_key=old), "echo run")
     assert caught.value.code == "node_host_key_mismatch"
     assert caught.value.message.count("SHA256:") == 2
     assert "Accepted" not in own_sshd.log
@@ -104,7 +104,7 @@ def test_a_node_that_accepts_and_never_answers_is_given_up(sshd: SshServer, monk
 def test_it_keeps_one_connection_for_many_runs(sshd: SshServer) -> None:
     async def main(proxy: TcpProxy) -> None:
         transport = transport_to(sshd, ssh_port=proxy.port)
-        await asyncio.gather(*(transport.run(["true"], timeout_seconds=10) for _ in range(30)))
+        await asyncio.gather(*(transport.run("true", timeout_seconds=10) for _ in range(30)))
         await transport.close()
 
     with tcp_proxy(sshd.port) as proxy:
@@ -115,12 +115,12 @@ def test_it_keeps_one_connection_for_many_runs(sshd: SshServer) -> None:
 def test_a_cut_while_a_command_runs_is_told_apart_from_a_failed_login(sshd: SshServer) -> None:
     async def main(proxy: TcpProxy) -> None:
         transport = transport_to(sshd, ssh_port=proxy.port)
-        task = asyncio.create_task(transport.run(["sleep", "5"], timeout_seconds=10))
+        task = asyncio.create_task(transport.run("sleep 5", timeout_seconds=10))
         await asyncio.sleep(0.5)
         proxy.cut()
         with pytest.raises(ConnectionLost):
             await task
-        assert (await transport.run(["true"], timeout_seconds=10)).exit_status == 0
+        assert (await transport.run("true", timeout_seconds=10)).exit_status == 0
         await transport.close()
 
     with tcp_proxy(sshd.port) as proxy:
@@ -134,10 +134,10 @@ def test_a_cut_in_mid_upload_is_a_lost_connection(sshd: SshServer, tmp_path: Pat
 
     async def main(proxy: TcpProxy) -> None:
         transport = transport_to(sshd, ssh_port=proxy.port)
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         proxy.cut_after(2 * 1024 * 1024)
         with pytest.raises(ConnectionLost):
-            await transport.run(["sha256sum"], stdin=source, timeout_seconds=10)
+            await transport.run("sha256sum", stdin=source, timeout_seconds=10)
         await transport.close()
 
     with tcp_proxy(sshd.port) as proxy:
@@ -149,10 +149,10 @@ def test_a_warm_connection_that_died_unnoticed_is_replaced(sshd: SshServer, monk
 
     async def main(proxy: TcpProxy) -> None:
         transport = transport_to(sshd, ssh_port=proxy.port)
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         proxy.stall()
         asyncio.get_running_loop().call_later(1.5, proxy.flow)
-        assert (await transport.run(["true"], timeout_seconds=10)).exit_status == 0
+        assert (await transport.run("true", timeout_seconds=10)).exit_status == 0
         await transport.close()
 
     with tcp_proxy(sshd.port) as proxy:
@@ -163,8 +163,8 @@ def test_a_warm_connection_that_died_unnoticed_is_replaced(sshd: SshServer, monk
 def test_a_node_that_falls_silent_in_mid_run_meets_the_deadline(sshd: SshServer) -> None:
     async def main(proxy: TcpProxy) -> None:
         transport = transport_to(sshd, ssh_port=proxy.port)
-        await transport.run(["true"], timeout_seconds=10)
-        task = asyncio.create_task(transport.run(["sleep", "20"], timeout_seconds=1))
+        await transport.run("true", timeout_seconds=10)
+        task = asyncio.create_task(transport.run("sleep 20", timeout_seconds=1))
         await asyncio.sleep(0.3)
         proxy.stall()
         with pytest.raises(RunTimeout):
@@ -185,7 +185,7 @@ def test_a_node_that_grants_two_sessions_still_runs_twenty_programs(own_sshd: Ss
 
     async def main() -> None:
         transport = transport_to(own_sshd)
-        results = await asyncio.gather(*(transport.run(["sleep", "0.05"], timeout_seconds=20) for _ in range(20)))
+        results = await asyncio.gather(*(transport.run("sleep 0.05", timeout_seconds=20) for _ in range(20)))
         assert {result.exit_status for result in results} == {0}
         await transport.close()
 
@@ -195,10 +195,10 @@ def test_a_node_that_grants_two_sessions_still_runs_twenty_programs(own_sshd: Ss
 def test_what_is_urgent_does_not_queue(sshd: SshServer) -> None:
     async def main() -> None:
         transport = transport_to(sshd)
-        busy = [asyncio.create_task(transport.run(["sleep", "3"], timeout_seconds=20)) for _ in range(ssh.SESSIONS)]
+        busy = [asyncio.create_task(transport.run("sleep 3", timeout_seconds=20)) for _ in range(ssh.SESSIONS)]
         await asyncio.sleep(0.5)
         begun = time.monotonic()
-        await transport.run(["true"], timeout_seconds=10, is_urgent=True)
+        await transport.run("true", timeout_seconds=10, is_urgent=True)
         assert time.monotonic() - begun < 1
         for task in busy:
             task.cancel()
@@ -215,9 +215,9 @@ def test_a_node_that_reads_slowly_does_not_fill_our_memory(sshd: SshServer, tmp_
 
     async def main() -> int:
         transport = transport_to(sshd)
-        await transport.run(["true"], timeout_seconds=10)
+        await transport.run("true", timeout_seconds=10)
         before = psutil.Process().memory_info().rss
-        task = asyncio.create_task(transport.run(["sleep", "20"], stdin=source, timeout_seconds=30))
+        task = asyncio.create_task(transport.run("sleep 20", stdin=source, timeout_seconds=30))
         await asyncio.sleep(1.5)
         grown = psutil.Process().memory_info().rss - before
         task.cancel()

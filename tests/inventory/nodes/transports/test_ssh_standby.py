@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from deploys.node import calls
 from inventory.nodes.transports import ssh
+from inventory.nodes.transports.bootstrap import ARGV
 from inventory.nodes.transports.ssh import SshTransport
 from tests.inventory.nodes.transports.conftest import ssh_address
 from tests.support.sshd import SshServer
@@ -18,8 +19,6 @@ from tests.support.tcp_proxy import tcp_proxy
 
 # Says whether it stood by, then each of its arguments, then its stdin.
 PROGRAM = r"""
-nl='
-'
 if [ "$1" = wait ]; then
     read -r line || exit 0
     printf '\006\n'
@@ -30,13 +29,12 @@ fi
 printf '%s;' "$@"
 cat
 """
-HEAD = ("sh", "-c", PROGRAM, "standby-test")
-REFUSING = ("sh", "-c", '[ "$1" != wait ] || exit 126; printf "%s;" "$@"', "standby-test")
+REFUSING = '[ "$1" != wait ] || exit 126; printf "%s;" "$@"'
 
 
 @asynccontextmanager
-async def connected(sshd: SshServer, head: Sequence[str] = HEAD, **changed: object) -> AsyncIterator[SshTransport]:
-    transport = SshTransport(ssh_address(sshd, **changed), key_file=str(sshd.private_key), standby=head)
+async def connected(sshd: SshServer, program: str = PROGRAM, **changed: object) -> AsyncIterator[SshTransport]:
+    transport = SshTransport(ssh_address(sshd, **changed), key_file=str(sshd.private_key), standby=program)
     try:
         await transport.connected()
         yield transport
@@ -55,7 +53,7 @@ def waiting_programs(sshd: SshServer) -> list[psutil.Process]:
     found = []
     for process in sshd.descendants():
         with suppress(psutil.NoSuchProcess):
-            if (process.cmdline() or [""])[-1] == "wait":
+            if process.cmdline() == [*ARGV]:
                 found.append(process)
     return found
 
@@ -66,7 +64,7 @@ async def stands_by(sshd: SshServer) -> None:
 
 
 async def said(transport: SshTransport, *arguments: str, stdin: Path | bytes | None = None) -> str:
-    result = await transport.run([*HEAD, *arguments], stdin=stdin, timeout_seconds=20)
+    result = await transport.run(PROGRAM, arguments, stdin=stdin, timeout_seconds=20)
     assert result.exit_status == 0
     return result.stdout.decode()
 
@@ -92,7 +90,7 @@ def test_an_upload_reaches_it_whole(own_sshd: SshServer, tmp_path: Path) -> None
     async def main() -> None:
         async with connected(own_sshd) as transport:
             await stands_by(own_sshd)
-            result = await transport.run([*HEAD, "x"], stdin=tmp_path / "source", timeout_seconds=20)
+            result = await transport.run(PROGRAM, ["x"], stdin=tmp_path / "source", timeout_seconds=20)
             assert result.stdout == b"stood by;x;" + content
 
     asyncio.run(main())
@@ -102,7 +100,7 @@ def test_other_programs_and_calls_at_the_same_time_start_as_ever(own_sshd: SshSe
     async def main() -> None:
         async with connected(own_sshd) as transport:
             await stands_by(own_sshd)
-            assert (await transport.run(["echo", "plain"], timeout_seconds=20)).stdout == b"plain\n"
+            assert (await transport.run("echo plain", timeout_seconds=20)).stdout == b"plain\n"
             answers = await asyncio.gather(*(said(transport, str(n)) for n in range(5)))
             assert sorted(answers) == ["1;", "2;", "3;", "4;", "stood by;0;"]
 
@@ -116,7 +114,7 @@ def test_a_node_that_refuses_it_is_not_asked_again(own_sshd: SshServer, monkeypa
         async with connected(own_sshd, REFUSING) as transport:
             for word in ("1", "2", "3", "4"):
                 await asyncio.sleep(0.4)
-                result = await transport.run([*REFUSING, word], timeout_seconds=20)
+                result = await transport.run(REFUSING, [word], timeout_seconds=20)
                 assert result.stdout == f"{word};".encode()
 
     asyncio.run(main())
@@ -132,7 +130,7 @@ def test_a_node_that_grants_one_session_gives_it_to_who_needs_it(own_sshd: SshSe
     async def main() -> None:
         async with connected(own_sshd) as transport:
             await stands_by(own_sshd)
-            assert (await transport.run(["echo", "plain"], timeout_seconds=20)).stdout == b"plain\n"
+            assert (await transport.run("echo plain", timeout_seconds=20)).stdout == b"plain\n"
 
     asyncio.run(main())
 
@@ -182,11 +180,11 @@ def test_the_node_program_understands_it(own_sshd: SshServer) -> None:
     call = calls.NodeCall(mark="\x1eabc", root=root, fence=1)
 
     async def main() -> None:
-        async with connected(own_sshd, calls.head()) as transport:
-            plain = await transport.run(calls.truth(call), timeout_seconds=20)
+        async with connected(own_sshd, calls.node_program()) as transport:
+            plain = await transport.run(calls.node_program(), calls.truth(call), timeout_seconds=20)
             await stands_by(own_sshd)
             sessions = own_sshd.log.count("Starting session")
-            assert await transport.run(calls.truth(call), timeout_seconds=20) == plain
+            assert await transport.run(calls.node_program(), calls.truth(call), timeout_seconds=20) == plain
             assert own_sshd.log.count("Starting session") == sessions
 
     asyncio.run(main())

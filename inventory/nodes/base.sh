@@ -1,0 +1,139 @@
+# What every program of ours on a node begins with (inventory/nodes/program.py sends it): how it speaks, what `current`
+# leads to, and whether the node has what we need. POSIX sh; a builtin where one will do, because every fork costs.
+#
+#   MARK TASK ROOT FENCE ARGUMENTS…
+#
+# It speaks in frames, lines that start with MARK (a control character and a nonce). The first is `begun`: what comes
+# without it is not ours. The last is `over`.
+
+set -u
+umask 022
+trap '' HUP PIPE
+# Started ahead of its call (inventory/nodes/transports/ssh_standby.py).
+if [ "$1" = wait ]; then
+	read -r line || exit 0
+	printf '\006\n' 2>/dev/null
+	read -r line || exit 0
+	eval "set -- $line"
+fi
+mark=$1 task=$2 root=$3 fence=$4
+shift 4
+export LC_ALL=C TZ=UTC0
+unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
+
+# One frame for each argument, in one write.
+say() {
+	frames=
+	for words; do
+		frames="$frames$mark $words
+"
+	done
+	printf %s "$frames" 2>/dev/null
+}
+
+# where: $now is the release that `current` leads to, however it is linked, else -; $kind is release, none (there is no
+# `current`) or elsewhere. Leaves the working directory anywhere.
+where() {
+	now=- kind=none
+	[ -L "$root/current" ] || [ -e "$root/current" ] || return 0
+	kind=elsewhere
+	[ -L "$root/current" ] && cd -P -- "$root/releases" 2>/dev/null || return 0
+	releases=$PWD
+	cd -P -- "$root/current" 2>/dev/null || return 0
+	case ${PWD#"$releases"/} in '' | */* | [!A-Za-z0-9]* | *[!A-Za-z0-9._+@-]*) ;; *) kind=release now=${PWD##*/} ;; esac
+}
+
+# describe RELEASE: d_version and d_sha256 as its .release.json has them, or -.
+describe() {
+	json=
+	{ read -r json <"$root/releases/$1/.release.json"; } 2>/dev/null
+	d_version=${json#*'"version":"'} d_sha256=${json#*'"sha256":"'}
+	d_version=${d_version%%'"'*} d_sha256=${d_sha256%%'"'*}
+	case $d_version in '' | *[!A-Za-z0-9._+-]*) d_version=- ;; esac
+	case $d_sha256 in '' | *[!0-9a-f]*) d_sha256=- ;; esac
+}
+
+say_current() {
+	where
+	describe "$now"
+	say "current $kind $now $d_version $d_sha256"
+}
+
+# read ROOT…: one frame for each, the task's own root first.
+read_roots() {
+	for root in "$root" "$@"; do
+		say_current
+	done
+}
+
+# look_for_tools: $missing names what the node lacks of what we use.
+look_for_tools() {
+	missing=
+	[ -r /proc/self/stat ] || lacks "Linux's /proc"
+	for tool in cat cp date du head ln mkdir mkfifo mv rm sha256sum sleep sync timeout tar gzip; do
+		command -v "$tool" >/dev/null || lacks "$tool"
+	done
+	[ -z "$missing" ] || return 0
+	# Of the one package, so that one of them tells of the others; other makes of them lack options that we use.
+	for tool in cp ln mv timeout; do
+		case $("$tool" --version 2>/dev/null) in *coreutils*) ;; *) lacks "GNU coreutils' $tool" ;; esac
+	done
+	du -b -l --time=ctime --time-style=+%s.%N --files0-from=/dev/null >/dev/null 2>&1 || lacks "GNU coreutils' du"
+	[ "$(printf ab | { head -c 1 >/dev/null && cat; })" = b ] || lacks "GNU coreutils' head"
+}
+
+lacks() { missing="${missing:+$missing, }$1"; }
+
+# check ROOT…: what a deploy would fail for. Writes nothing. A task's own root may be -, for none.
+check() {
+	look_for_tools
+	[ -z "$missing" ] || say "missing $missing"
+	for root in "$root" "$@"; do
+		[ "$root" = - ] || check_root
+	done
+}
+
+# The deploy root, or as much of its path as is there.
+check_root() {
+	path=$root
+	until [ -e "$path" ] || [ -L "$path" ]; do
+		path=${path%/*}
+		path=${path:-/}
+	done
+	[ -d "$path" ] && [ -w "$path" ] && [ -x "$path" ] || say "unwritable $path"
+	for path in "$root/releases" "$root/.release"; do
+		[ ! -e "$path" ] || [ -w "$path" ] || say "unwritable $path"
+	done
+	say "room $(room "$root")"
+}
+
+# room PATH: kilobytes free where it is, or will be; - when the node does not say.
+room() {
+	path=$1
+	until [ -d "$path" ]; do
+		path=${path%/*}
+		path=${path:-/}
+	done
+	df -Pk -- "$path" 2>/dev/null | {
+		read -r line
+		read -r device size used free line
+		echo "${free:--}"
+	}
+}
+
+over() {
+	say over
+	exit 0
+}
+
+say begun
+case $task in
+read)
+	read_roots "$@"
+	over
+	;;
+check)
+	check "$@"
+	over
+	;;
+esac

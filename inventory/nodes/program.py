@@ -1,0 +1,84 @@
+"""Asks a node through our own program (inventory/nodes/base.sh): how a call is marked, sent and heard to its end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from inventory.nodes.transports.base import CommandResult, ConnectionLost, NodeUnsuitable, Transport
+from inventory.security.redaction import clean_output, scrub
+
+# What a frame starts with: a control character, then a nonce that nothing else on the node knows.
+FRAME_START = "\x1e"
+BEGUN, OVER = "begun", "over"
+_SHOWN_CHARACTERS = 300
+_ADVICE = "it has to run a command line with a POSIX sh, and none of its profiles may read stdin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeCall:
+    """What every call begins with. root: an absolute path on the node. mark: what its frames start with."""
+
+    mark: str
+    root: str
+    fence: int = 0
+
+    def arguments(self, task: str, *others: str) -> list[str]:
+        return [self.mark, task, self.root, str(self.fence), *others]
+
+
+def new_mark() -> str:
+    return f"{FRAME_START}{secrets.token_hex(8)}"
+
+
+@cache
+def base_program() -> str:
+    """All that inventory itself asks of a node, and the beginning of deploys' node program."""
+    return program_text(Path(__file__).parent / "base.sh")
+
+
+def program_text(path: Path) -> str:
+    """Without comments and indentation: it travels with every call."""
+    stripped = (line.lstrip("\t") for line in path.read_text().splitlines())
+    return "\n".join(line for line in stripped if line and not line.startswith("#"))
+
+
+async def ask(
+    transport: Transport, task: str, roots: Sequence[str], *, timeout_seconds: float
+) -> list[tuple[str, str]]:
+    """The frames of a task of base.sh, each as (word, rest). Raises TransportError."""
+    call = NodeCall(mark=new_mark(), root=roots[0])
+    result = await transport.run(
+        base_program(), call.arguments(task, *roots[1:]), timeout_seconds=timeout_seconds
+    )
+    frames = frames_in(result.stdout, call.mark)
+    words = {word for word, _rest in frames}
+    if OVER not in words:
+        raise ended_early(result, has_begun=BEGUN in words)
+    return frames
+
+
+def frames_in(output: bytes, mark: str) -> list[tuple[str, str]]:
+    pattern = re.compile(re.escape(mark.encode()) + rb" ([^\x1e\n ]+) ?([^\x1e\n]*)\n")
+    return [(word.decode(errors="replace"), rest.decode(errors="replace")) for word, rest in pattern.findall(output)]
+
+
+def ended_early(result: CommandResult, *, has_begun: bool, last_words: str = "") -> ConnectionLost | NodeUnsuitable:
+    """Why a program did not say all: it was ended; or it never began, and the login did something else instead."""
+    said = last_words or _last_words(result)
+    why = said or f"exit status {result.exit_status}"
+    if has_begun or result.exit_status is None:
+        return ConnectionLost(f"the program on the node ended early: {why}")
+    return NodeUnsuitable(
+        f"the login did not run our program, but ended with status {result.exit_status} ({said or 'no word'}); {_ADVICE}"
+    )
+
+
+def _last_words(result: CommandResult) -> str:
+    """Of a login that says no more than that it is closed: what it printed last."""
+    lines = [clean_output(line) for line in (result.stderr or result.stdout).splitlines()]
+    return scrub(next((line for line in reversed(lines) if line.strip()), ""))[:_SHOWN_CHARACTERS]
