@@ -15,6 +15,11 @@ missing() {
 	has_program curl || echo curl
 	has_program wget || echo wget
 	has_program git || echo git
+	# Login shells that nodes may have.
+	for shell in bash tcsh fish mksh zsh busybox; do
+		has_program "$shell" || echo "$shell"
+	done
+	[ -e /bin/bsd-csh ] || has_program csh || echo csh
 	has_program fc-list || echo fontconfig
 	has_chinese_font || echo fonts-noto-cjk
 }

@@ -42,15 +42,22 @@ fail() {
 		taken=0
 		stale
 	fi
-	code=$1
-	case $code:$2 in
+	code=$1 text=$2
+	case $code:$text in
 	*'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;;
 	internal_error:*'Permission denied'* | switch_failed:*'Permission denied'* | *'Read-only file system'*)
 		code=node_not_writable
 		;;
+	internal_error:* | switch_failed:*) blame_tools ;;
 	esac
-	flatten "$2"
+	flatten "$text"
 	finish "error $code $flat"
+}
+
+# What went wrong for no reason that we know may have done so for want of a tool.
+blame_tools() {
+	look_for_tools
+	[ -z "$missing" ] || code=node_unsuitable text=$missing
 }
 
 flatten() {
@@ -270,7 +277,7 @@ stage() {
 # Before our first claim in this root; that it was made says that all was there.
 require_tools() {
 	look_for_tools
-	[ -z "$missing" ] || finish "error node_unsuitable $missing"
+	[ -z "$missing" ] || fail node_unsuitable "$missing"
 }
 
 # Straight off the wire. SSH vouches for every byte, and gzip's own length and checksum for there being no less.
@@ -357,11 +364,7 @@ inscribe() {
 	cd -- release
 	quote "$(fingerprint ../files)"
 	cd ..
-	if [ "$quoted" = "''" ]; then
-		rm -rf -- release files
-		require_tools
-		fail internal_error "du says nothing of the release's files"
-	fi
+	[ "$quoted" != "''" ] || give_up "du says nothing of the release's files"
 	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || give_up "the seal could not be written: $(date 2>&1 >seal)"
 	mold=$base/seals/$release/mold
 	try mkdir -p -- "$mold" || give_up "$message"

@@ -201,8 +201,7 @@ class NodeSession:
         )
         conversation.streams.finish()
         if not conversation.streams.is_over():
-            has_begun = BEGUN in conversation.answer.words
-            raise ended_early(result, has_begun=has_begun, last_words=conversation.last_words)
+            raise ended_early(result, has_begun=conversation.has_begun, last_words=conversation.last_words)
         return self._checked(conversation.answer)
 
     def _checked(self, answer: Answer) -> Answer:
@@ -237,12 +236,22 @@ class _Conversation:
 
     def __init__(self, transport: Transport, call: NodeCall, on_event: Callable[[Event], None]) -> None:
         self.answer = Answer()
-        self.last_words = ""
+        self._last_lines: dict[str, str] = {}
         self.streams = Streams(mark=call.mark, on_frame=self._frame, on_line=self._line, on_cut=self._cut)
         self._transport = transport
         self._call = call
         self._on_event = on_event
         self._muting: set[asyncio.Task[None]] = set()
+
+    @property
+    def has_begun(self) -> bool:
+        """Our program runs, and not something else in its place."""
+        return BEGUN in self.answer.words
+
+    @property
+    def last_words(self) -> str:
+        """What tells most of an early end."""
+        return self._last_lines.get(STDERR, "") or ("" if self.has_begun else self._last_lines.get(STDOUT, ""))
 
     def _frame(self, words: str) -> None:
         word, _, rest = words.partition(" ")
@@ -251,8 +260,8 @@ class _Conversation:
             self._on_event(StepStarted(step=rest))
 
     def _line(self, stream: str, text: str) -> None:
-        if stream == STDERR or BEGUN not in self.answer.words:
-            self.last_words = scrub(text)[:SHOWN_CHARACTERS]
+        if text.strip():
+            self._last_lines[stream] = scrub(text)[:SHOWN_CHARACTERS]
         self._on_event(OutputLine(stream=stream, text=text))
 
     def _cut(self, stream: str) -> None:

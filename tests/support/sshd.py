@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,9 +51,11 @@ class SshServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shell: str = "", options: Sequence[str] = ()) -> None:
+        """shell: of the account that logs in, '' for the usual one. options: further lines of sshd's configuration."""
         self.folder = folder
-        self.user = _account()
+        self.user = _account_with(shell) if shell else _account()
+        self._options = options
         self.port = free_port()
         self.private_key = _new_key(folder / "user_key")
         self._host_private_key = _new_key(folder / "host_key")
@@ -81,6 +83,11 @@ class SshServer:
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def home(self) -> Path:
+        """The login's own folder."""
+        return Path(pwd.getpwnam(self.user).pw_dir)
 
     def node_root(self) -> str:
         """A new empty folder that the login account owns: good as a deploy_root."""
@@ -131,6 +138,7 @@ class SshServer:
     def _write_configuration(self) -> None:
         (self.folder / "authorized_keys").write_text(self.private_key.with_suffix(".pub").read_text())
         configuration = CONFIGURATION.format(port=self.port, folder=self.folder, user=self.user)
+        configuration += "".join(f"{option}\n" for option in self._options)
         path = self.folder / "sshd_config"
         # OpenSSH 9.8 slows down a source that often fails; 9.2 does not know the word.
         path.write_text(configuration + "PerSourcePenalties no\n")
@@ -146,11 +154,11 @@ class SshServer:
 
 
 @contextmanager
-def ssh_server() -> Iterator[SshServer]:
+def ssh_server(*, shell: str = "", options: Sequence[str] = ()) -> Iterator[SshServer]:
     """Not under pytest's tmp_path: that is closed to the login account."""
     folder = Path(tempfile.mkdtemp(prefix="release-sshd-"))
     folder.chmod(0o755)
-    server = SshServer(folder)
+    server = SshServer(folder, shell=shell, options=options)
     try:
         server.start()
         yield server
@@ -184,6 +192,23 @@ def _account() -> str:
         options = ("--system", "--shell", "/bin/sh", "--home-dir", "/tmp", "--no-create-home", "--password", "*")
         subprocess.run((_program("useradd"), *options, TEST_ACCOUNT), check=True, capture_output=True)
     return TEST_ACCOUNT
+
+
+def _account_with(shell: str) -> str:
+    """One that has this login shell, and an empty home of its own. Needs root."""
+    name = f"{TEST_ACCOUNT[:13]}{Path(shell).name}"
+    home = Path("/tmp") / f"{name}-home"
+    _account()
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        options = ("--system", "--shell", shell, "--home-dir", str(home), "--no-create-home", "--password", "*")
+        subprocess.run((_program("useradd"), *options, name), check=True, capture_output=True)
+        account = pwd.getpwnam(name)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(mode=0o755)
+    os.chown(home, account.pw_uid, account.pw_gid)
+    return name
 
 
 def _new_key(path: Path) -> Path:
