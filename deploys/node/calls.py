@@ -30,7 +30,9 @@ def stage(
     fetch_seconds: after how long the node gives up a URL.
     """
     keeps = "1" if keeps_upload else "0"
-    return call.arguments("stage", release, version, sha256, operation, artifact_sha256, source, keeps, str(fetch_seconds))
+    return call.arguments(
+        "stage", release, version, sha256, operation, artifact_sha256, source, keeps, str(fetch_seconds)
+    )
 
 
 def before_switch(

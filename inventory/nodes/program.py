@@ -52,9 +52,7 @@ async def ask(
 ) -> list[tuple[str, str]]:
     """The frames of a task of base.sh, each as (word, rest). Raises TransportError."""
     call = NodeCall(mark=new_mark(), root=roots[0])
-    result = await transport.run(
-        base_program(), call.arguments(task, *roots[1:]), timeout_seconds=timeout_seconds
-    )
+    result = await transport.run(base_program(), call.arguments(task, *roots[1:]), timeout_seconds=timeout_seconds)
     frames = frames_in(result.stdout, call.mark)
     words = {word for word, _rest in frames}
     if OVER not in words:

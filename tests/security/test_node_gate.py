@@ -17,13 +17,12 @@ from pytest_django.fixtures import Settings
 
 from deploys.models import Operation
 from deploys.node import calls, gate
-from deploys.node.calls import NodeCall
 from deploys.node.gate import Allowed
 from deploys.operations.start import DeployRequest, start_deploy
 from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
 from inventory.nodes.check import try_connection
-from inventory.nodes.program import base_program
+from inventory.nodes.program import NodeCall, base_program
 from inventory.nodes.transports import bootstrap
 from inventory.nodes.transports.base import NodeAddress
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
@@ -199,15 +198,22 @@ CALLS: dict[str, list[str]] = {
     "a foreign preparation": calls.before_switch(CALL, **PREPARE, command="id"),  # type: ignore[arg-type]
     "our command and more": calls.before_switch(CALL, **PREPARE, command=f"{BEFORE}\nid"),  # type: ignore[arg-type]
     "a loader in the environment": calls.before_switch(
-        CALL, **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}}, command=""  # type: ignore[arg-type]
+        CALL,
+        **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}},
+        command="",  # type: ignore[arg-type]
     ),
     "a path in the environment": calls.before_switch(
-        CALL, **{**PREPARE, "env": {"PATH": "/tmp"}}, command=""  # type: ignore[arg-type]
+        CALL,
+        **{**PREPARE, "env": {"PATH": "/tmp"}},
+        command="",  # type: ignore[arg-type]
     ),
     "arithmetic that runs": CALL.arguments("before_switch", "v1", "a[$(id)]", ""),
     "a source elsewhere": calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE),  # type: ignore[arg-type]
     "a format in the operation": calls.stage(
-        CALL, release="v1", source="-", **{**STAGE, "operation": "%n"}  # type: ignore[arg-type]
+        CALL,
+        release="v1",
+        source="-",
+        **{**STAGE, "operation": "%n"},  # type: ignore[arg-type]
     ),
 }
 TRUTH = bootstrap.line(calls.truth(CALL)).decode()

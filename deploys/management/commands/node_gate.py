@@ -26,7 +26,9 @@ class Command(BaseCommand):
             metavar="SHA256",
             help="a node program of another version, for the time of an upgrade; may be given several times",
         )
-        parser.add_argument("--digest", action="store_true", help="print the SHA-256 of this version's node programs alone, one a line")
+        parser.add_argument(
+            "--digest", action="store_true", help="print the SHA-256 of this version's programs alone, one a line"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["digest"]:

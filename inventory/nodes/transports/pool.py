@@ -20,9 +20,7 @@ LOCAL_REFUSED = "its transport is `local`, which this host does not allow: RELEA
 class ConnectionPool:
     """The connections of one event loop. Only ever used on that loop."""
 
-    def __init__(
-        self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: str = ""
-    ) -> None:
+    def __init__(self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: str = "") -> None:
         """standby: what is kept started ahead on each node, see `ssh_standby`; '' for nothing."""
         self._limit = limit
         self._idle_seconds = idle_seconds

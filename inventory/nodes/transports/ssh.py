@@ -45,9 +45,7 @@ asyncssh.set_log_level("ERROR")
 class SshTransport:
     """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
 
-    def __init__(
-        self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: str = ""
-    ) -> None:
+    def __init__(self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: str = "") -> None:
         """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop.
 
         standby: a program that understands `ssh_standby`; one is kept started ahead of its call. '' for none.

@@ -1,7 +1,8 @@
 """A program that was started on a node ahead of its call: the call costs neither a channel nor a shell's start.
 
-It is sent as any other (see `bootstrap`), and told by the word `wait` that its arguments come later. It reads an empty line and prints ACK, so that a
-connection that has silently died shows before anything was sent; the next line is its arguments, quoted for sh as ever.
+It is sent as any other (see `bootstrap`), and told by the word `wait` that its arguments come later. It reads an empty
+line and prints ACK, so that a connection that has silently died shows before anything was sent; the next line is its
+arguments, quoted for sh as ever.
 """
 
 from __future__ import annotations

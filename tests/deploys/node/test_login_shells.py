@@ -21,8 +21,6 @@ from tests.support.sshd import SshServer, ssh_server
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes accounts with other login shells")
 
 
-
-
 class LoginLab(NodeLab):
     sshd: SshServer
 
@@ -36,7 +34,7 @@ def login(tmp_path: Path) -> Iterator[Callable[..., LoginLab]]:
         def open_login(shell: str, *options: str) -> LoginLab:
             sshd = stack.enter_context(ssh_server(shell=shell, options=options))
             lab = LoginLab(
-                root=Path(sshd.node_root()) / "it's a \"root\" $x !1" / "instance-1",
+                root=Path(sshd.node_root()) / 'it\'s a "root" $x !1' / "instance-1",
                 artifacts=tmp_path / "artifacts",
                 address=NodeAddress(name="node-1", **sshd.node_fields),  # type: ignore[arg-type]
                 key_file=str(sshd.private_key),
@@ -68,7 +66,9 @@ def test_it_works_under_any_login_shell(login: Callable[..., LoginLab], shell: s
     assert node.seen.lines("stderr") == ["second"]
     assert own.is_dir(), "our program ran in the login's own folder"
     assert [path.name for path in node.sshd.home.iterdir() if not path.name.startswith(".")] == ["release"]
-    assert node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.1.0"
+    assert (
+        node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.1.0"
+    )
 
 
 def refused(node: LoginLab) -> str:
@@ -124,16 +124,18 @@ def test_a_profile_that_prints_does_no_harm(login: Callable[..., LoginLab]) -> N
     (node.sshd.home / ".bashrc").write_text("echo Welcome; echo to the node >&2\n")
 
     assert node.deploy("1.0.0", fence=1).outcome == "switched"
-    assert node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.0.0"
+    assert (
+        node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.0.0"
+    )
 
 
 @pytest.fixture
-def busybox_path(tmp_path: Path) -> str:
+def busybox_path() -> Iterator[str]:
     """A folder with BusyBox's programs alone, for sshd's SetEnv; /tmp/pytest-of-… is closed to the login."""
     folder = Path("/tmp") / f"release-busybox-{os.getpid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
     subprocess.run((path_of("busybox"), "--install", "-s", str(folder)), check=True)
-    yield str(folder)  # type: ignore[misc]
+    yield str(folder)
     shutil.rmtree(folder)
 
 

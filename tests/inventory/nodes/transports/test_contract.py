@@ -148,9 +148,7 @@ def test_many_programs_run_at_once_on_one_node(opened: Opened) -> None:
     async def main() -> float:
         async with opened() as transport:
             begun = time.monotonic()
-            results = await asyncio.gather(
-                *(transport.run("sleep 0.3; exit 3", timeout_seconds=20) for _ in range(24))
-            )
+            results = await asyncio.gather(*(transport.run("sleep 0.3; exit 3", timeout_seconds=20) for _ in range(24)))
             assert {result.exit_status for result in results} == {3}
             return time.monotonic() - begun
 

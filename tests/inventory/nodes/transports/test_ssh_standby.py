@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from deploys.node import calls
+from inventory.nodes.program import NodeCall
 from inventory.nodes.transports import ssh
 from inventory.nodes.transports.bootstrap import ARGV
 from inventory.nodes.transports.ssh import SshTransport
@@ -177,7 +178,7 @@ def test_nothing_stays_behind_on_the_node(own_sshd: SshServer) -> None:
 
 def test_the_node_program_understands_it(own_sshd: SshServer) -> None:
     root = own_sshd.node_root()
-    call = calls.NodeCall(mark="\x1eabc", root=root, fence=1)
+    call = NodeCall(mark="\x1eabc", root=root, fence=1)
 
     async def main() -> None:
         async with connected(own_sshd, calls.node_program()) as transport:
