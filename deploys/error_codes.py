@@ -99,6 +99,13 @@ class ErrorCode(StrEnum):
         _("The node's disk is full"),
         _("Free space on the node, then retry. The old version keeps running."),
     )
+    NODE_NOT_WRITABLE = (
+        "node_not_writable",
+        _("The deploy root can't be written"),
+        _(
+            "Give the folder that the message names to the node's SSH user, or mount its file system writable; then retry."
+        ),
+    )
     COMMAND_FAILED = (
         "command_failed",
         _("The service's command failed"),

@@ -197,16 +197,8 @@ CALLS: dict[str, list[str]] = {
     "a foreign restart": calls.switch(CALL, **SWITCH, restart_command="id"),  # type: ignore[arg-type]
     "a foreign preparation": calls.before_switch(CALL, **PREPARE, command="id"),  # type: ignore[arg-type]
     "our command and more": calls.before_switch(CALL, **PREPARE, command=f"{BEFORE}\nid"),  # type: ignore[arg-type]
-    "a loader in the environment": calls.before_switch(
-        CALL,
-        **{**PREPARE, "env": {"LD_PRELOAD": "/tmp/x.so"}},
-        command="",  # type: ignore[arg-type]
-    ),
-    "a path in the environment": calls.before_switch(
-        CALL,
-        **{**PREPARE, "env": {"PATH": "/tmp"}},
-        command="",  # type: ignore[arg-type]
-    ),
+    "a loader in the environment": CALL.arguments("before_switch", "v1", "5", "", "LD_PRELOAD=/tmp/x.so"),
+    "a path in the environment": CALL.arguments("before_switch", "v1", "5", "", "PATH=/tmp"),
     "arithmetic that runs": CALL.arguments("before_switch", "v1", "a[$(id)]", ""),
     "a source elsewhere": calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE),  # type: ignore[arg-type]
     "a format in the operation": calls.stage(
