@@ -48,7 +48,9 @@ SHOWN_CHARACTERS = 300
 SPARE_SECONDS = 240.0
 # Of the time for staging, so much may go into fetching the artifact; the rest is for what comes before and after.
 FETCH_SHARE = 0.75
-UNSUITABLE_ADVICE = "Nothing has changed there. Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry."
+UNSUITABLE_ADVICE = (
+    "The old version runs. Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry."
+)
 NOT_WRITABLE_ADVICE = (
     "The old version runs. Give the folder to the SSH user, or see why its file system is read-only, then retry."
 )

@@ -135,7 +135,7 @@ class NodeAdmin(ForAllServices, CountsInstances):
         if tried.error:
             messages.error(request, _("%(name)s: %(error)s") % {"name": node, "error": tried.error})
         else:
-            text = _("%(name)s was reached, and ran a command, within %(time)d ms.")
+            text = _("%(name)s was reached within %(time)d ms, and has all that a deploy needs.")
             messages.success(request, text % {"name": node, "time": tried.milliseconds})
         return HttpResponseRedirect(reverse("admin:inventory_node_change", args=[node.pk]))
 
