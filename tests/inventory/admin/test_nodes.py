@@ -107,7 +107,7 @@ def test_a_connection_is_tried_as_a_deploy_would(admin_page: Client, node: Node,
 
     page = admin_page.post(reverse("admin:inventory_node_test", args=[node.pk]), follow=True).content.decode()
 
-    assert "was reached, and ran a command" in page
+    assert "and has all that a deploy needs" in page
 
 
 def test_a_changed_host_key_fails_the_test(admin_page: Client, node: Node) -> None:
