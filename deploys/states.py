@@ -71,6 +71,15 @@ class Step(models.TextChoices):
     DONE = "done", _("Done")
 
 
+class Source(models.TextChoices):
+    """Where a target's release comes from. NOWHERE is only ever planned: it can't be had."""
+
+    NODE = "node", _("On the node")
+    STORE = "store", _("Package store")
+    DOWNLOAD = "download", _("Download")
+    NOWHERE = "nowhere", _("Nowhere")
+
+
 class StopReason(models.TextChoices):
     """Why an unfinished target has been asked to stop at its next safe point."""
 

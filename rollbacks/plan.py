@@ -15,19 +15,10 @@ from django.db.models import QuerySet
 from deploys.models import Package, Target
 from deploys.operations.way_back import Past, unfinished_deploys
 from deploys.packages.store import stored
-from deploys.states import ACTIVE, Kind
+from deploys.states import ACTIVE, Kind, Source
 from inventory.models import Instance, Service
 from inventory.releases import kept, version_of
 from rollbacks.offers import Offer, Seen, offers_for
-
-
-class Source(StrEnum):
-    """Where the release will come from: the words of CONTRACT.md, and NOWHERE."""
-
-    NODE = "node"
-    STORE = "store"
-    DOWNLOAD = "download"
-    NOWHERE = "nowhere"
 
 
 class Skip(StrEnum):

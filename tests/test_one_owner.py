@@ -62,7 +62,7 @@ def locks(text: str) -> Iterator[str]:
 
 
 # Inventory knows no operations: what its transports can't do, a worker turns into a target's code.
-NAMES_CODES = {"deploys/error_codes.py", "inventory/console/looks.py", "inventory/nodes/transports/base.py"}
+NAMES_CODES = {"deploys/error_codes.py", "inventory/nodes/transports/base.py"}
 
 
 def test_no_module_but_its_owner_spells_out_an_error_code() -> None:

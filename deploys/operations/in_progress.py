@@ -32,3 +32,6 @@ class OurOperations(Operations):
     def remember(self, *, instance: int | None = None, service: int | None = None) -> bool:
         targets = Target.objects.filter(instance=instance)
         return targets.exists() or Operation.objects.filter(service=service).exists()
+
+    def label(self, status: str) -> str:
+        return str(TargetStatus(status).label) if status in TargetStatus.values else status

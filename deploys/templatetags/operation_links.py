@@ -8,7 +8,6 @@ from django.utils.html import format_html
 
 from deploys.states import Kind
 from inventory.names import is_operation_id
-from inventory.templatetags.console import word
 
 register = template.Library()
 
@@ -20,4 +19,4 @@ def operation_link(name: str) -> str:
     if kind not in Kind.values or not is_operation_id(public_id):
         return name
     url = reverse(kind, args=[public_id])
-    return format_html('{} <a class="link mono" href="{}">{}</a>', word(kind, "kind"), url, public_id)
+    return format_html('{} <a class="link mono" href="{}">{}</a>', Kind(kind).label, url, public_id)

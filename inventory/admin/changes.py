@@ -9,15 +9,20 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from inventory.admin.base import ReadOnlyAdmin
-from inventory.console import looks
-from inventory.models import Instance, StatusChange
-
-FAMILIES: dict[str, str] = {"target": "target", "run_status": "run", "health": "health"}
+from inventory.instances import in_progress
+from inventory.models import Health, Instance, RunStatus, StatusChange
 
 
 def _shown(change: StatusChange, value: str) -> Any:
-    family = FAMILIES.get(change.field)
-    return looks.look(family, value).word if family and value else value
+    match change.field:
+        case StatusChange.Field.RUN_STATUS:
+            return dict(RunStatus.choices).get(value, value)
+        case StatusChange.Field.HEALTH:
+            return dict(Health.choices).get(value, value)
+        case StatusChange.Field.TARGET:
+            return in_progress.operations.label(value)
+        case _:
+            return value
 
 
 @admin.register(StatusChange)

@@ -33,5 +33,9 @@ class Operations:
         """Whether some operation, finished or not, was on this instance or service."""
         return False
 
+    def label(self, status: str) -> str:
+        """What a target's status is called, in the reader's language; '' stays ''."""
+        return status
+
 
 operations = Operations()

@@ -1,4 +1,4 @@
-"""Template words of the console: icons, states, times, durations, stacked bars."""
+"""Template words of the console: icons, times, durations, stacked bars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from inventory.console import looks
 from inventory.console.bars import Segment, drawn_bar
 from inventory.security.redaction import redact_url, scrub
 
@@ -36,43 +35,6 @@ def icon(name: str, extra_class: str = "") -> SafeString:
 @cache
 def _sprite() -> str:
     return static("console/icons.svg")
-
-
-@register.simple_tag
-def chip(family: str, value: str) -> SafeString:
-    """A state as shape, word and colour together."""
-    look = looks.look(family, value)
-    return format_html('<span class="chip tone-{}">{}{}</span>', look.tone, icon(look.icon, _spin(look)), look.word)
-
-
-def _spin(look: looks.Look) -> str:
-    return "spin" if look.icon == "spinner" else ""
-
-
-@register.simple_tag
-def state_icon(family: str, value: str) -> SafeString:
-    look = looks.look(family, value)
-    return icon(look.icon, _spin(look))
-
-
-@register.filter
-def tone(value: str, family: str) -> str:
-    return looks.look(family, value).tone
-
-
-@register.filter
-def word(value: str, family: str) -> Any:
-    return looks.look(family, value).word
-
-
-@register.filter
-def step_word(value: str) -> Any:
-    return looks.step_word(value)
-
-
-@register.filter
-def advice(code: str) -> looks.Advice:
-    return looks.advice(code)
 
 
 register.filter("redact_url", redact_url)

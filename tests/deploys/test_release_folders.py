@@ -10,13 +10,14 @@ import pytest
 
 from deploys.host.store_retention import wanted
 from deploys.models import Package
+from deploys.states import Source
 from inventory.actors import SYSTEM
 from inventory.instances.facts import Change, Effect, record
 from inventory.models import Instance
 from inventory.nodes.state import read_roots
 from inventory.nodes.transports.local import LocalTransport
 from inventory.releases import kept, kept_by_switch, release_of, version_of
-from rollbacks.plan import Source, build_plan
+from rollbacks.plan import build_plan
 from tests.deploys.node.node_lab import NodeLab, sha256_of
 from tests.support.fleet import make_instances, make_node, make_service
 

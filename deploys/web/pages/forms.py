@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from deploys.packages.signatures import is_signature
 from deploys.states import Kind, OperationStatus
-from inventory.console import looks
 from inventory.models import Service
 from inventory.names import MAX_NAME_LENGTH, is_name
 from inventory.security.access import Access
@@ -109,12 +108,12 @@ class HistoryForm(forms.Form):
     kind = forms.ChoiceField(
         label=_("Kind"),
         required=False,
-        choices=[("", _("All")), *((kind, looks.KIND[kind].word) for kind in Kind.values)],
+        choices=[("", _("All")), *Kind.choices],
     )
     status = forms.ChoiceField(
         label=_("Result"),
         required=False,
-        choices=[("", _("All")), *((status, looks.OPERATION[status].word) for status in OperationStatus.values)],
+        choices=[("", _("All")), *OperationStatus.choices],
     )
     version = forms.CharField(label=_("Version"), required=False, max_length=MAX_NAME_LENGTH)
     who = forms.CharField(label=_("Who"), required=False, max_length=200)

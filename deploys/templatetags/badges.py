@@ -1,0 +1,47 @@
+"""Template tags for states and error codes. family: a key of `deploys.web.pages.badges.FAMILIES`."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from deploys.error_codes import ErrorCode
+from deploys.web.pages.badges import Explanation, badge, explained
+from inventory.console.badges import Badge
+from inventory.templatetags.console import icon
+
+register = template.Library()
+
+
+@register.simple_tag
+def chip(family: str, value: str) -> SafeString:
+    """A state as shape, label and colour together."""
+    shown = badge(family, value)
+    return format_html('<span class="chip tone-{}">{}{}</span>', shown.tone, _icon(shown), shown.label)
+
+
+@register.simple_tag
+def state_icon(family: str, value: str) -> SafeString:
+    return _icon(badge(family, value))
+
+
+def _icon(shown: Badge) -> SafeString:
+    return icon(shown.icon, "spin" if shown.icon == "spinner" else "")
+
+
+@register.filter
+def tone(value: str, family: str) -> str:
+    return badge(family, value).tone
+
+
+@register.filter
+def label(value: str, family: str) -> str | Promise:
+    return badge(family, value).label
+
+
+@register.filter
+def explanation(code: str) -> ErrorCode | Explanation:
+    """Of a target's error code: `label` and `advice`."""
+    return explained(code)
