@@ -30,9 +30,6 @@ class Access:
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes
 
-    def sees(self, service_id: int) -> bool:
-        return self.services is None or service_id in self.services
-
     def visible(self, queryset: models.QuerySet[ModelT], path: str = "service_id") -> models.QuerySet[ModelT]:
         """The rows of the caller's services. path leads from the row to the service's key ("pk" for services)."""
         if self.services is None:
