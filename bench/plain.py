@@ -72,8 +72,8 @@ def execute(database: psycopg.Connection[Any], service: str, deploy_id: str, nam
     assert operation is not None
     database.execute(
         "INSERT INTO deploys_target (operation_id, instance_id, kind, attempt, is_latest, status, step, step_seconds,"
-        " error_code, error_message, source, previous_version, version_after, stop_reason, claims)"
-        " SELECT %s, unnest(%s::bigint[]), 'deploy', 1, true, 'pending', 'queued', '{}', '', '', '', '', '', '', 0",
+        " error_code, error_message, source, previous_version, stop_reason, claims)"
+        " SELECT %s, unnest(%s::bigint[]), 'deploy', 1, true, 'pending', 'queued', '{}', '', '', '', '', '', 0",
         [operation[0], [row[0] for row in found]],
     )
     return orjson.dumps({"deploy_id": deploy_id, "status": "started", "started_at": operation[1]}, option=_OPTIONS)

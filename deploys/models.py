@@ -178,7 +178,6 @@ class Target(models.Model):
     reverted = models.BooleanField(_("reverted"), null=True)
     source = models.CharField(_("source"), max_length=8, blank=True, default="")
     previous_version = models.CharField(_("previous version"), max_length=100, blank=True, default="")
-    version_after = models.CharField(_("version after"), max_length=100, blank=True, default="")
     stop_reason = models.CharField(
         _("stop reason"), max_length=10, choices=StopReason, default=StopReason.NONE, blank=True
     )

@@ -142,8 +142,8 @@ def _insert_operation(new: NewOperation) -> Operation:
 
 _INSERT_TARGETS = """
 INSERT INTO deploys_target (operation_id, instance_id, kind, attempt, is_latest, status, step, step_seconds,
-    error_code, error_message, source, previous_version, version_after, stop_reason, claims)
-SELECT %s, i.id, %s, %s, true, 'pending', 'queued', '{}', '', '', '', i.running_version, '', '', 0
+    error_code, error_message, source, previous_version, stop_reason, claims)
+SELECT %s, i.id, %s, %s, true, 'pending', 'queued', '{}', '', '', '', i.running_version, '', 0
 FROM inventory_instance i WHERE i.id = ANY(%s) ORDER BY i.natural_key
 """
 

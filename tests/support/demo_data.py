@@ -180,11 +180,10 @@ def _target(operation: Operation, instance: Instance, status: TargetStatus, *, l
                 "ImportError: cannot import name 'settings' from 'app.config'. The previous release was put back. "
                 "See the log, then retry or deploy another version."
             )
-            target.version_after = instance.running_version
             seconds.pop("clean_up")
             seconds["revert"] = 1.9
         case TargetStatus.COMPLETED:
-            target.step, target.version_after, target.source = Step.DONE, operation.version, "download"
+            target.step, target.source = Step.DONE, "download"
         case _:
             target.step, seconds = Step.CONNECT, {}
     target.step_seconds = seconds
@@ -255,7 +254,6 @@ def finish_target(target: Target, status: TargetStatus = TargetStatus.COMPLETED)
         started_at=target.started_at or now,
         finished_at=now,
         updated_at=now,
-        version_after=target.operation.version if status == TargetStatus.COMPLETED else "",
     )
     StatusChange.objects.create(
         instance=target.instance,

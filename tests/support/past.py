@@ -24,8 +24,8 @@ FROM inventory_node WHERE name LIKE %(prefix)s || '-node-%%'
 """
 _TARGETS = """
 INSERT INTO deploys_target (operation_id, instance_id, kind, attempt, is_latest, status, step, step_seconds,
-    error_code, error_message, source, previous_version, version_after, stop_reason, claims, started_at, finished_at)
-SELECT o.id, i.id, 'deploy', 1, true, 'completed', 'done', '{"stage": 0.1}', '', '', 'download', 'v0', '', '', 1,
+    error_code, error_message, source, previous_version, stop_reason, claims, started_at, finished_at)
+SELECT o.id, i.id, 'deploy', 1, true, 'completed', 'done', '{"stage": 0.1}', '', '', 'download', 'v0', '', 1,
     now(), now()
 FROM deploys_operation o JOIN inventory_instance i ON i.service_id = o.service_id
 WHERE o.id = ANY(%s) ORDER BY o.id, i.natural_key
