@@ -40,7 +40,7 @@ class OperationAdmin(ReadOnlyAdmin):
     list_select_related = ("service",)
     ordering = ("-id",)
     search_fields = ("public_id",)
-    search_help_text = _("A whole id, or a service's name.")
+    search_help_text = _("A full id, or a service's name.")
     # The URL keeps its userinfo and query for the download alone.
     exclude = ("package_url", "fingerprint", "log_seq", "package")
     readonly_fields = ("shown_url", "page")
@@ -72,7 +72,7 @@ class TargetAdmin(ReadOnlyAdmin):
     list_select_related = ("operation", "instance")
     ordering = ("-id",)
     search_fields = ("instance",)
-    search_help_text = _("A whole instance id or operation id.")
+    search_help_text = _("A full instance id or operation id.")
 
     def named(self, term: str) -> Q:
         return Q(instance__in=_keys(Instance, instance_id=term)) | Q(
@@ -88,7 +88,7 @@ class PackageAdmin(ReadOnlyAdmin):
     list_select_related = ("service",)
     ordering = ("-id",)
     search_fields = ("version",)
-    search_help_text = _("A whole version, service or digest.")
+    search_help_text = _("A full version, service or digest.")
     exclude = ("url",)
     readonly_fields = ("shown_url",)
 

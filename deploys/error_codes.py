@@ -51,17 +51,17 @@ class ErrorCode(StrEnum):
     )
     PACKAGE_CHECKSUM_MISMATCH = (
         "package_checksum_mismatch",
-        _("The package is not the one that was asked for"),
+        _("The package is not the requested one"),
         _("Compare the SHA-256 with the build's, and deploy again with the right one."),
     )
     PACKAGE_SIGNATURE_INVALID = (
         "package_signature_invalid",
         _("The package is not signed by the service’s key"),
-        _("Sign this very package with that key, and deploy again. If you did: somebody changed it."),
+        _("Sign this exact package with that key, and deploy again. If it was signed, it has been changed since."),
     )
     PACKAGE_DIGEST_CONFLICT = (
         "package_digest_conflict",
-        _("This version is known with other content"),
+        _("This version is already known with different content"),
         _("Release the new content under a new version."),
     )
     PACKAGE_TOO_LARGE = (
@@ -71,13 +71,13 @@ class ErrorCode(StrEnum):
     )
     PACKAGE_INVALID = (
         "package_invalid",
-        _("The package is not a whole archive"),
+        _("The package is not an intact archive"),
         _("Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that."),
     )
     PACKAGE_UNSAFE = (
         "package_unsafe",
         _("The package would write outside its release"),
-        _("Build it without absolute paths, “..” and links that lead out."),
+        _("Build it without absolute paths, “..” and links that point outside."),
     )
     NODE_UNREACHABLE = (
         "node_unreachable",
@@ -86,13 +86,13 @@ class ErrorCode(StrEnum):
     )
     NODE_HOST_KEY_MISMATCH = (
         "node_host_key_mismatch",
-        _("The node shows another host key than the one on record"),
+        _("The node’s host key differs from the one on record"),
         _("Find out why it changed; only then accept the new key in the admin and retry."),
     )
     NODE_UNSUITABLE = (
         "node_unsuitable",
-        _("The node can't be worked on as it is"),
-        _("Put right what the message names, or edit the node in the admin; then retry."),
+        _("The node is not set up as required"),
+        _("Fix what the message names, or edit the node in the admin; then retry."),
     )
     NODE_DISK_FULL = (
         "node_disk_full",
@@ -109,7 +109,7 @@ class ErrorCode(StrEnum):
     COMMAND_FAILED = (
         "command_failed",
         _("The service's command failed"),
-        _("Read its output in the log, mend the release or the command, then retry or roll back."),
+        _("Read its output in the log, fix the release or the command, then retry or roll back."),
     )
     COMMAND_TIMEOUT = (
         "command_timeout",
@@ -123,13 +123,13 @@ class ErrorCode(StrEnum):
     )
     WORKER_LOST = (
         "worker_lost",
-        _("The worker was lost again and again"),
+        _("The worker was lost repeatedly"),
         _("Check the workers' logs and memory, then retry."),
     )
     INTERNAL_ERROR = (
         "internal_error",
-        _("Something went wrong in the release system itself"),
-        _("Retry; if it happens again, give an admin this operation's id and its log."),
+        _("The release system itself failed"),
+        _("Retry; if it happens again, report this operation's id and its log to an admin."),
     )
 
 

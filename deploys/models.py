@@ -83,7 +83,7 @@ class Operation(models.Model):
         "self", verbose_name=_("undoes"), on_delete=models.SET_NULL, null=True, blank=True, related_name="undone_by"
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
-    log_seq = models.BigIntegerField(_("log seq"), default=0)
+    log_seq = models.BigIntegerField(_("log sequence number"), default=0)
 
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     updated_at = models.DateTimeField(_("updated at"), db_default=Now())
@@ -186,8 +186,8 @@ class Target(models.Model):
     lease = models.ForeignKey(
         Lease, verbose_name=_("lease"), on_delete=models.SET_NULL, null=True, blank=True, related_name="targets"
     )
-    fence = models.BigIntegerField(_("fence"), null=True, blank=True)
-    claims = models.PositiveIntegerField(_("claims"), default=0)
+    fence = models.BigIntegerField(_("fencing token"), null=True, blank=True)
+    claims = models.PositiveIntegerField(_("times claimed"), default=0)
 
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
@@ -271,8 +271,8 @@ class Worker(models.Model):
     host = models.CharField(_("host"), max_length=253)
     pid = models.IntegerField(_("process id"))
     started_at = models.DateTimeField(_("started at"), db_default=Now())
-    seen_at = models.DateTimeField(_("seen at"), db_default=Now())
-    canary_at = models.DateTimeField(_("canary at"), null=True, blank=True)
+    seen_at = models.DateTimeField(_("last heartbeat"), db_default=Now())
+    canary_at = models.DateTimeField(_("queue probed at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("worker")

@@ -66,18 +66,18 @@ class Step(models.TextChoices):
     BEFORE_SWITCH = "before_switch", _("Prepare")
     SWITCH = "switch", _("Switch")
     RESTART = "restart", _("Restart")
-    REVERT = "revert", _("Put back")
+    REVERT = "revert", _("Revert")
     CLEAN_UP = "clean_up", _("Clean up")
     DONE = "done", _("Done")
 
 
 class Source(models.TextChoices):
-    """Where a target's release comes from. NOWHERE is only ever planned: it can't be had."""
+    """Where a target's release comes from. NOWHERE is only ever planned: the release is unavailable."""
 
     NODE = "node", _("On the node")
     STORE = "store", _("Package store")
     DOWNLOAD = "download", _("Download")
-    NOWHERE = "nowhere", _("Nowhere")
+    NOWHERE = "nowhere", _("No source")
 
 
 class StopReason(models.TextChoices):
@@ -85,7 +85,7 @@ class StopReason(models.TextChoices):
 
     NONE = "", _("None")
     CANCEL = "cancel", _("Stop")
-    SUPERSEDE = "supersede", _("A rollback goes first")
+    SUPERSEDE = "supersede", _("Superseded by a rollback")
 
 
 def outcome(counts: dict[str, int]) -> OperationStatus:

@@ -83,7 +83,7 @@ class Service(models.Model):
         _("require SHA-256"),
         default=False,
         db_default=False,
-        help_text=_("Refuse a deploy that does not say the digest of its package."),
+        help_text=_("Refuse a deploy that does not give the digest of its package."),
     )
     signing_key = models.TextField(
         _("signing key"),
@@ -265,7 +265,7 @@ class AuditEntry(models.Model):
     object_id = models.CharField(_("object"), max_length=220, blank=True, default="")
     service = models.CharField(_("service"), max_length=100, blank=True, default="")
     detail = models.JSONField(_("detail"), default=dict, blank=True)
-    prev_hash = models.CharField(_("prev hash"), max_length=64, unique=True, editable=False)
+    prev_hash = models.CharField(_("previous hash"), max_length=64, unique=True, editable=False)
     hash = models.CharField(_("hash"), max_length=64, editable=False)
 
     class Meta:

@@ -23,7 +23,7 @@ _SSH_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,62}\$?")
 def validate_storable(value: str) -> None:
     """PostgreSQL's text takes neither NUL nor half a surrogate pair."""
     if _UNSTORABLE.search(value):
-        raise ValidationError(_("must not hold NUL or broken characters"), code="invalid_text")
+        raise ValidationError(_("must not contain NUL or invalid characters"), code="invalid_text")
 
 
 def validate_command(value: str) -> None:
@@ -104,11 +104,11 @@ def host_key_fingerprint(host_key: str) -> str:
 def validate_deploy_root(value: str) -> None:
     """An absolute path in its normal form that can be a directory of its own."""
     if _CONTROL.search(value) or _UNSTORABLE.search(value):
-        raise ValidationError(_("must not hold control characters"), code="invalid_deploy_root")
+        raise ValidationError(_("must not contain control characters"), code="invalid_deploy_root")
     if not value.startswith("/"):
         raise ValidationError(_("must be an absolute path"), code="invalid_deploy_root")
     if ".." in value.split("/"):
-        raise ValidationError(_("must not hold “..”"), code="invalid_deploy_root")
+        raise ValidationError(_("must not contain “..”"), code="invalid_deploy_root")
     normal = "/" + posixpath.normpath(value).lstrip("/")
     if normal == "/":
         raise ValidationError(_("must not be the root of the file system"), code="invalid_deploy_root")

@@ -136,7 +136,7 @@ class ApiTokenAdmin(ForAllServices, ReadOnlyAdmin):
             raise PermissionDenied
         form = TokenForm(request.POST or None)
         context: dict[str, Any] = {**self.admin_site.each_context(request), "opts": self.opts, "form": form}
-        context["title"] = _("Make an API token")
+        context["title"] = _("Create an API token")
         if form.is_valid():
             context["token"], context["secret"] = self._issue(request, form)
         response = TemplateResponse(request, "admin/releasesite/apitoken/add.html", context)

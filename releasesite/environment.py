@@ -133,7 +133,7 @@ def _boolean(env: Env, name: str) -> bool:
 
 
 def _number(env: Env, name: str, default: int, *, least: int, most: int | None = None) -> int:
-    message = f"must be a whole number, {least} {'or more' if most is None else f'to {most}'}"
+    message = f"must be an integer, {least} {'or more' if most is None else f'to {most}'}"
     is_in_range = Range(min=least, max=most, error=message)
     value: int = env.int(name, default, validate=is_in_range, error_messages={"invalid": message})  # type: ignore[call-overload]
     return value

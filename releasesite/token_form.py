@@ -17,7 +17,7 @@ class TokenForm(forms.Form):
         label=_("Services"),
         queryset=Service.objects.all(),
         required=False,
-        help_text=_("None chosen: good for all services, those to come included."),
+        help_text=_("None selected: valid for all services, future ones included."),
     )
     expires_in_days = forms.IntegerField(
         label=_("Expires in days"), min_value=1, max_value=3650, required=False, help_text=_("Empty: never.")
@@ -33,5 +33,5 @@ class TokenForm(forms.Form):
         for network in networks:
             validate_network(network)
         if any(len(network) > 50 for network in networks):
-            raise ValidationError(_("That is not a network."))
+            raise ValidationError(_("Not a valid network."))
         return networks

@@ -19,6 +19,6 @@ def password_field() -> forms.CharField:
         required=False,
         max_length=1000,
         strip=False,
-        help_text=_("So many instances at once: please confirm that it is you."),
+        help_text=_("This affects many instances: enter your password to confirm."),
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )

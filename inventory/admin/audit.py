@@ -22,7 +22,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = ("actor_kind",)
     ordering = ("-id",)
     search_fields = ("object_id",)
-    search_help_text = _("A whole name: of who did it, of what it was done to, of the service, or of the action.")
+    search_help_text = _("A full name: of the actor, the object, the service or the action.")
 
     def named(self, term: str) -> Q:
         return Q(actor_name=term) | Q(service=term) | Q(action=term) | Q(pk__in=_of_object(term))

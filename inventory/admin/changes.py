@@ -34,7 +34,7 @@ class StatusChangeAdmin(ReadOnlyAdmin):
     list_select_related = ("instance",)
     ordering = ("-id",)
     search_fields = ("instance",)
-    search_help_text = _("A whole instance id.")
+    search_help_text = _("A full instance id.")
 
     @admin.display(description=_("before"))
     def before(self, change: StatusChange) -> Any:

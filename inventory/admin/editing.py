@@ -61,7 +61,7 @@ class InventoryAdmin(YamlImport, CsvExport, AuditedAdmin):
                 for obj in objs:
                     obj.delete()
         except models.ProtectedError:
-            messages.error(request, _("Nothing was deleted: something refers to it by now."))
+            messages.error(request, _("Nothing was deleted: something else refers to it now."))
 
 
 class CountsInstances(InventoryAdmin):

@@ -135,7 +135,7 @@ class ServiceAdmin(CountsInstances):
     readonly_fields = ("synced_at", "created_at")
     actions = ("sync_now",)
 
-    @admin.action(description=gettext_lazy("Read the versions off the nodes"), permissions=("change",))
+    @admin.action(description=gettext_lazy("Read the versions from the nodes"), permissions=("change",))
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:
         names = list(queryset.values_list("name", flat=True))
         for name in names:

@@ -104,10 +104,12 @@ def _moved_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
     on_nodes = dict(Instance.objects.filter(node__in=nodes).order_by().values_list("pk", "node"))
     busy = lock_and_find_busy([*instances, *on_nodes])
     for pk in instances.keys() & busy.keys():
-        text = _("It can't be moved or renamed while %(operation)s works on it. Wait for it, or cancel it.")
+        text = _("It can't be moved or renamed while %(operation)s is in progress on it. Wait for it, or cancel it.")
         yield Fault(edit=instances[pk], code="instance_busy", text=text % {"operation": busy[pk]})
     for node, operation in {on_nodes[pk]: busy[pk] for pk in on_nodes.keys() & busy.keys()}.items():
-        text = _("It can't be moved while %(operation)s works on an instance of it. Wait for it, or cancel it.")
+        text = _(
+            "It can't be moved while %(operation)s is in progress on an instance of it. Wait for it, or cancel it."
+        )
         yield Fault(edit=nodes[node], code="node_busy", text=text % {"operation": operation})
 
 
@@ -115,5 +117,5 @@ def _renamed_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
     """A service's name is in the environment of the commands that its operations run."""
     for pk, edit in _touching(frozenset({"name"}), Service, edits).items():
         if in_progress.operations.holders(service=pk):
-            text = _("It can't be renamed while an operation of it runs.")
+            text = _("It can't be renamed while an operation on it is in progress.")
             yield Fault(edit=edit, code="service_busy", text=text, field="name")

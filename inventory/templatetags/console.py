@@ -110,7 +110,8 @@ def size(count: int | None) -> str:
 @register.inclusion_tag("console/_bar.html")
 def stacked_bar(segments: Sequence[Segment], total: int | None = None, tall: bool = False) -> dict[str, Any]:
     drawn = drawn_bar(segments, total)
-    label = ", ".join(f"{segment.label}: {segment.count}" for segment in segments if segment.count)
+    counts = ({"label": segment.label, "count": segment.count} for segment in segments if segment.count)
+    label = ", ".join(_("%(label)s: %(count)s") % count for count in counts)
     return {"drawn": drawn, "label": label or _("Nothing yet"), "tall": tall}
 
 

@@ -18,5 +18,5 @@ from inventory.security.access import Scope, access_of
 def sync_now(request: HttpRequest, name: str) -> HttpResponse:
     """Read the running version off every instance's node, soon and in the background."""
     service = request_sync(access=access_of(request), service_name=name)
-    messages.success(request, _("The versions are being read off the nodes; this page shows what they say."))
+    messages.success(request, _("The versions are being read from the nodes; the results appear on this page."))
     return redirect("service", name=service.name)

@@ -41,7 +41,7 @@ class Text(Typed):
 @extend_schema_field(int)
 class WholeNumber(Typed):
     wanted = int
-    default_error_messages = {"wrong_type": _("must be a whole number")}
+    default_error_messages = {"wrong_type": _("must be an integer")}
 
 
 @extend_schema_field(bool)

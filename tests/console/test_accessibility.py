@@ -67,7 +67,7 @@ def test_a_page_with_violations_is_told_in_both_schemes(fleet: Fleet, open_page:
 
 def test_open_menus_and_dialogs_have_none_either(fleet: Fleet, open_page: OpenPage) -> None:
     page = open_page("operator")
-    page.get_by_label("Language and look").click()
+    page.get_by_label("Language and appearance").click()
     found = violations(page)
     page.keyboard.press("Escape")
     page.get_by_label("Account of operator").click()

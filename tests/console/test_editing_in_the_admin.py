@@ -99,7 +99,7 @@ def test_a_host_key_is_fetched_and_the_node_added(
     page.get_by_role("button", name="Fetch host key").click()
     expect(page.get_by_text("SHA256:")).to_be_visible()
     assert violations(page) == []
-    page.get_by_role("link", name="It is the same: add the node").click()
+    page.get_by_role("link", name="It matches: add the node").click()
     page.fill("#id_name", "brand-new-node")
     page.fill("#id_ssh_user", sshd.user)
     page.click("input[name=_continue]")
@@ -107,7 +107,7 @@ def test_a_host_key_is_fetched_and_the_node_added(
 
     expect(page.get_by_text("brand-new-node was reached")).to_be_visible()
     page.get_by_role("button", name="Fetch host key").click()
-    expect(page.get_by_text("It is the one that is stored already.")).to_be_visible()
+    expect(page.get_by_text("It matches the stored key.")).to_be_visible()
 
 
 def test_a_token_is_made_and_shown_once(fleet: Fleet, open_page: OpenPage) -> None:
@@ -115,7 +115,7 @@ def test_a_token_is_made_and_shown_once(fleet: Fleet, open_page: OpenPage) -> No
 
     page.goto("/admin/releasesite/apitoken/add/")
     page.fill("#id_name", "scheduler")
-    page.get_by_role("button", name="Make the token").click()
+    page.get_by_role("button", name="Create the token").click()
 
     assert page.locator("#secret").input_value().startswith("rxt_")
     assert violations(page) == []

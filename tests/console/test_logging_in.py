@@ -23,7 +23,7 @@ def test_a_wrong_password_says_so_and_a_right_one_logs_out_again(fleet: Fleet, o
     page.get_by_label("User name").fill("viewer")
     page.get_by_label("Password").fill("no")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not go together")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong user name or password")
     page.get_by_label("Password").fill(demo_data.PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.get_by_label("Account of viewer").click()
@@ -43,7 +43,7 @@ def test_a_person_changes_the_password(fleet: Fleet, open_page: OpenPage) -> Non
 
 def test_the_language_switch_changes_every_word_and_stays(fleet: Fleet, open_page: OpenPage) -> None:
     page = open_page("viewer")
-    page.get_by_label("Language and look").click()
+    page.get_by_label("Language and appearance").click()
     page.get_by_role("button", name="简体中文").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("概览")
     page.goto("/history")
@@ -58,7 +58,7 @@ def test_the_browsers_language_is_the_first_choice(fleet: Fleet, open_page: Open
 
 def test_dark_can_be_chosen_against_the_system(fleet: Fleet, open_page: OpenPage) -> None:
     page = open_page("viewer")
-    page.get_by_label("Language and look").click()
+    page.get_by_label("Language and appearance").click()
     page.get_by_role("button", name="Dark").click()
     assert page.locator("html").get_attribute("data-theme") == "dark"
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -32,7 +32,7 @@ def test_a_wrong_origin_is_named_with_the_setting_that_trusts_it(db: None) -> No
 def test_a_form_without_a_token_says_to_load_the_page_again(db: None) -> None:
     answer = Client(enforce_csrf_checks=True).post("/login", {"username": "viewer"})
     assert answer.status_code == 403
-    assert "Load the page again" in answer.content.decode()
+    assert "Reload the page" in answer.content.decode()
 
 
 def test_what_was_received_is_escaped(db: None) -> None:

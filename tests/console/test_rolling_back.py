@@ -59,7 +59,7 @@ def test_if_the_world_has_moved_there_is_a_new_preview_and_nothing_happens(
     Instance.objects.filter(instance_id="billing-1").update(running_version="v9", running_release="v9")
     page.get_by_label("Reason").fill("kept")
     page.locator("#confirm").click()
-    expect(page.get_by_role("alert")).to_contain_text("The world has moved since you looked.")
+    expect(page.get_by_role("alert")).to_contain_text("This preview is out of date.")
     expect(page.get_by_label("Reason")).to_have_value("kept")
     assert not Operation.objects.filter(kind=Kind.ROLLBACK, service__name="billing").exists()
     page.locator("#confirm").click()
@@ -71,7 +71,7 @@ def test_a_running_deploy_is_stopped_and_rolled_back_in_one_flow(fleet: Fleet, o
     page.goto(f"/deploys/{fleet.operations['running'].public_id}")
     page.get_by_role("button", name="Stop and roll back…").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Roll back user-service to v1.4.1")
-    expect(page.get_by_text("A running deploy gives way:")).to_be_visible()
+    expect(page.get_by_text("A deploy in progress will be superseded:")).to_be_visible()
     page.locator("#confirm").click()
     expect(page.get_by_text("The rollback has started.")).to_be_visible()
     assert Operation.objects.get(kind=Kind.ROLLBACK, service__name="user-service").undoes == fleet.operations["running"]
@@ -82,7 +82,7 @@ def test_a_running_deploy_is_stopped(fleet: Fleet, open_page: OpenPage) -> None:
     page = open_page("operator")
     page.goto(f"/deploys/{operation.public_id}")
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator(".hero-sentence")).to_have_text("Stopping: 3 still to end")
+    expect(page.locator(".hero-sentence")).to_have_text("Stopping: 3 unfinished")
     for target in Target.objects.filter(operation=operation, status=TargetStatus.IN_PROGRESS):
         demo_data.finish_target(target, TargetStatus.CANCELLED)
     expect(page.locator(".hero-sentence")).to_have_text("Failed on 1 of 24 instances")
@@ -93,7 +93,7 @@ def test_failed_instances_are_tried_again(fleet: Fleet, open_page: OpenPage) -> 
     page = open_page("operator")
     page.goto(f"/deploys/{operation.public_id}")
     page.get_by_role("button", name="Retry 3 failed or cancelled").click()
-    expect(page.get_by_text("Trying the failed and cancelled instances again.")).to_be_visible()
+    expect(page.get_by_text("Retrying the failed and cancelled instances.")).to_be_visible()
     assert Target.objects.filter(operation=operation, attempt=2, is_latest=True).count() == 3
 
 

@@ -66,9 +66,9 @@ def test_it_names_every_bad_variable_at_once_and_shows_no_secret(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("RELEASE_WORKERS", "257", "must be a whole number, 1 to 256"),
-        ("RELEASE_SYNC_SECONDS", "9", "must be a whole number, 10 or more"),
-        ("RELEASE_CONCURRENCY", "1.5", "must be a whole number, 1 to 10000"),
+        ("RELEASE_WORKERS", "257", "must be an integer, 1 to 256"),
+        ("RELEASE_SYNC_SECONDS", "9", "must be an integer, 10 or more"),
+        ("RELEASE_CONCURRENCY", "1.5", "must be an integer, 1 to 10000"),
         ("DEBUG", "2", "must be true or false"),
         ("ALLOWED_HOSTS", "one.example.com, two.example.com:8000", "holds 'two.example.com:8000'"),
         ("RELEASE_PACKAGE_HOSTS", "packages.example.com,https://other/", "holds 'https://other/'"),
@@ -113,7 +113,7 @@ def test_a_bad_value_stops_gunicorn_itself_and_not_worker_after_worker(tmp_path:
     )
 
     assert done.returncode != 0
-    assert "RELEASE_WORKERS must be a whole number, 1 to 256" in done.stderr
+    assert "RELEASE_WORKERS must be an integer, 1 to 256" in done.stderr
 
 
 def test_without_any_variable_it_is_safe_and_embedded(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_without_it_nothing_happens(browser: Client, password: str) -> None:
     answer = confirm(browser, password=password, reason="it burns")
 
     assert answer.status_code == 403
-    assert b"That is not your password" in answer.content
+    assert b"Wrong password" in answer.content
     assert b"it burns" in answer.content
     assert not Operation.objects.exists()
 

@@ -72,7 +72,7 @@ def test_the_button_leads_to_a_page_that_asks(rollback: Operation, browser: Clie
 
     assert asked.status_code == 200
     assert b'name="password"' in asked.content
-    assert b"That is not your password" not in asked.content
+    assert b"Wrong password" not in asked.content
     assert b"Roll back 3 instances of user-service to v1 again" in asked.content
     assert attempts() == 1
 
@@ -89,7 +89,7 @@ def test_with_another_nothing_happens(rollback: Operation, browser: Client, pass
     answer = browser.post(RETRY, {"password": password})
 
     assert answer.status_code == 403
-    assert b"That is not your password" in answer.content
+    assert b"Wrong password" in answer.content
     assert attempts() == 1
 
 

@@ -26,7 +26,7 @@ def _check_version(value: str) -> None:
 
 def check_package_url(value: str) -> None:
     if not is_package_url(value):
-        raise ValidationError(_("Enter a whole http or https URL, with no spaces."), code="invalid")
+        raise ValidationError(_("Enter a complete http or https URL, without spaces."), code="invalid")
 
 
 def _check_signature(value: str) -> None:
@@ -39,7 +39,7 @@ def reason_field() -> forms.CharField:
         label=_("Reason"),
         required=False,
         max_length=MAX_REASON_LENGTH,
-        help_text=_("Kept with the operation and in the audit."),
+        help_text=_("Stored with the operation and in the audit trail."),
         widget=forms.Textarea(attrs={"rows": 2}),
     )
 

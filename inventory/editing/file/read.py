@@ -131,7 +131,7 @@ def _compose(data: bytes, document: Document) -> yaml.Node | None:
 def _single_document(text: str, document: Document) -> yaml.Node:
     root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     if root is None:
-        document.complain(1, _("the file holds nothing"), code="invalid_yaml")
+        document.complain(1, _("the file is empty"), code="invalid_yaml")
         document.raise_if_wrong()
     assert root is not None
     return root

@@ -1,4 +1,4 @@
-"""Make an API token and print it, this once."""
+"""Create an API token and print it, this once."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_when_the_world_has_moved_it_is_previewed_anew(admin_page: Client) -> No
 def test_faults_are_listed_with_their_lines(admin_page: Client) -> None:
     page = preview(admin_page, YAML.replace("port: 80", "port: x"))
 
-    assert "fleet.yaml:6: instances[0] (shop-1): port: must be a whole number" in page
+    assert "fleet.yaml:6: instances[0] (shop-1): port: must be an integer" in page
     assert not Service.objects.exists()
 
 

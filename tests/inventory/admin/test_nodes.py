@@ -35,7 +35,7 @@ def test_a_key_is_shown_and_not_yet_trusted(admin_page: Client, node: Node, sshd
     page = admin_page.post(key_url(node)).content.decode()
 
     assert host_key_fingerprint(sshd.host_key) in page
-    assert "Another one is stored" in page
+    assert "A different key is stored" in page
     node.refresh_from_db()
     assert node.ssh_host_key == HOST_KEY
 

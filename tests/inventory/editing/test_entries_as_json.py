@@ -18,15 +18,15 @@ SOUND: dict[str, dict[str, Any]] = {
 }
 ENTRIES: dict[str, Any] = {"services": ServiceEntry, "nodes": NodeEntry, "instances": InstanceEntry}
 FAULTS = [
-    ("services", "keep_releases", "7", "must be a whole number"),
-    ("services", "keep_releases", 7.0, "must be a whole number"),
-    ("services", "keep_releases", True, "must be a whole number"),
+    ("services", "keep_releases", "7", "must be an integer"),
+    ("services", "keep_releases", 7.0, "must be an integer"),
+    ("services", "keep_releases", True, "must be an integer"),
     ("services", "keep_releases", None, "has no value; leave the key out or give one"),
     ("services", "mutable_versions", 1, "must be true or false"),
     ("services", "mutable_versions", "true", "must be true or false"),
     ("nodes", "host", ["h"], "must be text"),
     ("nodes", "host", {"a": "h"}, "must be text"),
-    ("instances", "port", "80", "must be a whole number"),
+    ("instances", "port", "80", "must be an integer"),
 ]
 
 

@@ -171,7 +171,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
         "Ensure this value is greater than or equal to 1.",
         "inventory.yaml:12: nodes[1] (here): host: is missing",
         f"inventory.yaml:13: nodes[1] (here): hots: unknown key; known: {', '.join(SECTIONS['nodes'])}",
-        "inventory.yaml:19: instances[0] (instance-1): port: must be a whole number",
+        "inventory.yaml:19: instances[0] (instance-1): port: must be an integer",
     ]
     assert not Service.objects.exists()
 
@@ -179,7 +179,7 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", ":1: the file holds nothing"),
+        ("", ":1: the file is empty"),
         ("services:\n- [", ":3: not valid YAML"),
         ("just text", ":1: must be a mapping"),
         ("servers: []", ":1: unknown key 'servers'"),
@@ -195,12 +195,12 @@ def test_it_names_every_fault_at_once_with_line_and_entry() -> None:
         ("services: [{name: ../x}]", "'../x' is not a valid name"),
         ('services: [{name: "a\\n"}]', "is not a valid name"),
         ("services: [{}]", "name: is missing"),
-        ("services: [{name: a, keep_releases: 010}]", "must be a whole number"),
-        ("services: [{name: a, keep_releases: 22:22}]", "must be a whole number"),
-        ("services: [{name: a, keep_releases: -1}]", "must be a whole number"),
-        ("services: [{name: a, keep_releases: 1.0}]", "must be a whole number"),
+        ("services: [{name: a, keep_releases: 010}]", "must be an integer"),
+        ("services: [{name: a, keep_releases: 22:22}]", "must be an integer"),
+        ("services: [{name: a, keep_releases: -1}]", "must be an integer"),
+        ("services: [{name: a, keep_releases: 1.0}]", "must be an integer"),
         ("services: [{name: a, mutable_versions: 1}]", "must be true or false"),
-        ('services: [{name: a, restart_command: "a\\0b"}]', "must not hold NUL"),
+        ('services: [{name: a, restart_command: "a\\0b"}]', "must not contain NUL"),
         ("services: [{name: !!python/name:os.system a}]", "name: must be text"),
         ("services: [{<<: {name: a}}]", "<<: unknown key"),
         ("--- {}\n--- {}", "not valid YAML"),
@@ -286,7 +286,7 @@ def test_an_instance_in_an_unfinished_operation_is_not_moved(change: tuple[str, 
 
     [fault] = refusals(FILE.replace(*change))
 
-    assert "instances[1] (instance-2): It can't be moved or renamed while deploy-1 works on it" in fault
+    assert "instances[1] (instance-2): It can't be moved or renamed while deploy-1 is in progress on it" in fault
 
 
 def test_a_node_of_an_instance_in_an_unfinished_operation_is_not_moved() -> None:
@@ -295,7 +295,7 @@ def test_a_node_of_an_instance_in_an_unfinished_operation_is_not_moved() -> None
 
     [fault] = refusals(FILE.replace("192.168.1.10", "192.168.1.11"))
 
-    assert "nodes[0] (web-1): It can't be moved while deploy-1 works on an instance of it" in fault
+    assert "nodes[0] (web-1): It can't be moved while deploy-1 is in progress on an instance of it" in fault
 
 
 def test_other_changes_are_welcome_while_an_operation_runs() -> None:

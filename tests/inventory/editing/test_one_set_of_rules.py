@@ -20,8 +20,8 @@ from tests.support.fleet import make_instances, make_node, make_service
 
 pytestmark = pytest.mark.django_db
 
-WORKS_ON_IT = "It can't be moved or renamed while deploy-1 works on it. Wait for it, or cancel it."
-WORKS_ON_ONE = "It can't be moved while deploy-1 works on an instance of it. Wait for it, or cancel it."
+WORKS_ON_IT = "It can't be moved or renamed while deploy-1 is in progress on it. Wait for it, or cancel it."
+WORKS_ON_ONE = "It can't be moved while deploy-1 is in progress on an instance of it. Wait for it, or cancel it."
 INSTANCE: dict[str, tuple[dict[str, Any], str]] = {
     "the same root": (
         {"deploy_root": "/srv/instance-2"},

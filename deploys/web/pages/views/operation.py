@@ -87,11 +87,11 @@ def cancel(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
     try:
         operation = cancel_operation(access=access_of(request), kind=Kind(kind), public_id=public_id)
     except Conflict:
-        messages.warning(request, _("It had ended already: there was nothing left to stop."))
+        messages.warning(request, _("The operation had finished already: there was nothing to stop."))
         return redirect(kind, public_id=public_id)
     if request.POST.get("then") == "rollback":
         return redirect_to_way_back(operation)
-    messages.success(request, _("Stopping: what is between switch and restart finishes first."))
+    messages.success(request, _("Stopping: instances between switch and restart finish first."))
     return redirect(kind, public_id=public_id)
 
 
@@ -112,10 +112,10 @@ def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
         )
     except Conflict as conflict:
         is_busy = conflict.code == "instance_busy"
-        words = _("Another operation holds some of its instances. Wait for it, then retry.") if is_busy else ""
-        messages.error(request, words or _("There is no failed or cancelled instance to try again."))
+        words = _("Some of its instances are in another operation. Wait for it, then retry.") if is_busy else ""
+        messages.error(request, words or _("There is no failed or cancelled instance to retry."))
         return redirect(kind, public_id=public_id)
-    messages.success(request, _("Trying the failed and cancelled instances again."))
+    messages.success(request, _("Retrying the failed and cancelled instances."))
     return redirect(kind, public_id=public_id)
 
 
