@@ -48,7 +48,7 @@ class Package(models.Model):
 class Operation(models.Model):
     """One deploy or one rollback of one service.
 
-    status and the counts are frozen here when the last target ends; until then they are derived from the targets
+    status and the counts are stored here when the last target ends; until then they are derived from the targets
     (`deploys.operations.queries`). log_seq numbers the log's lines: it is only ever raised under this row's lock, so that
     numbers become visible in their order.
     """
@@ -139,7 +139,7 @@ class Deploy(Operation):
 
 
 class Lease(models.Model):
-    """A drive's claim to be alive. Its targets may be handed on once `expires_at` (database clock) has passed."""
+    """A work loop's claim to be alive. Its targets may be reassigned once `expires_at` (database clock) has passed."""
 
     worker = models.CharField(_("worker"), max_length=200)
     queue = models.CharField(_("queue"), max_length=20)
@@ -158,7 +158,7 @@ class Target(models.Model):
     """One instance within an operation; a retry adds a new row with the next attempt.
 
     fence comes from one sequence for the whole system and rises with every claim; the node refuses lower ones.
-    stop_reason is set by a cancel or by a rollback that goes first, and obeyed at the next safe point.
+    stop_reason is set by a cancel or by a rollback that supersedes it, and obeyed at the next safe point.
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
     """
 
@@ -199,7 +199,7 @@ class Target(models.Model):
         verbose_name_plural = _("targets")
         ordering = ("id",)
         constraints = (
-            # The instance lock: one unfinished deploy and one unfinished rollback at the most, one of them at work.
+            # The instance lock: one unfinished deploy and one unfinished rollback at the most, one of them in progress.
             models.UniqueConstraint(
                 fields=("instance", "kind"),
                 condition=Q(status__in=[status.value for status in ACTIVE]),

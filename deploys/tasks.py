@@ -7,12 +7,12 @@ from django_q.conf import Conf
 
 from deploys.models import Worker
 from deploys.worker import prewarm
-from deploys.worker.work_loop import run as run_drive
+from deploys.worker.work_loop import run as run_work_loop
 
 
 def drive(operation_id: int) -> None:
-    """operation_id is why we were woken; a drive works on whatever its queue has to claim."""
-    run_drive(Conf.CLUSTER_NAME)
+    """operation_id is why we were woken; a work loop works on whatever its queue has to claim."""
+    run_work_loop(Conf.CLUSTER_NAME)
 
 
 def warm(node_pks: list[int]) -> None:

@@ -153,7 +153,7 @@ class Instance(models.Model):
     `<version>@<digest>` for further bytes of a mutable version. '' means that nothing is known to run.
     release_history is the stack of releases that were switched to successfully, oldest first: a deploy pushes, a
     rollback pops back to its target.
-    reported_*: the last word of the node itself, kept also when an operation at work has the say on what runs.
+    reported_*: the last word of the node itself, kept also when an operation in progress has the say on what runs.
     """
 
     instance_id = models.CharField(_("instance id"), max_length=100, unique=True, validators=[validate_name])

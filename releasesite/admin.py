@@ -42,7 +42,7 @@ for model in (Schedule, Success, Failure, OrmQ, AccessAttempt, AccessFailureLog,
 
 @admin.register(OrmQ)
 class QueueEntryAdmin(ForAllServices, ReadOnlyAdmin):
-    """What waits for a worker. Entries are hints: the work itself is in the operations."""
+    """What waits for a worker. Entries only wake workers: the work itself is in the operations."""
 
     list_display = ("id", "key", "lock", "func", "args")
     list_display_links = None

@@ -85,7 +85,7 @@ def _data_folder() -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             return good(f"Data folder {folder} can be written to")
     except OSError as error:
-        return bad(f"Data folder {folder} cannot be written to: {error.strerror}.", "Mend it, or set RELEASE_DATA_DIR.")
+        return bad(f"Data folder {folder} cannot be written to: {error.strerror}.", "Fix it, or set RELEASE_DATA_DIR.")
 
 
 def _room() -> Finding:

@@ -199,7 +199,7 @@ DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_USER_ID_FIELD = ""
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
-# A message is a hint and may be lost (deploys/queue/broker.py): nothing is retried by the queue, nor kept as a result.
+# A message may be lost (deploys/queue/broker.py): nothing is retried by the queue, nor kept as a result.
 Q_CLUSTER = {
     "name": "deploys",
     "ALT_CLUSTERS": {"rollbacks": {}},

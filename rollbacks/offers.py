@@ -24,9 +24,9 @@ _HISTORY_LOOKED_AT = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A version to go back to: it succeeded here, can be had, and is not what all of the instances run.
+    """A version to go back to: it succeeded here, is available, and is not what all of the instances run.
 
-    ran_on: how many of the instances have run it soundly. last_good: what most of them ran just before.
+    ran_on: how many of the instances have run it successfully. last_good: what most of them ran just before.
     """
 
     version: str
@@ -78,7 +78,7 @@ def _versions(past: Past) -> set[str]:
 
 
 def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
-    """The last good one, then those that succeeded most lately."""
+    """The last good one, then those that succeeded most recently."""
     at = offer.succeeded_at.timestamp() if offer.succeeded_at else 0.0
     return not offer.is_last_good, -at, -offer.ran_on, offer.version
 

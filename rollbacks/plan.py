@@ -31,7 +31,7 @@ class Skip(StrEnum):
 class PlanRow(NamedTuple):
     """One instance; a tuple, because ten thousand are made at once.
 
-    supersedes: the running deploy that would give way; held_by: the rollback that it is in.
+    supersedes: the running deploy that would be superseded; held_by: the rollback that it is in.
     """
 
     pk: int
@@ -183,7 +183,7 @@ def _has_kept(past: Past, version: str, service: Service) -> bool:
 
 
 def _skip(one: Seen, version: str, held_by: str) -> Skip | None:
-    """One that runs the version is left alone, unless a deploy is unfinished on it: that gives way, whatever it brings."""
+    """One that runs the version is left alone, unless a deploy is unfinished on it: that is superseded, whatever it brings."""
     if held_by:
         return Skip.ROLLING_BACK
     return Skip.RUNS_IT if one.past.running_version == version and one.deploy is None else None

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-pytest_plugins = ("tests.support.package_host", "tests.support.sshd", "tests.support.drives")
+pytest_plugins = ("tests.support.package_host", "tests.support.sshd", "tests.support.work_loop")
 
 
 @pytest.fixture(scope="session")

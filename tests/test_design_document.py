@@ -22,7 +22,7 @@ from tests.support.sshd import SshServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 
 
 @pytest.fixture(params=["local", "ssh"])
@@ -62,7 +62,7 @@ def execute(client: APIClient, package_host: PackageHost, version: str, deploy_i
 
 
 def test_a_deploy_its_status_and_the_versions(
-    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_drive: RunDrive
+    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_work_loop: RunWorkLoop
 ) -> None:
     answer = execute(client, package_host, "v1.2.3", "deploy-12345")
 
@@ -84,7 +84,7 @@ def test_a_deploy_its_status_and_the_versions(
         "pending": 3,
     }
 
-    run_drive("deploys")
+    run_work_loop("deploys")
     status = client.get("/v1/deploy/status/deploy-12345").json()
     assert (status["deploy_id"], status["service"], status["version"]) == ("deploy-12345", "user-service", "v1.2.3")
     assert status["status"] == "completed"
@@ -116,11 +116,11 @@ def test_a_deploy_its_status_and_the_versions(
 
 
 def test_the_three_rollback_calls(
-    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_drive: RunDrive
+    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_work_loop: RunWorkLoop
 ) -> None:
     for version in ("v1.2.2", "v1.2.3"):
         execute(client, package_host, version, f"deploy-{version}")
-        run_drive("deploys")
+        run_work_loop("deploys")
 
     single = client.post(
         "/v1/rollback/instance",
@@ -140,7 +140,7 @@ def test_the_three_rollback_calls(
         "status": "started",
         "message": "rollback started successfully",
     }
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     status = client.get(f"/v1/rollback/status/{rollback_id}").json()
     assert {key: status[key] for key in ("rollback_id", "service", "target_version", "status")} == {
@@ -177,17 +177,17 @@ def test_the_three_rollback_calls(
         "instances": ["instance-1", "instance-2"],
         "message": "batch rollback started successfully",
     }
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
     versions = client.get("/v1/service/user-service/instances/versions").json()
     assert versions["version_summary"] == {"v1.2.2": 2, "v1.2.3": 1}
 
 
 def test_with_the_package_host_gone_a_rollback_completes_and_nobody_tries_to_reach_it(
-    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_drive: RunDrive
+    fleet: list[Instance], client: APIClient, package_host: PackageHost, run_work_loop: RunWorkLoop
 ) -> None:
     for version in ("v1.2.2", "v1.2.3"):
         execute(client, package_host, version, f"deploy-{version}")
-        run_drive("deploys")
+        run_work_loop("deploys")
     port = package_host.port
     package_host.stop()
 
@@ -196,7 +196,7 @@ def test_with_the_package_host_gone_a_rollback_completes_and_nobody_tries_to_rea
         answer = client.post(
             "/v1/rollback/batch", {"service": "user-service", "target_version": "v1.2.2"}, format="json"
         ).json()
-        run_drive("rollbacks")
+        run_work_loop("rollbacks")
 
         with pytest.raises(BlockingIOError):
             listening.accept()

@@ -13,7 +13,7 @@ from pathlib import Path
 from django.conf import settings
 
 from deploys.host.cluster_main import SUPERVISOR_PID
-from deploys.host.probe import CanaryWatch
+from deploys.host.probe import QueueProbe
 from deploys.queue import draining
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,11 @@ LONGEST_PAUSE_SECONDS = 10.0
 class Cluster:
     """Used from the supervisor's main thread alone: the kernel ties the children to the thread that started them."""
 
-    def __init__(self, *, queue: str, worker_name: str, lifeline_fd: int) -> None:
+    def __init__(self, *, queue: str, worker_name: str, shutdown_pipe_fd: int) -> None:
         self.queue = queue
-        self.watch = CanaryWatch(queue=queue, worker_name=worker_name)
+        self.watch = QueueProbe(queue=queue, worker_name=worker_name)
         self._worker_name = worker_name
-        self._lifeline_fd = lifeline_fd
+        self._shutdown_pipe_fd = shutdown_pipe_fd
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._start_at = 0.0
@@ -74,11 +74,11 @@ class Cluster:
             [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker", "--cluster", self.queue],
             stdin=subprocess.DEVNULL,
             env=self._environment(),
-            pass_fds=(self._lifeline_fd,),
+            pass_fds=(self._shutdown_pipe_fd,),
             process_group=0,
         )
         self._started_at = time.monotonic()
-        self.watch = CanaryWatch(queue=self.queue, worker_name=self._worker_name)
+        self.watch = QueueProbe(queue=self.queue, worker_name=self._worker_name)
         logger.info("cluster %s: started, pid %d", self.queue, self._process.pid)
 
     def _environment(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ class Cluster:
             "Q_CLUSTER_NAME": self.queue,
             "RELEASE_WORKER_NAME": self._worker_name,
             SUPERVISOR_PID: str(os.getpid()),
-            draining.VARIABLE: str(self._lifeline_fd),
+            draining.VARIABLE: str(self._shutdown_pipe_fd),
         }
 
     def _plan_restart(self, why: str) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from deploys.models import Worker
-from deploys.queue.broker import hand_back, hand_back_from_the_vanished
+from deploys.queue.broker import requeue, requeue_of_the_vanished
 from deploys.queue.names import QUEUES
 
 FORGOTTEN_AFTER = timedelta(hours=1)
@@ -26,10 +26,10 @@ def beat(name: str) -> int:
 def leave(name: str) -> None:
     Worker.objects.filter(name=name).delete()
     for queue in QUEUES:
-        hand_back(queue, name)
+        requeue(queue, name)
 
 
 def clear_after_the_vanished() -> None:
     """Hands back the messages that dead hosts had taken; drops their rows when there is nothing more to see in them."""
-    hand_back_from_the_vanished(unseen_seconds=GONE_AFTER_SECONDS)
+    requeue_of_the_vanished(unseen_seconds=GONE_AFTER_SECONDS)
     Worker.objects.filter(seen_at__lt=Now() - FORGOTTEN_AFTER).delete()

@@ -8,7 +8,7 @@ from django.conf import settings
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from deploys.queue.broker import NotifyBroker, hand_back
+from deploys.queue.broker import NotifyBroker, requeue
 from deploys.queue.names import inbox
 from deploys.worker.leases import live_leases
 
@@ -18,7 +18,7 @@ START_WITHIN_SECONDS = 60.0
 LONGEST_TICK_SECONDS = 2.0  # Time that passed while we could not look is not held against the cluster.
 
 
-class CanaryBroker(NotifyBroker):
+class ProbeBroker(NotifyBroker):
     """Remembers which message it stored."""
 
     message_id: int | None = None
@@ -28,11 +28,11 @@ class CanaryBroker(NotifyBroker):
         return self.message_id
 
 
-class CanaryWatch:
+class QueueProbe:
     """Watches one incarnation of one cluster.
 
-    A canary counts as executed once its message is acknowledged: so pusher, queue, a worker and the monitor all work.
-    A cluster whose every worker drives is busy, not hung. One canary is out at a time.
+    A probe counts as executed once its message is acknowledged: so pusher, queue, a worker and the monitor all work.
+    A cluster whose every worker runs a work loop is busy, not hung. One probe is out at a time.
     """
 
     def __init__(self, *, queue: str, worker_name: str) -> None:
@@ -54,7 +54,7 @@ class CanaryWatch:
     def look(self, worker_id: int) -> None:
         """Called every second or so. Raises when the database is away, and has then judged nothing."""
         if self._is_new:
-            hand_back(self._queue, self._worker_name)  # What the incarnation before it had taken.
+            requeue(self._queue, self._worker_name)  # What the incarnation before it had taken.
             self._is_new = False
         if self._message_id is None:
             self._send_when_due(worker_id)
@@ -71,7 +71,7 @@ class CanaryWatch:
         if now - self._sent_at < EVERY_SECONDS:
             return
         self._number += 1
-        broker = CanaryBroker(self._inbox)
+        broker = ProbeBroker(self._inbox)
         async_task("deploys.tasks.canary", worker_id, self._number, broker=broker)
         self._message_id, self._sent_at = broker.message_id, now
 

@@ -10,7 +10,7 @@ from django.db import connection
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
-from deploys.queue.announce import enqueue_drive
+from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, TargetStatus
 from deploys.worker.claims import CLAIMABLE
@@ -44,7 +44,7 @@ DELETE FROM deploys_lease l WHERE l.expires_at < clock_timestamp() - interval '1
     AND NOT EXISTS (SELECT FROM deploys_target t WHERE t.lease_id = l.id)
 """
 
-# What has just come has a hint of its own; what was just freed has none.
+# What has just come has a message of its own; what was just freed has none.
 _UNBEGUN = f"""
 SELECT min(t.operation_id) FROM deploys_target t
 WHERE {CLAIMABLE} AND (%(is_urgent)s OR t.updated_at < clock_timestamp() - interval '2 seconds')
@@ -90,7 +90,7 @@ def _give_up_on_killers() -> None:
 
 
 def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:
-    """A hint may have been lost with the worker that had taken it; one that waits in the queue still will do."""
+    """A message may have been lost with the worker that had taken it; one that waits in the queue still will do."""
     queue = QUEUE_OF[kind]
     with connection.cursor() as cursor:
         cursor.execute(_UNBEGUN, {"kind": kind, "is_urgent": is_urgent})
@@ -100,4 +100,4 @@ def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:
         waiting = cursor.fetchone()
     if operation_id is None or (waiting and waiting[0] and not is_urgent):
         return
-    enqueue_drive(queue=queue, operation_id=operation_id, hints=settings.WORKERS)
+    enqueue_work(queue=queue, operation_id=operation_id, messages=settings.WORKERS)

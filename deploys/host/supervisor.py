@@ -1,4 +1,4 @@
-"""The supervisor: starts the clusters, keeps them going, hands on what dead workers left, and stops cleanly."""
+"""The supervisor: starts the clusters, keeps them going, reassigns what dead workers left, and stops cleanly."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Supervisor:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._is_stopping = False
         self._asked_to_stop_at = 0.0
-        self._lifeline_read, self._lifeline_write = os.pipe()
+        self._shutdown_pipe_read, self._shutdown_pipe_write = os.pipe()
         self._clusters = [
-            Cluster(queue=queue, worker_name=self.name, lifeline_fd=self._lifeline_read) for queue in QUEUES
+            Cluster(queue=queue, worker_name=self.name, shutdown_pipe_fd=self._shutdown_pipe_read) for queue in QUEUES
         ]
         # Two threads: a reaper that waits for a lock must not silence the heartbeat.
         self._threads = [
@@ -85,7 +85,7 @@ class Supervisor:
         os._exit(1)
 
     def _stop(self) -> None:
-        os.close(self._lifeline_write)
+        os.close(self._shutdown_pipe_write)
         for cluster in self._clusters:
             cluster.ask_to_stop()
         logger.info("worker %s: stopping, at most %.0f s", self.name, DRAIN_SECONDS)

@@ -50,7 +50,7 @@ class Switch:
     """One switch of a deploy root: what the node answers to it, or the newest on the node's record.
 
     phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
-    link never moved), or, in an answer alone, not_whole (nothing has changed). is_alive: its program still works on it.
+    link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
     previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet).
     """
 
@@ -66,8 +66,8 @@ class Switch:
 
     @property
     def outcome(self) -> str:
-        """switched, restart_failed, not_whole or refused; unfinished while it is not done."""
-        if self.phase in ("not_whole", "refused"):
+        """switched, restart_failed, not_intact or refused; unfinished while it is not done."""
+        if self.phase in ("not_intact", "refused"):
             return self.phase
         if self.phase != "done":
             return "unfinished"
@@ -76,7 +76,7 @@ class Switch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeTruth:
+class NodeState:
     """What sync reads too: current is its release, '' when there is none or the link leads elsewhere."""
 
     current: str = ""
@@ -87,12 +87,12 @@ class NodeTruth:
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """outcome: present (it was whole already), installed, or needs_artifact (no artifact was given to make it of).
+    """outcome: present (it was intact already), installed, or needs_artifact (no artifact was given to make it of).
 
-    truth: from before. kept_artifact: where on the node the upload was kept, if it was asked for.
+    state: from before. kept_artifact: where on the node the upload was kept, if it was asked for.
     """
 
-    truth: NodeTruth
+    state: NodeState
     outcome: str
     kept_artifact: str | None
 
@@ -115,14 +115,14 @@ class Answer:
             self.warnings.append(rest)
         self.words[word] = rest
 
-    def truth(self) -> NodeTruth:
+    def state(self) -> NodeState:
         if "current" not in self.words:
-            return NodeTruth()
+            return NodeState()
         read = reading(self.words["current"])
-        return NodeTruth(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
+        return NodeState(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
 
     def staged(self) -> Staged:
-        return Staged(truth=self.truth(), outcome=self.words["outcome"], kept_artifact=self.words.get("kept"))
+        return Staged(state=self.state(), outcome=self.words["outcome"], kept_artifact=self.words.get("kept"))
 
     def ended(self) -> CommandOutcome:
         status, late = self.words["ended"].split()

@@ -58,8 +58,8 @@ def switch(
     )
 
 
-def truth(call: NodeCall) -> list[str]:
-    return call.arguments("truth")
+def state(call: NodeCall) -> list[str]:
+    return call.arguments("state")
 
 
 def abort(call: NodeCall) -> list[str]:

@@ -92,15 +92,15 @@ class Stream:
         *whole, last = data.split(b"\n")
         for piece in whole:
             self._line += piece
-            self._end_line(is_whole=True)
+            self._end_line(is_complete=True)
         self._line += last
         while len(self._line) >= LONGEST_SCRUBBED_BYTES:
             self._say(bytes(self._line[:LONGEST_SCRUBBED_BYTES]), is_cut=True)
             del self._line[:LONGEST_SCRUBBED_BYTES]
 
-    def _end_line(self, *, is_whole: bool = False) -> None:
-        if self._line or is_whole:
-            self._say(bytes(self._line), is_cut=not is_whole)
+    def _end_line(self, *, is_complete: bool = False) -> None:
+        if self._line or is_complete:
+            self._say(bytes(self._line), is_cut=not is_complete)
             self._line.clear()
 
     def _say(self, line: bytes, *, is_cut: bool) -> None:

@@ -83,7 +83,7 @@ check_call() {
 	is_number "$4" || refuse 'the fence'
 	shift 4
 	case $task in
-	truth | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
+	state | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
 	read | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;

@@ -4,13 +4,13 @@
 #
 #   ROOT/.release/claim.N/       the work of the claim with fence N; the highest one stays, as a record of the fence
 #                 claim.N/state  one fact a line, the last of a kind counts:
-#                                  owner PID START BOOT GROUP BUDGET     the program at work here; `owner done`: it ended
+#                                  owner PID START BOOT GROUP BUDGET     the program that runs here; `owner done`: it ended
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
-#                 dead.N/        a claim that a newer one has taken over
-#                 seals/RELEASE/ files: the package's own files; seal: their sizes and ctimes, as a shell assignment;
-#                                mold: what a claim for a switch to it begins with
+#                 dead.N/        a claim that a newer one has recovered
+#                 seals/RELEASE/ files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
+#                                mold: the template, what a claim for a switch to it begins with
 #                 kept.N         an upload that the node's other instances take their release from
 #
 # Phases of a switch: switching (the link may have moved), switched (it has), reverting, done; refused (it never moved).
@@ -19,15 +19,15 @@
 
 base=$root/.release
 claim=$base/claim.$fence
-boot=- newest=0 rubbish= message= budget=60 taken=0 mold=
+boot=- newest=0 trash= message= budget=60 taken=0 template=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
 
-# The last frames. Then frees what is no longer needed: $rubbish names it relative to $base.
+# The last frames. Then frees what is no longer needed: $trash names it relative to $base.
 finish() {
 	[ "$taken" = 0 ] || note 'owner done - - - 0'
 	say "$@" over
-	[ -z "$rubbish" ] || { cd -- "$base" && exec rm -rf -- $rubbish 2>/dev/null; }
+	[ -z "$trash" ] || { cd -- "$base" && exec rm -rf -- $trash 2>/dev/null; }
 	exit 0
 }
 
@@ -143,12 +143,12 @@ settle() {
 }
 
 # Makes this claim the one that counts, or ends as stale. Leaves the working directory in it. Of any two claims, each
-# writes its owner down before it looks at the other: so the lower one sees the higher, or is seen to be at work.
+# writes its owner down before it looks at the other: so the lower one sees the higher, or is seen to run.
 take_claim() {
 	made=0
 	if [ ! -d "$claim" ]; then
 		made=1
-		{ [ -d "$mold" ] && cp -RPT -- "$mold" "$claim" 2>/dev/null; } ||
+		{ [ -d "$template" ] && cp -RPT -- "$template" "$claim" 2>/dev/null; } ||
 			mkdir -- "$claim" 2>/dev/null || [ -d "$claim" ] ||
 			try mkdir -p -- "$root/releases" "$base/seals" "$claim" || fail internal_error "$message"
 	fi
@@ -180,7 +180,7 @@ take_claim() {
 }
 
 # A claim that ended well has seen to all before it, and its program has ended: it may lie until there are many.
-# Anything else is renamed away, brought to rest, and its record taken over.
+# Anything else is renamed away, brought to rest, and its record kept.
 retire() {
 	for other in "$base"/claim.*; do
 		[ "${other##*.}" -ge "$fence" ] || mv -T -- "$other" "$base/dead.${other##*.}" 2>/dev/null
@@ -192,14 +192,14 @@ inherit() {
 		[ -d "$other" ] && [ "${other##*.}" -lt "$fence" ] || continue
 		settle "$other"
 		recall "$other"
-		rubbish="$rubbish ${other##*/}"
+		trash="$trash ${other##*/}"
 	done
 	for other in "$base"/kept.*; do
-		[ ! -f "$other" ] || [ "${other##*.}" -ge "$fence" ] || rubbish="$rubbish ${other##*/}"
+		[ ! -f "$other" ] || [ "${other##*.}" -ge "$fence" ] || trash="$trash ${other##*/}"
 	done
 	[ "$count" -gt 8 ] || return 0
 	for other in "$base"/claim.*; do
-		[ "${other##*.}" -ge "$fence" ] || rubbish="$rubbish ${other##*/}"
+		[ "${other##*.}" -ge "$fence" ] || trash="$trash ${other##*/}"
 	done
 }
 
@@ -212,17 +212,17 @@ go_home() {
 # In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
 fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
 
-# is_whole RELEASE SHA256
-is_whole() {
+# is_intact RELEASE SHA256
+is_intact() {
 	describe "$1"
 	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && [ -r "$base/seals/$1/seal" ] || return 1
-	[ "$(compare "$1" 2>/dev/null)" = whole ]
+	[ "$(compare "$1" 2>/dev/null)" = intact ]
 }
 
-# In a subshell: a torn seal may be no shell at all, and end it.
+# In a subshell: a torn stamp may be no shell at all, and end it.
 compare() {
 	cd -- "$root/releases/$1" && sealed= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
-	[ "$(fingerprint "$base/seals/$1/files")" != "$sealed" ] || printf whole
+	[ "$(fingerprint "$base/seals/$1/files")" != "$sealed" ] || printf intact
 }
 
 # quote TEXT: $quoted is a word that a shell reads as TEXT.
@@ -235,7 +235,7 @@ quote() {
 	quoted="'$quoted$rest'"
 }
 
-say_truth() {
+say_state() {
 	say_current
 	[ "$l_fence" = 0 ] && return
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
@@ -248,9 +248,9 @@ stage() {
 	release=$1 want=$5 source=$6 seconds=$8
 	[ -d "$base/seals" ] || require_tools
 	take_claim
-	say_truth
+	say_state
 	go_home
-	if is_whole "$release" "$3"; then
+	if is_intact "$release" "$3"; then
 		finish "outcome present"
 	fi
 	[ -d "$root/releases" ] || try mkdir -p -- "$root/releases" || fail internal_error "$message"
@@ -270,7 +270,7 @@ stage() {
 	if [ "$7" = 1 ] && [ "$source" = upload ]; then
 		mv -fT -- upload "$base/kept.$fence" && say "kept $base/kept.$fence"
 	fi
-	rubbish="$rubbish claim.$fence/upload claim.$fence/old"
+	trash="$trash claim.$fence/upload claim.$fence/old"
 	finish "outcome installed"
 }
 
@@ -357,7 +357,7 @@ give_up_as() {
 	fail "$1" "$2"
 }
 
-# .release.json and the seal, while the release is still ours alone.
+# .release.json and the integrity stamp, while the release is still ours alone.
 inscribe() {
 	json="{\"version\":\"$2\",\"sha256\":\"$3\",\"operation\":\"$4\",\"installed_at\":\"%Y-%m-%dT%H:%M:%SZ\"}"
 	message=$(date -u "+$json" 2>&1 >release/.release.json) || give_up "$message"
@@ -365,26 +365,26 @@ inscribe() {
 	quote "$(fingerprint ../files)"
 	cd ..
 	[ "$quoted" != "''" ] || give_up "du says nothing of the release's files"
-	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || give_up "the seal could not be written: $(date 2>&1 >seal)"
-	mold=$base/seals/$release/mold
-	try mkdir -p -- "$mold" || give_up "$message"
-	[ -L "$mold/link" ] || make_mold 2>/dev/null
+	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || give_up "the integrity stamp could not be written: $(date 2>&1 >seal)"
+	template=$base/seals/$release/mold
+	try mkdir -p -- "$template" || give_up "$message"
+	[ -L "$template/link" ] || make_template 2>/dev/null
 	try sync -f release || case $message in *option* | *usage*) sync ;; *) give_up "$message" ;; esac
 	try mv -f -- "$claim/files" "$claim/seal" "$base/seals/$release/" || give_up "$message"
 }
 
 # One copy of it spares a later claim three programs. Without it those do the same.
-make_mold() {
-	mkfifo -- "$mold/out.mold" "$mold/err.mold" "$mold/out.back.mold" "$mold/err.back.mold" &&
-		ln -sT -- "releases/$release" "$mold/link"
+make_template() {
+	mkfifo -- "$template/out.mold" "$template/err.mold" "$template/out.back.mold" "$template/err.back.mold" &&
+		ln -sT -- "releases/$release" "$template/link"
 }
 
-# The claim was made just now, and is a whole copy of the mold.
-is_molded() {
+# The claim was made just now, and is a complete copy of the template.
+is_from_template() {
 	[ "$made" = 1 ] && [ -p out.mold ] && [ -p err.mold ] && [ -p out.back.mold ] && [ -p err.back.mold ] && [ -L link ]
 }
 
-# One rename makes the release visible. What stood there and was not whole goes away; when `current` leads to it, in
+# One rename makes the release visible. What stood there and was not intact goes away; when `current` leads to it, in
 # one exchange where mv can do that (coreutils 9.5).
 publish() {
 	target=$root/releases/$release
@@ -464,11 +464,11 @@ run_command() {
 # switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP ENVIRONMENT…; KEEP is a list of words.
 switch() {
 	release=$1 operation=$3 seconds=$4 command=$5 keep=$6
-	budget=$((2 * seconds + 60)) mold=$base/seals/$release/mold
+	budget=$((2 * seconds + 60)) template=$base/seals/$release/mold
 	say "step switch"
 	take_claim
-	if ! is_whole "$release" "$2"; then
-		finish "outcome not_whole"
+	if ! is_intact "$release" "$2"; then
+		finish "outcome not_intact"
 	fi
 	shift 6
 	where
@@ -477,7 +477,7 @@ switch() {
 	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
 	introduce "$release" "$previous" "$@"
 	fifos=mold
-	if ! is_molded; then
+	if ! is_from_template; then
 		fifos=$$
 		[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
 		try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
@@ -551,13 +551,13 @@ clean_up() {
 	[ $# = 0 ] || try rm -rf -- "$@" || warn "an old release could not be removed: $message"
 }
 
-# truth: the newest switch on record, and what `current` leads to. Claims nothing, writes nothing.
-truth() {
+# state: the newest switch on record, and what `current` leads to. Claims nothing, writes nothing.
+state() {
 	cd -P -- "$root" 2>/dev/null && root=$PWD base=$PWD/.release
 	for other in "$base"/claim.* "$base"/dead.*; do
 		[ ! -d "$other" ] || recall "$other"
 	done
-	say_truth
+	say_state
 	say over
 }
 
@@ -594,7 +594,7 @@ forget) forget "$@" ;;
 stage) stage "$@" ;;
 before_switch) before_switch "$@" ;;
 switch) switch "$@" ;;
-truth) truth ;;
+state) state ;;
 abort) abort ;;
 mute) mute "$@" ;;
 esac

@@ -15,7 +15,7 @@ from deploys.node.answers import (
     CommandOutcome,
     Event,
     NodeError,
-    NodeTruth,
+    NodeState,
     OutputLine,
     Staged,
     StaleFence,
@@ -32,7 +32,7 @@ __all__ = (
     "Event",
     "NodeError",
     "NodeSession",
-    "NodeTruth",
+    "NodeState",
     "OutputLine",
     "Staged",
     "StaleFence",
@@ -40,7 +40,7 @@ __all__ = (
     "Switch",
 )
 
-TRUTH_SECONDS = 30.0
+STATE_SECONDS = 30.0
 ABORT_SECONDS = 15.0
 FORGET_SECONDS = 30.0
 SHOWN_CHARACTERS = 300
@@ -64,7 +64,7 @@ class NodeSession:
     """One claim's way to speak with one deploy root.
 
     env: the RELEASE_* variables of commands; RELEASE_VERSION and RELEASE_PREVIOUS_VERSION are the node's to say.
-    Every method raises TransportError and NodeError, and all but truth and abort StaleFence. A lost connection or a
+    Every method raises TransportError and NodeError, and all but state and abort StaleFence. A lost connection or a
     cancelled call does not stop what the node is doing.
     """
 
@@ -91,7 +91,7 @@ class NodeSession:
         keep_artifact: bool = False,
         timeout_seconds: float,
     ) -> Staged:
-        """Claim the root and have the release whole under releases/. Nothing visible changes for who runs `current`.
+        """Claim the root and have the release complete under releases/. Nothing visible changes for who runs `current`.
 
         Made from remote_artifact, a path on the node, if that is there and intact, else from the artifact with this digest:
         sent there, or fetched by the node itself when its url is given. Older claims end first; one in the middle of a switch is
@@ -161,14 +161,14 @@ class NodeSession:
         answer = await self._ask(call, arguments, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
         return answer.switch(fence=self._fence, release=release)
 
-    async def truth(self) -> NodeTruth:
+    async def state(self) -> NodeState:
         """What is so on the node now. Claims nothing, waits for nothing."""
         call = self._call()
-        answer = await self._ask(call, calls.truth(call), timeout_seconds=TRUTH_SECONDS, is_urgent=True)
-        return answer.truth()
+        answer = await self._ask(call, calls.state(call), timeout_seconds=STATE_SECONDS, is_urgent=True)
+        return answer.state()
 
     async def abort(self) -> None:
-        """End the command that this claim runs on the node. A switch then goes back; that restart gets 20 s at most."""
+        """End the command that this claim runs on the node. A switch is then reverted; that restart gets 20 s at most."""
         call = self._call()
         await self._ask(call, calls.abort(call), timeout_seconds=ABORT_SECONDS, is_urgent=True)
 

@@ -17,7 +17,7 @@ from inventory.security.access import Access
 
 
 def cancel_operation(*, access: Access, kind: Kind, public_id: str) -> Operation:
-    """Cancel what has not started, ask what is at work to stop at its next safe point. Cancelling twice is fine.
+    """Cancel what has not started, ask what is in progress to stop at its next safe point. Cancelling twice is fine.
 
     Raises NotFound; Conflict `already_finished` when it ended otherwise.
     """

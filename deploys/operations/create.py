@@ -18,11 +18,11 @@ from django.db.models import Value
 from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
 from deploys.operations.busy import busy_problems
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from deploys.operations.locks import lock_instances
 from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
-from deploys.queue.announce import enqueue_drive
+from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, Step, TargetStatus
 from inventory.actors import Actor
@@ -109,7 +109,7 @@ def _create(new: NewOperation) -> Operation:
     if len(unchanged) < len(new.instance_ids):
         wake_workers(operation)
     else:
-        freeze_finished([operation.pk])
+        finalize_finished([operation.pk])
         operation.refresh_from_db()
     detail = {"version": new.version, "instances": len(new.instance_ids), "reason": new.reason}
     record_action(new.access, operation, "start", detail=detail)
@@ -154,7 +154,7 @@ def insert_targets(operation: Operation, instance_ids: Sequence[int], *, attempt
 
 
 def _running_already(new: NewOperation) -> set[int]:
-    """Those of the instances, locked by now, that soundly run what is asked for: they are not touched."""
+    """Those of the instances, locked by now, that run what is asked for, successfully: they are not touched."""
     running = Instance.objects.filter(
         pk__in=new.instance_ids, running_version=new.version, expected_version=new.version
     ).exclude(run_status=RunStatus.FAILED)
@@ -172,10 +172,10 @@ def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: 
 
 
 def wake_workers(operation: Operation) -> None:
-    """Queue as many hints as workers of one host may share the operation's nodes."""
+    """Queue as many messages as workers of one host may share the operation's nodes."""
     nodes = operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
-    enqueue_drive(
+    enqueue_work(
         queue=QUEUE_OF[Kind(operation.kind)],
         operation_id=operation.pk,
-        hints=max(1, min(settings.WORKERS, nodes)),
+        messages=max(1, min(settings.WORKERS, nodes)),
     )

@@ -1,4 +1,4 @@
-"""Freeze an operation's outcome on its row in the transaction in which its last target ends."""
+"""Store an operation's outcome on its row in the transaction in which its last target ends."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
     WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
 """  # noqa: S608 - only constants are spliced in
 
-_FREEZE = """
+_FINALIZE = """
 UPDATE deploys_operation SET status = %s, completed = %s, failed = %s, cancelled = %s, superseded = %s,
     finished_at = clock_timestamp(), updated_at = clock_timestamp()
 WHERE id = %s
 """
 
 
-def freeze_finished(operation_ids: Iterable[int]) -> None:
+def finalize_finished(operation_ids: Iterable[int]) -> None:
     """Write status and counts of those of these operations that have no unfinished target.
 
     The caller holds the rows' locks: otherwise two last targets, each unseen by the other, would leave it open.
@@ -34,8 +34,8 @@ def freeze_finished(operation_ids: Iterable[int]) -> None:
         cursor.execute(_ENDED, [sorted(operation_ids)])
         ended = [row[0] for row in cursor.fetchall()]
         for operation_id, progress in count_targets(ended).items():
-            cursor.execute(_FREEZE, [*_frozen(progress), operation_id])
+            cursor.execute(_FINALIZE, [*_finalized(progress), operation_id])
 
 
-def _frozen(progress: Progress) -> tuple[OperationStatus, int, int, int, int]:
+def _finalized(progress: Progress) -> tuple[OperationStatus, int, int, int, int]:
     return progress.status, progress.completed, progress.failed, progress.stopped, progress.superseded

@@ -1,6 +1,6 @@
 """How far an operation is: its status, and how many of its targets have which.
 
-An unfinished operation's are derived from its targets, a finished one's are frozen on its row; one code makes both.
+An unfinished operation's are derived from its targets, a finished one's are stored on its row; one code makes both.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _summary(operation: Operation, progress: Progress, updated_at: datetime | st
 
 
 def _progress(progress: Progress) -> dict[str, int]:
-    """`pending` is everything unfinished, `in_progress` the part of it under way; `cancelled` holds superseded ones."""
+    """`pending` is everything unfinished, `in_progress` the part of it in progress; `cancelled` holds superseded ones."""
     return {
         "total": progress.total,
         "completed": progress.completed,

@@ -28,9 +28,9 @@ RETURNING t.id, t.instance_id, t.operation_id, o.kind || ' ' || o.public_id, t.a
 
 
 def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Actor) -> set[int]:
-    """End these instances' unfinished deploys: pending ones now, those at work at their next safe point.
+    """End these instances' unfinished deploys: pending ones now, those in progress at their next safe point.
 
-    Returns the ids of the instances whose deploy is at work still.
+    Returns the ids of the instances whose deploy is in progress still.
 
     The caller holds the instances' locks, so no new deploy can appear meanwhile.
     """
@@ -40,7 +40,7 @@ def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Acto
         cursor.execute(_ASK_TO_STOP, [StopReason.SUPERSEDE, list(instance_ids)])
         asked = [MovableTarget(*row) for row in cursor.fetchall()]
     apply_moves([
-        Move.of(target, to=TargetStatus.SUPERSEDED, actor=actor, error_message=f"{by} goes first.")
+        Move.of(target, to=TargetStatus.SUPERSEDED, actor=actor, error_message=f"Superseded by {by}.")
         for target in asked
         if target.status == TargetStatus.PENDING
     ])  # fmt: skip

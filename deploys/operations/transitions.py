@@ -11,9 +11,9 @@ from django.db import connection, transaction
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from deploys.operations.locks import lock_instances, lock_operations
-from deploys.queue.announce import enqueue_drive
+from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
 from inventory.actors import Actor
@@ -84,7 +84,7 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     """Make these moves in one transaction; return the ids of the targets that moved.
 
     A target that does not stand where its move expects it (another worker's, or terminal) is left alone. One that a
-    rollback has asked to give way ends as superseded, however its own switch ended, whether its worker knew it or not.
+    rollback has asked to stop ends as superseded, however its own switch ended, whether its worker knew it or not.
     """
     if not moves:
         return set()
@@ -104,7 +104,7 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
 def _follow_up(ended: Sequence[Move]) -> None:
     if not ended:
         return
-    freeze_finished({move.operation_id for move in ended})
+    finalize_finished({move.operation_id for move in ended})
     _wake_waiting_rollbacks([move.instance_id for move in ended])
 
 
@@ -120,7 +120,7 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         cursor.execute(_WAITING, [instance_ids])
         waiting = [row[0] for row in cursor.fetchall()]
     for operation_id in waiting:
-        enqueue_drive(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
+        enqueue_work(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
 
 
 # claims counts the workers that may have died of a target; one that hands it back has not.

@@ -13,7 +13,7 @@ from deploys.error_codes import ErrorCode
 from deploys.packages.errors import PackageError
 from inventory.errors import Forbidden
 
-# To begin the download; one under way is not cut off. A claim before ours on the node may take some minutes to end.
+# To begin the download; one in progress is not cut off. A claim before ours on the node may take some minutes to end.
 VALID_SECONDS = 900
 _SALT = "deploys.artifact"
 
@@ -35,7 +35,7 @@ def artifact_url(sha256: str) -> str:
 
 
 def check_link(sha256: str, *, expires: str, signature: str) -> None:
-    """Raise Forbidden unless we have made this link, and lately."""
+    """Raise Forbidden unless we have made this link, and recently."""
     try:
         _signer().unsign(f"{_signed_text(sha256, expires)}:{signature}")
     except signing.BadSignature:

@@ -110,8 +110,9 @@ class _Download:
             self._client.close()
 
     def _run(self) -> Downloaded:
-        failures = furthest = 0
-        for _ in range(self._patience.attempts):
+        attempts = failures = furthest = 0
+        while attempts < self._patience.attempts:
+            attempts += 1
             try:
                 return self._attempt()
             except _Interrupted as interrupted:
@@ -123,7 +124,7 @@ class _Download:
             if failures >= self._patience.failures:
                 break
             self._pause(failures, why)
-        raise _unreachable(self._url, f"{why}, again and again")
+        raise _unreachable(self._url, f"{why} ({attempts} attempts)")
 
     def _pause(self, failures: int, why: str) -> None:
         patience = self._patience

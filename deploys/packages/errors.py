@@ -6,7 +6,7 @@ from deploys.error_codes import ErrorCode
 
 
 class PackageError(Exception):
-    """The package can't be had. message: what happened, where, what to do next."""
+    """The package is unavailable. message: what happened, where, what to do next."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)

@@ -159,7 +159,7 @@ def _signature(wanted: _Wanted) -> bytes:
     except PackageError as error:
         code = ErrorCode.PACKAGE_SIGNATURE_INVALID if error.code == ErrorCode.PACKAGE_TOO_LARGE else error.code
         raise PackageError(
-            code, f"The service takes signed packages only, and the signature can't be had: {error.message}"
+            code, f"The service takes signed packages only, and the signature is unavailable: {error.message}"
         ) from error
 
 
@@ -185,7 +185,7 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
         is_genuine = signatures.verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
     except ValueError as error:
         raise PackageError(
-            ErrorCode.INTERNAL_ERROR, f"The service's signing key can't be read: {error}. Mend it in the admin."
+            ErrorCode.INTERNAL_ERROR, f"The service's signing key can't be read: {error}. Fix it in the admin."
         ) from None
     if not is_genuine:
         raise PackageError(

@@ -73,7 +73,7 @@ class PackageStore:
         return cls(Path(settings.DATA_DIR) / "packages")
 
     def stored(self, sha256: str) -> Artifact | None:
-        """The artifact, if it is whole by its size, which counts as a use of it.
+        """The artifact, if it is complete by its size, which counts as a use of it.
 
         Nobody reads gigabytes to look for bytes that went bad on the disk: a node finds out, then `discard_if_damaged`.
         """

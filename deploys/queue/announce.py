@@ -1,4 +1,4 @@
-"""How work is announced: hints to idle workers, and a notification to drives that run already."""
+"""How work is announced: messages to idle workers, and a notification to work loops that run already."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from deploys.queue.names import QUEUE_OF, QueueName, work_channel
 from deploys.states import Kind
 
 
-def enqueue_drive(*, queue: QueueName, operation_id: int, hints: int = 1) -> None:
-    """Wakes up to `hints` idle workers of the queue, and every running drive.
+def enqueue_work(*, queue: QueueName, operation_id: int, messages: int = 1) -> None:
+    """Wakes up to `messages` idle workers of the queue, and every running work loop.
 
-    Called in the transaction that makes the work: the hints become visible with it, or not at all.
+    Called in the transaction that makes the work: the messages become visible with it, or not at all.
     """
-    for _ in range(hints):
+    for _ in range(messages):
         async_task("deploys.tasks.drive", operation_id, cluster=queue)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [work_channel(queue), str(operation_id)])
 
 
 def notify_stop(kind: Kind) -> None:
-    """Tell the drives at work, when this commits, that some of their targets are asked to stop."""
+    """Tell the running work loops, when this commits, that some of their targets are asked to stop."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, 'stop')", [work_channel(QUEUE_OF[kind])])

@@ -1,12 +1,12 @@
 """django-q2's ORM broker on PostgreSQL: wakes by NOTIFY, takes by SKIP LOCKED, and outlives a lost database.
 
-A message is a wake-up hint: the truth is in our own rows, and the reaper sends a new hint for work nobody holds. So a
-message may be lost or come twice.
+A message is only a notification: what there is to do stands in our own rows, and the reaper sends another for work
+nobody holds. So a message may be lost or come twice.
 
 Taking a message moves it from its queue (`key` = "deploys") to the taker's inbox ("deploys@worker-name"), where it
 stays until it is acknowledged. What is still there when a cluster is started anew goes back to the queue; what a worker
 process that died alone had taken does not, so a task that kills its worker does not kill the next one. A message put
-into an inbox by `enqueue` is taken by that worker's cluster alone: so goes the canary.
+into an inbox by `enqueue` is taken by that worker's cluster alone: the queue probe goes that way.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ key LIKE '%%@%%' AND split_part(key, '@', 2) NOT IN (
 """
 
 
-def hand_back(queue: str, worker_name: str) -> None:
+def requeue(queue: str, worker_name: str) -> None:
     """Returns what that worker's cluster had taken to its queue, for whoever is free."""
     with connection.cursor() as cursor:
         cursor.execute(HAND_BACK.format(condition="key = %s"), [inbox(queue, worker_name), queue_channel("")])
 
 
-def hand_back_from_the_vanished(*, unseen_seconds: float) -> None:
+def requeue_of_the_vanished(*, unseen_seconds: float) -> None:
     """The same for all workers that are gone or were not seen for so long. One that lives on does no harm."""
     with connection.cursor() as cursor:
         cursor.execute(HAND_BACK.format(condition=NOBODYS), [unseen_seconds, queue_channel("")])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 
-VARIABLE = "RELEASE_LIFELINE_FD"
+VARIABLE = "RELEASE_SHUTDOWN_PIPE_FD"
 
 
 def fileno() -> int | None:

@@ -16,7 +16,7 @@ QUEUE_OF: dict[Kind, QueueName] = {Kind.DEPLOY: DEPLOYS, Kind.ROLLBACK: ROLLBACK
 
 
 def work_channel(queue: str) -> str:
-    """What running drives LISTEN on (`deploys.queue.listener.Listener`)."""
+    """What running work loops LISTEN on (`deploys.queue.listener.Listener`)."""
     return f"release_work_{queue}"
 
 

@@ -1,4 +1,4 @@
-"""Wake a running drive when new work, or a request to stop, is committed."""
+"""Wake a running work loop when new work, or a request to stop, is committed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAIT_SECONDS = 1.0
 
 
 class Wakeups:
-    """Sets `event` on its loop at each notification. Losing one costs a second: the drive also looks by itself."""
+    """Sets `event` on its loop at each notification. Losing one costs a second: the work loop also looks by itself."""
 
     def __init__(self, queue: str, event: asyncio.Event) -> None:
         self._listener = Listener(work_channel(queue))

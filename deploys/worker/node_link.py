@@ -35,7 +35,7 @@ class NodeLink:
         )
 
     async def try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
-        """Call over a connection, again when none can be had; when one breaks meanwhile, only if that is safe."""
+        """Call over a connection, again when none can be opened; when one breaks meanwhile, only if that is safe."""
         for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
             try:
                 return await call(await self.open())

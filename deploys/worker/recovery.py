@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from deploys.node.session import NodeSession, NodeTruth, Staged, Switch
+from deploys.node.session import NodeSession, NodeState, Staged, Switch
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Interruption
 from deploys.worker.node_link import NodeLink
@@ -52,13 +52,13 @@ async def recover(
     """
     await _settled(link, assignment)
     claimed = await link.try_again(lambda session: _claim_root(session, assignment, package))
-    last = claimed.truth.last
+    last = claimed.state.last
     if last is None or not _is_this_targets(last, assignment, package):
         return NeverBegan()
     if last.phase == "done":
         stop = interruption.stop_reason
         return Ended(switch_ended(assignment, package, last, stop, was_aborted=interruption.was_aborted))
-    return BrokenOff(_effect(claimed.truth)) if _has_changed_node(last, claimed.truth) else NeverBegan()
+    return BrokenOff(_effect(claimed.state)) if _has_changed_node(last, claimed.state) else NeverBegan()
 
 
 async def own_switch(link: NodeLink, assignment: Assignment, package: PinnedPackage) -> Switch | None:
@@ -76,7 +76,7 @@ async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
     deadline = time.monotonic() + 2 * assignment.service.command_timeout_seconds + SPARE_SECONDS
     while True:
         try:
-            state = await (await link.open()).truth()
+            state = await (await link.open()).state()
         except TransportError:
             if time.monotonic() > deadline:
                 raise
@@ -104,11 +104,11 @@ def _is_this_targets(last: Switch, assignment: Assignment, package: PinnedPackag
     return is_since_others and last.release == package.release
 
 
-def _has_changed_node(last: Switch, state: NodeTruth) -> bool:
+def _has_changed_node(last: Switch, state: NodeState) -> bool:
     return last.phase in ("switched", "reverting") or (last.phase == "switching" and state.current == last.release)
 
 
-def _effect(state: NodeTruth) -> Effect:
+def _effect(state: NodeState) -> Effect:
     if not state.current:
         return Effect(run_status=RunStatus.UNKNOWN)
     return Effect(version=state.version, release=state.current, sha256=state.sha256, run_status=RunStatus.UNKNOWN)

@@ -126,7 +126,7 @@ class Steps:
     async def _switch(self, package: PinnedPackage, *, is_staged: bool) -> Outcome:
         switch = await self._send_switch(package)
         await pause_at("switched")
-        if switch.outcome == "not_whole" and not is_staged:
+        if switch.outcome == "not_intact" and not is_staged:
             self._log.say(f"Release '{package.release}' is not intact on the node; staging it again.")
             self._interruption.enter(Phase.PREPARING)
             self._interruption.check()

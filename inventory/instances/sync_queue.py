@@ -42,7 +42,7 @@ def request_sync(*, access: Access, service_name: str) -> Service:
 
 
 def due_services() -> QuerySet[Service]:
-    """Those whose regular sync is due, neither waiting nor at work, the longest overdue first."""
+    """Those whose regular sync is due, neither waiting nor in progress, the longest overdue first."""
     period = timedelta(seconds=settings.SYNC_SECONDS)
     overdue = Q(synced_at__isnull=True) | Q(synced_at__lt=Now() - period)
     return Service.objects.filter(overdue, _NOT_QUEUED, _NOT_RUNNING, sync_enabled=True).order_by("synced_at")
@@ -64,7 +64,7 @@ def _enqueue(service_id: int) -> bool:
 
 
 def begin(service_id: int) -> bool:
-    """False when a sync of the service is at work; its mark stays then, for `end` to see."""
+    """False when a sync of the service is in progress; its mark stays then, for `end` to see."""
     begun = Service.objects.filter(_NOT_RUNNING, pk=service_id).update(sync_started_at=Now(), sync_queued_at=None)
     return bool(begun)
 

@@ -55,7 +55,7 @@ def read_nodes(roots: Roots) -> Iterator[list[Answer]]:
 
 
 def _read_in_loop(roots: Roots, put: Put) -> None:
-    """A loop and connections of its own: a sync must work in any thread, and shares nothing with a drive."""
+    """A loop and connections of its own: a sync must work in any thread, and shares nothing with a work loop."""
     try:
         asyncio.run(_read_all(roots, put))
     except TimeoutError:

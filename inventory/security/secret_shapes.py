@@ -44,7 +44,7 @@ _NO_SECRET = re.compile(
 )
 _LOOKS_RANDOM = re.compile(r"(?=\D*\d)\S{8,}")
 _WORD = re.compile(r"[^\s\"'<>`]+")
-# A longer value is a secret without a look at it: to look at each again and again would take quadratic time.
+# A longer value is a secret without a look at it: to look at each repeatedly would take quadratic time.
 _LONGEST_LOOKED_AT = 200
 # `max_token=512`, `token=42`: a count, not a key.
 _LONGEST_COUNT = 6

@@ -16,8 +16,8 @@ from inventory.errors import Problem
 from releasesite.api.errors import error_body
 
 SEEN_WITHIN = timedelta(seconds=15)
-# The supervisor restarts a cluster that has answered no canary for this long at the most.
-CANARY_WITHIN = timedelta(seconds=60)
+# The supervisor restarts a cluster that has answered no probe for this long at the most.
+PROBE_WITHIN = timedelta(seconds=60)
 
 DATABASE_AWAY = Problem(
     code="database_unavailable", detail="The database can't be reached. Check DATABASE_URL and that PostgreSQL runs."
@@ -56,7 +56,7 @@ def what_is_away() -> Problem | None:
 
 
 def has_worker() -> bool:
-    """True if a supervisor beats and its clusters execute: a canary lately, or a long drive."""
-    drives = Lease.objects.filter(worker=OuterRef("name"), expires_at__gt=Now())
-    executing = Q(canary_at__gte=Now() - CANARY_WITHIN) | Q(Exists(drives))
+    """True if a supervisor beats and its clusters execute: a queue probe recently, or a long work loop."""
+    working = Lease.objects.filter(worker=OuterRef("name"), expires_at__gt=Now())
+    executing = Q(canary_at__gte=Now() - PROBE_WITHIN) | Q(Exists(working))
     return Worker.objects.filter(executing, seen_at__gte=Now() - SEEN_WITHIN).exists()

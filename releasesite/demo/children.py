@@ -76,7 +76,7 @@ def terminated_with(parent: int) -> Callable[[], None] | None:
 def stop(children: Iterable[Child], *, deadline_seconds: float, hurry: Callable[[], bool]) -> list[str]:
     """SIGTERM to all, wait, then SIGKILL to what is left of them and of their descendants.
 
-    hurry: asked again and again; True ends the wait. Returns the names of those that had to be killed.
+    hurry: asked repeatedly; True ends the wait. Returns the names of those that had to be killed.
     """
     running = [child for child in children if child.process and child.exit_status() is None]
     families = [process for child in running for process in family(child)]

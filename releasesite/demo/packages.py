@@ -23,7 +23,7 @@ VERSIONS = (
     Version(name="v1.0.0", manifest={"colour": "#1e5aa8", "message": "The first one."}),
     Version(name="v1.1.0", manifest={"colour": "#1d7a46", "message": "Now in green."}),
     Version(name="v1.2.0", manifest={"colour": "#6b3fa0", "message": "Purple, and no less calm."}),
-    # Forgot its colour: the server ends at start, so its restart fails and the system goes back.
+    # Forgot its colour: the server ends at start, so its restart fails and the system reverts it.
     Version(name="v1.3.0", manifest={"message": "You should never read this."}),
 )
 

@@ -161,7 +161,7 @@ class Demo:
     def start_again(self, child: Child) -> None:
         what = f"{child.name} ended unasked (exit status {child.exit_status()}, see {shown(child.log)})"
         if child.starts_within(60) > RESTARTS_A_MINUTE:
-            raise DemoError(f"{what}, again and again. Its last lines:\n{child.end_of_log()}")
+            raise DemoError(f"{what}, repeatedly. Its last lines:\n{child.end_of_log()}")
         say(f"{what}: starting it again")
         child.start()
 

@@ -14,7 +14,7 @@ def open_lock_file(path: Path) -> int:
 
 
 def hold_shared(path: Path) -> int:
-    """Waits for a stop under way to end. The lock lasts as long as any process has this descriptor, forks included."""
+    """Waits for a stop in progress to end. The lock lasts as long as any process has this descriptor, forks included."""
     descriptor = open_lock_file(path)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor

@@ -20,12 +20,12 @@ from deploys.worker.interruption import DEADLINES, Deadlines
 from inventory.models import Instance, RunStatus
 from tests.support.fleet import SCHEDULER
 from tests.support.lab import Lab, check_invariants, wait_until
-from tests.support.lone_drive import kill, lone_drive
+from tests.support.lone_work_loop import kill, lone_work_loop
 from tests.support.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 BOUND_SECONDS = 8
 SHORTER = Deadlines(
     grace_seconds=1, bound_seconds=5, recovering_grace_seconds=1, recovering_bound_seconds=5, abort_seconds=2
@@ -34,16 +34,16 @@ HANG = 'while [ "$RELEASE_VERSION" = {version} ] && [ -e "$RELEASE_ROOT/hang" ];
 
 
 @pytest.fixture
-def run_drive(run_drive: RunDrive) -> RunDrive:
+def run_work_loop(run_work_loop: RunWorkLoop) -> RunWorkLoop:
     """The same proportions as in production, where grace, way back and what is left fit into 60 s."""
     assert DEADLINES.bound_seconds <= 55
     assert DEADLINES.grace_seconds + DEADLINES.abort_seconds <= DEADLINES.bound_seconds
     return partial(work_loop.run, deadlines=SHORTER)
 
 
-def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, run_drive: RunDrive) -> None:
-    instance = deployed(holds, run_drive)
-    with deploying(holds, instance, run_drive) as operation:
+def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(holds, run_work_loop)
+    with deploying(holds, instance, run_work_loop) as operation:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
         cancel(operation)
 
@@ -53,14 +53,14 @@ def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, ru
     check_invariants([instance])
 
 
-def test_a_hanging_before_switch_command_is_ended_on_the_node_too(holds: Lab, run_drive: RunDrive) -> None:
-    instance = deployed(holds, run_drive)
+def test_a_hanging_before_switch_command_is_ended_on_the_node_too(holds: Lab, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(holds, run_work_loop)
     pid_file = Path(instance.deploy_root, "pid")
     service = instance.service
     service.before_switch_command = f"echo $$ >{pid_file}; exec sleep 100"
     service.command_timeout = 120
     service.save()
-    with deploying(holds, instance, run_drive) as operation:
+    with deploying(holds, instance, run_work_loop) as operation:
         wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", what="command", seconds=30)
         cancel(operation)
 
@@ -69,9 +69,9 @@ def test_a_hanging_before_switch_command_is_ended_on_the_node_too(holds: Lab, ru
     check_invariants([instance])
 
 
-def test_a_node_that_answers_no_more_ends_as_unknown(far_lab: Lab, proxy: TcpProxy, run_drive: RunDrive) -> None:
-    instance = deployed(far_lab, run_drive)
-    with deploying(far_lab, instance, run_drive) as operation:
+def test_a_node_that_answers_no_more_ends_as_unknown(far_lab: Lab, proxy: TcpProxy, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(far_lab, run_work_loop)
+    with deploying(far_lab, instance, run_work_loop) as operation:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
         proxy.stall()
         cancel(operation)
@@ -84,41 +84,41 @@ def test_a_node_that_answers_no_more_ends_as_unknown(far_lab: Lab, proxy: TcpPro
     Path(instance.deploy_root, "hang").unlink()
 
 
-def test_a_deploy_that_a_rollback_waits_for_can_still_be_cancelled(holds: Lab, run_drive: RunDrive) -> None:
-    instance = deployed(holds, run_drive)
-    with deploying(holds, instance, run_drive) as operation:
+def test_a_deploy_that_a_rollback_waits_for_can_still_be_cancelled(holds: Lab, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(holds, run_work_loop)
+    with deploying(holds, instance, run_work_loop) as operation:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=30)
         rollback = holds.roll_back(instance, "v1")
         cancel(operation)
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     assert operation.targets.get().status in (TargetStatus.CANCELLED, TargetStatus.SUPERSEDED)
     assert rollback.targets.get().status == TargetStatus.COMPLETED
     check_invariants([instance])
 
 
-def test_a_dead_workers_switch_is_ended_by_who_takes_over(lab: Lab, run_drive: RunDrive) -> None:
-    instance = deployed(lab, run_drive)
+def test_a_dead_workers_switch_is_ended_by_who_takes_over(lab: Lab, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(lab, run_work_loop)
     hang_only("v2", instance)
     operation = lab.deploy("v2", instances=[instance])
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
         kill(worker)
-        take_over_cancelled(operation, run_drive)
+        take_over_cancelled(operation, run_work_loop)
 
     target = operation.targets.get()
     assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
     check_invariants([instance])
 
 
-def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, run_drive: RunDrive) -> None:
-    instance = deployed(lab, run_drive)
+def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, run_work_loop: RunWorkLoop) -> None:
+    instance = deployed(lab, run_work_loop)
     hang_only("v2", instance)
     operation = lab.deploy("v2", instances=[instance])
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
         kill(worker, with_its_node_programs=True)
-        take_over_cancelled(operation, run_drive)
+        take_over_cancelled(operation, run_work_loop)
 
     target = operation.targets.get()
     instance.refresh_from_db()
@@ -129,17 +129,17 @@ def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, 
 
 
 def test_a_cancel_before_the_node_was_asked_does_not_say_that_the_old_version_runs(
-    holds: Lab, run_drive: RunDrive
+    holds: Lab, run_work_loop: RunWorkLoop
 ) -> None:
-    instance = deployed(holds, run_drive)
+    instance = deployed(holds, run_work_loop)
     hang_only("v2", instance)
     operation = holds.deploy("v2", instances=[instance])
-    with lone_drive("deploys", holds.environment) as worker:
+    with lone_work_loop("deploys", holds.environment) as worker:
         wait_until(lambda: current(instance) == "releases/v2", what="switch", seconds=60)
         kill(worker, with_its_node_programs=True)
     wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
     holds.hold("claimed")
-    with driving(run_drive):
+    with working(run_work_loop):
         holds.wait_until_held("claimed")
         cancel(operation)
 
@@ -149,16 +149,16 @@ def test_a_cancel_before_the_node_was_asked_does_not_say_that_the_old_version_ru
     assert "the old version runs" not in target.error_message
 
 
-def take_over_cancelled(operation: Operation, run_drive: RunDrive) -> None:
+def take_over_cancelled(operation: Operation, run_work_loop: RunWorkLoop) -> None:
     cancel(operation)
     wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
-    with driving(run_drive):
+    with working(run_work_loop):
         pass
 
 
-def deployed(lab: Lab, run_drive: RunDrive) -> Instance:
+def deployed(lab: Lab, run_work_loop: RunWorkLoop) -> Instance:
     lab.deploy("v1", instances=lab.instances[:1])
-    run_drive("deploys")
+    run_work_loop("deploys")
     return lab.instances[0]
 
 
@@ -170,17 +170,17 @@ def hang_only(version: str, instance: Instance) -> None:
 
 
 @contextmanager
-def deploying(lab: Lab, instance: Instance, run_drive: RunDrive) -> Iterator[Operation]:
+def deploying(lab: Lab, instance: Instance, run_work_loop: RunWorkLoop) -> Iterator[Operation]:
     """v2, whose restart hangs, and no other's; the drive ends within the bound from the block's end on."""
     hang_only("v2", instance)
     operation = lab.deploy("v2", instances=[instance])
-    with driving(run_drive):
+    with working(run_work_loop):
         yield operation
 
 
 @contextmanager
-def driving(run_drive: RunDrive) -> Iterator[None]:
-    thread = threading.Thread(target=run_drive, args=("deploys",))
+def working(run_work_loop: RunWorkLoop) -> Iterator[None]:
+    thread = threading.Thread(target=run_work_loop, args=("deploys",))
     thread.start()
     yield
     thread.join(timeout=2 * BOUND_SECONDS)

@@ -91,10 +91,12 @@ def test_connections_cut_again_and_again_cost_time_and_no_second_switch(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_connections_cut_while_the_package_is_fetched_fail_nothing(lab: Lab, run_drive: Callable[[str], None]) -> None:
+def test_connections_cut_while_the_package_is_fetched_fail_nothing(
+    lab: Lab, run_work_loop: Callable[[str], None]
+) -> None:
     lab.package_host.behave("v1.tar.gz", Behaviour(silent_seconds=1, times=1))
     operation = lab.deploy("v1")
-    thread = threading.Thread(target=run_drive, args=("deploys",))
+    thread = threading.Thread(target=run_work_loop, args=("deploys",))
     thread.start()
     wait_until(lambda: lab.package_host.requests_for("v1.tar.gz") != [], what="download", seconds=30)
     with connection.cursor() as cursor:

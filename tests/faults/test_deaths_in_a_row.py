@@ -15,25 +15,25 @@ from deploys.models import Operation
 from deploys.states import OperationStatus
 from inventory.models import Instance
 from tests.support.lab import Lab, check_invariants, wait_until
-from tests.support.lone_drive import kill, lone_drive
+from tests.support.lone_work_loop import kill, lone_work_loop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 
 
 @pytest.fixture
-def instance(lab: Lab, run_drive: RunDrive) -> Instance:
+def instance(lab: Lab, run_work_loop: RunWorkLoop) -> Instance:
     """v1 runs on it; the restart of what comes next is held."""
     instance = lab.instances[0]
     lab.deploy("v1", instances=[instance])
-    run_drive("deploys")
+    run_work_loop("deploys")
     restart_held(instance).touch()
     return instance
 
 
 def test_the_second_dies_while_it_waits_for_the_firsts_switch(
-    lab: Lab, instance: Instance, run_drive: RunDrive
+    lab: Lab, instance: Instance, run_work_loop: RunWorkLoop
 ) -> None:
     operation = lab.deploy("v2", instances=[instance])
     with switching(lab, instance) as first:
@@ -41,40 +41,40 @@ def test_the_second_dies_while_it_waits_for_the_firsts_switch(
     take_over_and_die(lab, operation, when=lambda: "asking the node" in log_of(operation))
     restart_held(instance).unlink()
 
-    end_with_a_third(operation, run_drive)
+    end_with_a_third(operation, run_work_loop)
     assert restarts(instance) == ["v1", "v2"]
     check_invariants([instance])
 
 
-def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, run_drive: RunDrive) -> None:
+def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, run_work_loop: RunWorkLoop) -> None:
     operation = lab.deploy("v2", instances=[instance])
     with switching(lab, instance) as first:
         kill(first, with_its_node_programs=True)
     take_over_and_die(lab, operation, when=lambda: len(switches_begun(instance, "v2")) == 2)
     restart_held(instance).unlink()
 
-    end_with_a_third(operation, run_drive)
+    end_with_a_third(operation, run_work_loop)
     assert restarts(instance) == ["v1", "v2"]
     check_invariants([instance])
 
 
 @contextmanager
 def switching(lab: Lab, instance: Instance) -> Iterator[psutil.Popen]:
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(lambda: os.readlink(f"{instance.deploy_root}/current") == "releases/v2", what="switch", seconds=30)
         yield worker
 
 
 def take_over_and_die(lab: Lab, operation: Operation, *, when: Callable[[], bool]) -> None:
     wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(when, what="second worker's turn", seconds=30)
         kill(worker)
 
 
-def end_with_a_third(operation: Operation, run_drive: RunDrive) -> None:
+def end_with_a_third(operation: Operation, run_work_loop: RunWorkLoop) -> None:
     wait_until(lambda: reap() == 1, what="second lease that ran out", seconds=30)
-    run_drive("deploys")
+    run_work_loop("deploys")
     operation.refresh_from_db()
     target = operation.targets.get()
     assert (operation.status, target.claims) == (OperationStatus.COMPLETED, 3), target.error_message

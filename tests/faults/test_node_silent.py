@@ -25,7 +25,7 @@ SILENT_INSTANCES = 6
 def test_its_deadlines_fire_and_other_nodes_are_not_slowed(
     far_lab: Lab,
     proxy: TcpProxy,
-    run_drive: Callable[[str], None],
+    run_work_loop: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
     own_sshd: SshServer,
 ) -> None:
@@ -37,7 +37,7 @@ def test_its_deadlines_fire_and_other_nodes_are_not_slowed(
     near = make_instances(service, make_node("near"), 2, root=far_lab.faults, prefix="near")
     operation = far_lab.deploy("v1", instances=[*silent, *near])
     began = time.monotonic()
-    thread = threading.Thread(target=run_drive, args=("deploys",))
+    thread = threading.Thread(target=run_work_loop, args=("deploys",))
     thread.start()
 
     wait_until(lambda: statuses(operation, "near") == {TargetStatus.COMPLETED}, what="other node's end", seconds=20)

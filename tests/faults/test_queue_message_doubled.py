@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django_q.models import OrmQ
 
-from deploys.queue.announce import enqueue_drive
+from deploys.queue.announce import enqueue_work
 from deploys.queue.names import DEPLOYS
 from deploys.states import OperationStatus
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
@@ -24,7 +24,7 @@ def test_twenty_copies_while_it_is_at_work_make_one_claim_and_one_switch(lab: La
         lab.hold("staged")
         operation = lab.deploy("v1", instances=[instance])
         lab.wait_until_held("staged")
-        enqueue_drive(queue=DEPLOYS, operation_id=operation.pk, hints=COPIES)
+        enqueue_work(queue=DEPLOYS, operation_id=operation.pk, messages=COPIES)
         wait_until(lambda: not waiting(), what="taking of the copies", seconds=30)
         (lab.faults / "staged.hold").unlink()
         wait_for_end(operation, seconds=30)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from deploys.models import Lease, Worker
-from deploys.queue.broker import POLL_SECONDS, NotifyBroker, hand_back, hand_back_from_the_vanished
+from deploys.queue.broker import POLL_SECONDS, NotifyBroker, requeue, requeue_of_the_vanished
 from deploys.queue.names import DEPLOYS, inbox
 from deploys.worker import leases
 
@@ -96,7 +96,7 @@ def test_what_a_dead_cluster_had_taken_goes_back_to_the_queue(broker: NotifyBrok
     assert len(dead.dequeue()) == 1
     dead.close()
 
-    hand_back(DEPLOYS, "dead")
+    requeue(DEPLOYS, "dead")
 
     assert len(broker.dequeue()) == 1
 
@@ -106,7 +106,7 @@ def test_what_a_vanished_host_had_taken_goes_back_and_a_live_ones_stays(broker: 
     for name in ("alive", "vanished"):
         OrmQ.objects.create(key=inbox(DEPLOYS, name), payload=name, lock=timezone.now() + timedelta(days=8))
 
-    hand_back_from_the_vanished(unseen_seconds=60)
+    requeue_of_the_vanished(unseen_seconds=60)
 
     assert [payload for _, payload in broker.dequeue()] == ["vanished"]
     assert OrmQ.objects.filter(key=inbox(DEPLOYS, "alive")).exists()

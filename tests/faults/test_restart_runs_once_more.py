@@ -13,19 +13,19 @@ from deploys.host.reaper import reap
 from deploys.states import OperationStatus
 from inventory.models import Instance
 from tests.support.lab import Lab, check_invariants, wait_until
-from tests.support.lone_drive import kill, lone_drive
+from tests.support.lone_work_loop import kill, lone_work_loop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(120)]
 
 
-def test_the_restart_runs_once_more_and_the_deploy_ends_well(lab: Lab, run_drive: Callable[[str], None]) -> None:
+def test_the_restart_runs_once_more_and_the_deploy_ends_well(lab: Lab, run_work_loop: Callable[[str], None]) -> None:
     instance = lab.instances[0]
     lab.deploy("v1", instances=[instance])
-    run_drive("deploys")
+    run_work_loop("deploys")
     restart_held = Path(instance.deploy_root, "hold")
     restart_held.touch()
     operation = lab.deploy("v2", instances=[instance])
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(lambda: os.readlink(f"{instance.deploy_root}/current") == "releases/v2", what="switch", seconds=30)
         wait_until(lambda: command_of(instance) is not None, what="restart command", seconds=30)
         program, command = program_of(instance), command_of(instance)
@@ -36,7 +36,7 @@ def test_the_restart_runs_once_more_and_the_deploy_ends_well(lab: Lab, run_drive
         kill(worker, with_its_node_programs=True)
 
     wait_until(lambda: reap() == 1, what="lease that ran out", seconds=30)
-    run_drive("deploys")
+    run_work_loop("deploys")
 
     operation.refresh_from_db()
     assert operation.status == OperationStatus.COMPLETED, operation.targets.get().error_message

@@ -17,7 +17,7 @@ from deploys.worker import group_commit
 from tests.support.api import caller
 from tests.support.fleet import ids
 from tests.support.lab import Lab, check_invariants, wait_for_end
-from tests.support.lone_drive import lone_drive
+from tests.support.lone_work_loop import lone_work_loop
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -38,7 +38,7 @@ claims._load = freeze
 def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab) -> None:
     operation = lab.deploy("v1")
 
-    with lone_drive("deploys", lab.environment, first=FREEZE_IN_THE_CLAIM):
+    with lone_work_loop("deploys", lab.environment, first=FREEZE_IN_THE_CLAIM):
         lab.wait_until_held("claim")
         frozen_at = time.monotonic()
         with running_worker(lab.environment, wait=False):
@@ -51,12 +51,12 @@ def test_the_locks_it_holds_keep_nobody_for_long(lab: Lab) -> None:
 
 
 def test_a_worker_that_comes_back_writes_again_what_was_ended(
-    lab: Lab, run_drive: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, run_work_loop: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     falls_silent_in(monkeypatch, group_commit, "write_permits")
     operation = lab.deploy("v1")
 
-    run_drive("deploys")
+    run_work_loop("deploys")
 
     operation.refresh_from_db()
     assert operation.status == OperationStatus.COMPLETED

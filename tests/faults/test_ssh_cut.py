@@ -23,33 +23,33 @@ from tests.support.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 UPLOAD_BYTES = 2_000_000
 
 
 @pytest.fixture
-def far(far_lab: Lab, run_drive: RunDrive, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def far(far_lab: Lab, run_work_loop: RunWorkLoop, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """v1 runs on both instances."""
     monkeypatch.setenv("RELEASE_FAULT_DIR", str(far_lab.faults))
-    deploy(far_lab, "v1", run_drive)
+    deploy(far_lab, "v1", run_work_loop)
     return far_lab
 
 
-def test_an_upload_cut_once_is_sent_again(far: Lab, proxy: TcpProxy, run_drive: RunDrive) -> None:
+def test_an_upload_cut_once_is_sent_again(far: Lab, proxy: TcpProxy, run_work_loop: RunWorkLoop) -> None:
     proxy.cut_after(UPLOAD_BYTES // 2, once=True)
 
-    operation = deploy_large(far, run_drive)
+    operation = deploy_large(far, run_work_loop)
 
     assert operation.status == OperationStatus.COMPLETED
     assert "Trying again" in log_of(operation)
 
 
 def test_an_upload_cut_every_time_leaves_nothing_visible_and_may_be_retried(
-    far: Lab, proxy: TcpProxy, run_drive: RunDrive
+    far: Lab, proxy: TcpProxy, run_work_loop: RunWorkLoop
 ) -> None:
     proxy.cut_after(UPLOAD_BYTES // 2)
 
-    operation = deploy_large(far, run_drive)
+    operation = deploy_large(far, run_work_loop)
 
     assert codes(operation) == ["node_unreachable"] * 2
     for instance in far.instances:
@@ -58,13 +58,13 @@ def test_an_upload_cut_every_time_leaves_nothing_visible_and_may_be_retried(
     check_invariants(far.instances)
 
     proxy.cut_after(None)
-    assert retried(operation, run_drive).status == OperationStatus.COMPLETED
+    assert retried(operation, run_work_loop).status == OperationStatus.COMPLETED
 
 
 def test_a_cut_after_the_switch_went_out_is_resolved_by_asking_the_node(
-    far: Lab, proxy: TcpProxy, run_drive: RunDrive
+    far: Lab, proxy: TcpProxy, run_work_loop: RunWorkLoop
 ) -> None:
-    with restart_held(far), driving(far, "v2", run_drive) as operation:
+    with restart_held(far), working(far, "v2", run_work_loop) as operation:
         wait_until(lambda: all(is_current(far, "v2")), what="switch", seconds=30)
         proxy.cut()
 
@@ -76,10 +76,10 @@ def test_a_cut_after_the_switch_went_out_is_resolved_by_asking_the_node(
 
 
 def test_a_node_that_dies_before_the_switch_keeps_the_old_version(
-    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+    far: Lab, own_sshd: SshServer, run_work_loop: RunWorkLoop
 ) -> None:
     held = far.hold("permitted")
-    with driving(far, "v2", run_drive) as operation:
+    with working(far, "v2", run_work_loop) as operation:
         far.wait_until_held("permitted")
         own_sshd.stop()
         held.unlink()
@@ -89,13 +89,13 @@ def test_a_node_that_dies_before_the_switch_keeps_the_old_version(
     assert set(operation.targets.values_list("instance__run_status", flat=True)) == {"running"}
     own_sshd.start()
     check_invariants(far.instances)
-    assert retried(operation, run_drive).status == OperationStatus.COMPLETED
+    assert retried(operation, run_work_loop).status == OperationStatus.COMPLETED
 
 
 def test_a_node_that_dies_right_after_the_link_moved_is_asked_again_and_finished(
-    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+    far: Lab, own_sshd: SshServer, run_work_loop: RunWorkLoop
 ) -> None:
-    with restart_held(far), driving(far, "v2", run_drive) as operation:
+    with restart_held(far), working(far, "v2", run_work_loop) as operation:
         wait_until(lambda: all(is_current(far, "v2")), what="switch", seconds=30)
         own_sshd.stop()
         own_sshd.start()
@@ -105,44 +105,44 @@ def test_a_node_that_dies_right_after_the_link_moved_is_asked_again_and_finished
 
 
 def test_a_changed_host_key_ends_the_deploy_before_anything_is_sent(
-    far: Lab, own_sshd: SshServer, run_drive: RunDrive
+    far: Lab, own_sshd: SshServer, run_work_loop: RunWorkLoop
 ) -> None:
     own_sshd.change_host_key()
 
-    operation = deploy(far, "v2", run_drive)
+    operation = deploy(far, "v2", run_work_loop)
 
     assert codes(operation) == ["node_host_key_mismatch"] * 2
     assert is_current(far, "v1") == [True, True]
 
 
-def deploy(lab: Lab, version: str, run_drive: RunDrive) -> Operation:
+def deploy(lab: Lab, version: str, run_work_loop: RunWorkLoop) -> Operation:
     operation = lab.deploy(version)
-    run_drive("deploys")
+    run_work_loop("deploys")
     operation.refresh_from_db()
     return operation
 
 
-def deploy_large(lab: Lab, run_drive: RunDrive) -> Operation:
+def deploy_large(lab: Lab, run_work_loop: RunWorkLoop) -> Operation:
     """Random bytes, which no packing makes smaller than a cut that comes after so many of them."""
     url = lab.package_host.add("large.tar.gz", package({"blob": random.Random(1).randbytes(UPLOAD_BYTES)}))
     request = DeployRequest(service="user-service", version="large", instances=ids(lab.instances), package_url=url)
     operation = start_deploy(access=SCHEDULER, request=request)
-    run_drive("deploys")
+    run_work_loop("deploys")
     operation.refresh_from_db()
     return operation
 
 
-def retried(operation: Operation, run_drive: RunDrive) -> Operation:
+def retried(operation: Operation, run_work_loop: RunWorkLoop) -> Operation:
     retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
-    run_drive("deploys")
+    run_work_loop("deploys")
     operation.refresh_from_db()
     return operation
 
 
 @contextmanager
-def driving(lab: Lab, version: str, run_drive: RunDrive) -> Iterator[Operation]:
+def working(lab: Lab, version: str, run_work_loop: RunWorkLoop) -> Iterator[Operation]:
     operation = lab.deploy(version)
-    thread = threading.Thread(target=run_drive, args=("deploys",))
+    thread = threading.Thread(target=run_work_loop, args=("deploys",))
     thread.start()
     yield operation
     for held in (*lab.faults.glob("*.hold"), *(Path(each.deploy_root, "hold") for each in lab.instances)):

@@ -66,7 +66,7 @@ def send(web: str, lab: Lab) -> Callable[..., requests.Response]:
 
 
 def test_the_same_request_again_gets_what_the_dead_process_had_stored(
-    send: Callable[..., requests.Response], dies: Path, lab: Lab, run_drive: Callable[[str], None]
+    send: Callable[..., requests.Response], dies: Path, lab: Lab, run_work_loop: Callable[[str], None]
 ) -> None:
     dies.touch()
     with pytest.raises(requests.ConnectionError):
@@ -76,7 +76,7 @@ def test_the_same_request_again_gets_what_the_dead_process_had_stored(
 
     assert send().status_code == 202
     assert Operation.objects.get() == stored
-    run_drive("deploys")
+    run_work_loop("deploys")
     stored.refresh_from_db()
     assert stored.status == OperationStatus.COMPLETED
     check_invariants(lab.instances)

@@ -20,7 +20,7 @@ from tests.support.worker import WorkerHost, running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 
 
 @pytest.fixture
@@ -28,14 +28,16 @@ def instance(lab: Lab) -> Instance:
     return lab.instances[0]
 
 
-def test_the_node_refuses_its_switch_after_a_newer_operation(lab: Lab, instance: Instance, run_drive: RunDrive) -> None:
+def test_the_node_refuses_its_switch_after_a_newer_operation(
+    lab: Lab, instance: Instance, run_work_loop: RunWorkLoop
+) -> None:
     with running_worker(lab.environment) as host:
         with paused_before_the_switch(host, lab, instance) as operation:
             wait_until(lambda: has_lost_its_lease(operation), what="lease that ran out", seconds=30)
-            run_drive("deploys")
+            run_work_loop("deploys")
             assert ended(operation) == OperationStatus.COMPLETED
             newer = lab.deploy("v3", instances=[instance])
-            run_drive("deploys")
+            run_work_loop("deploys")
             assert ended(newer) == OperationStatus.COMPLETED
         wait_until_refused(host)
 
@@ -43,12 +45,12 @@ def test_the_node_refuses_its_switch_after_a_newer_operation(lab: Lab, instance:
     check_invariants([instance])
 
 
-def test_the_node_refuses_its_switch_after_a_cancel(lab: Lab, instance: Instance, run_drive: RunDrive) -> None:
+def test_the_node_refuses_its_switch_after_a_cancel(lab: Lab, instance: Instance, run_work_loop: RunWorkLoop) -> None:
     with running_worker(lab.environment) as host:
         with paused_before_the_switch(host, lab, instance) as operation:
             cancel_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
             wait_until(lambda: has_lost_its_lease(operation), what="lease that ran out", seconds=30)
-            run_drive("deploys")
+            run_work_loop("deploys")
             assert ended(operation) == OperationStatus.CANCELLED
         wait_until_refused(host)
 

@@ -13,15 +13,15 @@ from deploys.host.reaper import reap
 from deploys.models import Operation
 from deploys.states import OperationStatus, TargetStatus
 from tests.support.lab import Lab, check_invariants, wait_until
-from tests.support.lone_drive import kill, lone_drive
+from tests.support.lone_work_loop import kill, lone_work_loop
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
-RunDrive = Callable[[str], None]
+RunWorkLoop = Callable[[str], None]
 
 
-def test_a_stop_lets_a_switch_finish_and_hands_back_the_rest(lab: Lab, run_drive: RunDrive) -> None:
+def test_a_stop_lets_a_switch_finish_and_hands_back_the_rest(lab: Lab, run_work_loop: RunWorkLoop) -> None:
     switching, staged = lab.instances
     restart_held = Path(switching.deploy_root, "hold")
     restart_held.parent.mkdir(parents=True)
@@ -44,24 +44,24 @@ def test_a_stop_lets_a_switch_finish_and_hands_back_the_rest(lab: Lab, run_drive
 
     assert (status(first), status(second)) == (TargetStatus.COMPLETED, TargetStatus.PENDING)
     assert second.targets.get().claims == 0, "a stop is not held against the target"
-    run_drive("deploys")
+    run_work_loop("deploys")
     check_invariants(lab.instances)
     assert Path(switching.deploy_root, "restarts.txt").read_text().split() == ["v1"]
 
 
-def test_a_killed_drives_work_goes_on_where_another_starts(lab: Lab, run_drive: RunDrive) -> None:
+def test_a_killed_drives_work_goes_on_where_another_starts(lab: Lab, run_work_loop: RunWorkLoop) -> None:
     switching, _ = lab.instances
     restart_held = Path(switching.deploy_root, "hold")
     restart_held.parent.mkdir(parents=True)
     restart_held.touch()
     operation = lab.deploy("v1")
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         wait_until(lambda: os.path.islink(f"{switching.deploy_root}/current"), what="switch", seconds=60)
         kill(worker)  # what it runs on the node goes on
         restart_held.unlink()
         wait_until(lambda: reap() > 0, what="lease that ran out", seconds=30)
 
-        run_drive("deploys")
+        run_work_loop("deploys")
 
     operation.refresh_from_db()
     assert operation.status == OperationStatus.COMPLETED

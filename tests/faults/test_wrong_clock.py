@@ -16,7 +16,7 @@ from deploys.models import LogLine, Operation
 from deploys.states import OperationStatus
 from deploys.worker.leases import LEASE_SECONDS
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
-from tests.support.lone_drive import kill, lone_drive
+from tests.support.lone_work_loop import kill, lone_work_loop
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -30,7 +30,7 @@ def clock_off_by(shift: timedelta) -> dict[str, str]:
 
 @pytest.mark.parametrize("shift", [timedelta(hours=-1), timedelta(hours=1)], ids=["behind", "ahead"])
 def test_it_takes_over_is_left_in_peace_and_is_taken_over_from_as_any_other(
-    shift: timedelta, lab: Lab, run_drive: Callable[[str], None]
+    shift: timedelta, lab: Lab, run_work_loop: Callable[[str], None]
 ) -> None:
     service = lab.instances[0].service
     service.restart_command += "echo restarted"
@@ -48,7 +48,7 @@ def test_it_takes_over_is_left_in_peace_and_is_taken_over_from_as_any_other(
         host.kill_all()
         (lab.faults / "staged.hold").unlink()
         wait_until(lambda: reap() > 0, what="lease that ran out", seconds=LEASE_SECONDS + 4)
-        run_drive("deploys")
+        run_work_loop("deploys")
 
     for each in (left_behind, operation):
         each.refresh_from_db()
@@ -63,7 +63,7 @@ def claimed_by_one_that_dies(lab: Lab, version: str) -> Operation:
     """By a worker whose clock is right."""
     lab.hold("staged")
     operation = lab.deploy(version)
-    with lone_drive("deploys", lab.environment) as worker:
+    with lone_work_loop("deploys", lab.environment) as worker:
         lab.wait_until_held("staged")
         kill(worker)
     (lab.faults / "staged.hold").unlink()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deploys.models import Operation, Package
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from inventory.models import Instance
 from tests.support.api import caller
 from tests.support.fleet import make_instances, make_node, make_service
@@ -83,7 +83,7 @@ def test_the_same_request_again_gets_the_same_answer() -> None:
     first = post("/v1/rollback/batch", BATCH, rollback_id="rollback-1")
     operation = Operation.objects.get()
     operation.targets.update(status="completed", claims=1, step="done", finished_at=operation.started_at)
-    freeze_finished([operation.pk])
+    finalize_finished([operation.pk])
 
     assert post("/v1/rollback/batch", BATCH, rollback_id="rollback-1").json() == first.json()
 
@@ -92,7 +92,7 @@ def test_the_status_has_the_documents_keys_and_a_deploys() -> None:
     post("/v1/rollback/instance", without(ONE, "package_url"), rollback_id="rollback-67890")
     operation = Operation.objects.get()
     operation.targets.update(status="completed", step="done", source="node", finished_at=operation.started_at)
-    freeze_finished([operation.pk])
+    finalize_finished([operation.pk])
     Instance.objects.filter(instance_id="instance-1").update(running_version="v1.2.2")
 
     status = caller("read").get("/v1/rollback/status/rollback-67890").json()

@@ -78,28 +78,28 @@ def wait_for(path: Path, *, seconds: float = 20) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_instance_ends_on_the_rollbacks_version_whatever_the_moment(
-    step: str, instance: Instance, faults: Path, package_host: PackageHost, run_drive: Callable[[str], None]
+    step: str, instance: Instance, faults: Path, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     root = Path(instance.deploy_root)
     deploy("v1", package_host)
-    run_drive("deploys")
+    run_work_loop("deploys")
     hold = root / "hold" if step == "restart" else faults / f"{step}.hold"
     hold.touch()
 
     operation = deploy("v2", package_host)
-    driving = threading.Thread(target=run_drive, args=("deploys",))
-    driving.start()
+    working = threading.Thread(target=run_work_loop, args=("deploys",))
+    working.start()
     wait_for(root / "held" if step == "restart" else faults / f"{step}.reached")
     rollback = start_instance_rollback(
         access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1", target_version="v1")
     )
-    run_drive("rollbacks")  # must not touch an instance that the deploy still works on
+    run_work_loop("rollbacks")  # must not touch an instance that the deploy still works on
     if STEPS[step]:
         assert rollback.targets.get().status == TargetStatus.PENDING
     hold.unlink()
-    driving.join(timeout=40)
-    assert not driving.is_alive()
-    run_drive("rollbacks")
+    working.join(timeout=40)
+    assert not working.is_alive()
+    run_work_loop("rollbacks")
 
     target = operation.targets.get()
     instance.refresh_from_db()

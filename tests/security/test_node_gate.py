@@ -71,16 +71,16 @@ def deploy(fleet: list[Instance], package_host: PackageHost, version: str, **fil
 
 
 def test_deploys_rollbacks_and_syncs_go_through(
-    fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]
+    fleet: list[Instance], package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     statuses = []
     for version, files in {"v1": {}, "v2": {}, "v3": {"broken": "yes"}, "v4": {}}.items():
         operation = deploy(fleet, package_host, version, **files)
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation.refresh_from_db()
         statuses.append(operation.status)
     start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     assert statuses == ["completed", "completed", "failed", "completed"]
     assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v2", "releases/v4"]
@@ -100,7 +100,7 @@ def test_a_node_that_pulls_fetches_through_it(
     own_sshd: SshServer,
     package_host: PackageHost,
     settings: Settings,
-    run_drive: Callable[[str], None],
+    run_work_loop: Callable[[str], None],
 ) -> None:
     settings.PUBLIC_URL = web.url
     Node.objects.update(delivery=Delivery.PULL)
@@ -109,11 +109,11 @@ def test_a_node_that_pulls_fetches_through_it(
     statuses = []
     for version, files in {"v1": {}, "v2": {"broken": "yes"}, "v3": {}}.items():
         operation = deploy(fleet, package_host, version, **files)
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation.refresh_from_db()
         statuses.append(operation.status)
     start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     assert statuses == ["completed", "failed", "completed"]
     assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v1", "releases/v3"]
@@ -125,13 +125,13 @@ def test_a_gate_made_before_the_node_pulled_says_so(
     fleet: list[Instance],
     package_host: PackageHost,
     settings: Settings,
-    run_drive: Callable[[str], None],
+    run_work_loop: Callable[[str], None],
 ) -> None:
     settings.PUBLIC_URL = "http://127.0.0.1:9"
     Node.objects.update(delivery=Delivery.PULL)
 
     operation = deploy(fleet, package_host, "v1")
-    run_drive("deploys")
+    run_work_loop("deploys")
 
     operation.refresh_from_db()
     assert operation.status == "failed"
@@ -181,12 +181,12 @@ LINES: dict[str, str] = {
     "removing": "exec rm -f -- ROOT/.release/kept.1",
 }
 CALLS: dict[str, list[str]] = {
-    "another root": calls.truth(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1)),
-    "a root above": calls.truth(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1)),
-    "no root": calls.truth(NodeCall(mark="\x1ec0ffee", root="-", fence=1)),
+    "another root": calls.state(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1)),
+    "a root above": calls.state(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1)),
+    "no root": calls.state(NodeCall(mark="\x1ec0ffee", root="-", fence=1)),
     "arguments that come later": ["wait"],
-    "arguments that come later, with more": calls.truth(NodeCall(mark="wait", root="ROOT", fence=1)),
-    "a mark of any words": calls.truth(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1)),
+    "arguments that come later, with more": calls.state(NodeCall(mark="wait", root="ROOT", fence=1)),
+    "a mark of any words": calls.state(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1)),
     "reading another root": CALL.arguments("read", "/etc"),
     "checking another root": CALL.arguments("check", "/etc"),
     "removing anything": calls.forget(CALL, path="/etc/passwd"),
@@ -208,12 +208,12 @@ CALLS: dict[str, list[str]] = {
         **{**STAGE, "operation": "%n"},  # type: ignore[arg-type]
     ),
 }
-TRUTH = bootstrap.line(calls.truth(CALL)).decode()
+STATE = bootstrap.line(calls.state(CALL)).decode()
 HEADERS: dict[str, str] = {
     "nothing": "",
-    "another beginning": f"release-mode 10 {TRUTH}",
-    "no length": f"release-node x {TRUTH}",
-    "a length that runs": f"release-node $(id) {TRUTH}",
+    "another beginning": f"release-mode 10 {STATE}",
+    "no length": f"release-node x {STATE}",
+    "a length that runs": f"release-node $(id) {STATE}",
     "a substitution": "release-node 10 $(id)\n",
     "backticks": "release-node 10 `id`\n",
     "a variable": "release-node 10 $HOME\n",
@@ -239,7 +239,7 @@ def refused(fleet: list[Instance], answer: subprocess.CompletedProcess[bytes]) -
 @pytest.mark.parametrize("name", LINES)
 def test_no_other_command_line_goes_through(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
     root = fleet[0].deploy_root
-    good = bootstrap.message(calls.node_program(), calls.truth(NodeCall(mark="\x1ec0ffee", root=root, fence=1)))
+    good = bootstrap.message(calls.node_program(), calls.state(NodeCall(mark="\x1ec0ffee", root=root, fence=1)))
 
     refused(fleet, ask(own_sshd, LINES[name].replace("ROOT", root), stdin=good))
 
@@ -262,12 +262,12 @@ def test_nothing_is_expanded_on_the_way(fleet: list[Instance], own_sshd: SshServ
 def test_no_other_program_goes_through(fleet: list[Instance], own_sshd: SshServer, program: str) -> None:
     call = NodeCall(mark="\x1ec0ffee", root=fleet[0].deploy_root, fence=1)
 
-    refused(fleet, ask(own_sshd, LINE, stdin=bootstrap.message(program, calls.truth(call))))
+    refused(fleet, ask(own_sshd, LINE, stdin=bootstrap.message(program, calls.state(call))))
 
 
 def test_a_program_that_is_not_there_whole_does_not_go_through(fleet: list[Instance], own_sshd: SshServer) -> None:
     call = NodeCall(mark="\x1ec0ffee", root=fleet[0].deploy_root, fence=1)
-    message = bootstrap.message(calls.node_program(), calls.truth(call))
+    message = bootstrap.message(calls.node_program(), calls.state(call))
 
     refused(fleet, ask(own_sshd, LINE, stdin=message[:-1]))
     refused(fleet, ask(own_sshd, LINE, stdin=message[10:]))
@@ -292,7 +292,7 @@ SHELL_LIKE = st.lists(st.sampled_from(SNIPPETS), max_size=20).map("".join)
 @given(line=SHELL_LIKE)
 def test_no_line_is_ever_expanded(tmp_path: Path, line: str) -> None:
     length = len(bootstrap.framed(""))
-    header = f"release-node {length} '\x1ec0ffee' truth /srv/a 1 {line}\n{bootstrap.framed('')}"
+    header = f"release-node {length} '\x1ec0ffee' state /srv/a 1 {line}\n{bootstrap.framed('')}"
 
     assert run_gate(tmp_path, header.encode(), program="").returncode in (0, 126)
     assert run_gate(tmp_path, line.encode(), program="").returncode == 126
@@ -330,10 +330,10 @@ def run_gate(
 
 
 def test_a_sync_goes_through(
-    fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]
+    fleet: list[Instance], package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     deploy(fleet, package_host, "v1")
-    run_drive("deploys")
+    run_work_loop("deploys")
     Instance.objects.update(running_version="", running_release="")
 
     sync_service(fleet[0].service_id)

@@ -49,19 +49,19 @@ def code(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["errors"][0]["code"]
 
 
-def ended(run_drive: Callable[[str], None], answer: Any) -> tuple[str, str]:
+def ended(run_work_loop: Callable[[str], None], answer: Any) -> tuple[str, str]:
     assert answer.status_code == 202, answer.content
-    run_drive("deploys")
+    run_work_loop("deploys")
     operation = Operation.objects.get(public_id=answer.json()["deploy_id"])
     return operation.status, operation.targets.get().error_code
 
 
 def test_it_can_put_any_package_of_an_allowed_host_on_its_own_service(
-    stolen: APIClient, package_host: PackageHost, run_drive: Callable[[str], None]
+    stolen: APIClient, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
-    run_drive("deploys")
+    run_work_loop("deploys")
 
-    assert ended(run_drive, deploy(stolen, package_host)) == ("completed", "")
+    assert ended(run_work_loop, deploy(stolen, package_host)) == ("completed", "")
     last = AuditEntry.objects.filter(action="deploy.start").latest("pk")
     assert (last.actor_kind, last.actor_name, last.service, last.actor_address) == (
         "token",
@@ -72,24 +72,24 @@ def test_it_can_put_any_package_of_an_allowed_host_on_its_own_service(
 
 
 def test_a_signing_key_stops_even_that(
-    stolen: APIClient, package_host: PackageHost, run_drive: Callable[[str], None]
+    stolen: APIClient, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
-    run_drive("deploys")
+    run_work_loop("deploys")
     Service.objects.filter(name="shop").update(signing_key="11" * 32)
 
     answer = deploy(stolen, package_host, sha256=sha256(EVIL), signature="00" * 64)
 
-    assert ended(run_drive, answer) == ("failed", "package_signature_invalid")
+    assert ended(run_work_loop, answer) == ("failed", "package_signature_invalid")
 
 
 def test_it_can_fetch_from_no_host_of_its_own(
-    stolen: APIClient, package_host: PackageHost, run_drive: Callable[[str], None], tmp_path: Path
+    stolen: APIClient, package_host: PackageHost, run_work_loop: Callable[[str], None], tmp_path: Path
 ) -> None:
-    run_drive("deploys")
+    run_work_loop("deploys")
     with serving(tmp_path) as mine:
         answer = deploy(stolen, package_host, package_url=mine.add("p.tar.gz", EVIL))
 
-        assert ended(run_drive, answer) == ("failed", "package_host_not_allowed")
+        assert ended(run_work_loop, answer) == ("failed", "package_host_not_allowed")
         assert mine.requests == []
 
 
@@ -174,15 +174,15 @@ def test_it_changes_no_command_node_or_key(stolen: APIClient, package_host: Pack
 
 
 def test_no_value_of_it_is_run_by_a_shell(
-    stolen: APIClient, package_host: PackageHost, run_drive: Callable[[str], None], tmp_path: Path
+    stolen: APIClient, package_host: PackageHost, run_work_loop: Callable[[str], None], tmp_path: Path
 ) -> None:
-    run_drive("deploys")
+    run_work_loop("deploys")
     attack = f"$(touch {tmp_path}/pwned)`touch {tmp_path}/pwned`;touch {tmp_path}/pwned"
 
     attacks: list[dict[str, Any]] = [{key: attack} for key in ("version", "deploy_id", "service")]
     for keys in [*attacks, {"instances": [attack]}]:
         assert deploy(stolen, package_host, **keys).status_code in (400, 404)
-    assert ended(run_drive, deploy(stolen, package_host, reason=attack)) == ("completed", "")
+    assert ended(run_work_loop, deploy(stolen, package_host, reason=attack)) == ("completed", "")
     assert not (tmp_path / "pwned").exists()
 
 

@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from deploys.states import TERMINAL, Kind, OperationStatus, Step, TargetStatus
 from inventory.actors import ActorKind
 from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange
@@ -269,7 +269,7 @@ def finish_target(target: Target, status: TargetStatus = TargetStatus.COMPLETED)
         Instance.objects.filter(pk=target.instance_id).update(
             running_version=target.operation.version, expected_version=target.operation.version, changed_at=now
         )
-    freeze_finished([target.operation_id])
+    finalize_finished([target.operation_id])
 
 
 def worker_is_alive() -> None:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--cluster", choices=QUEUES, help=argparse.SUPPRESS)
 
     def handle(self, *, cluster: str | None, **options: Any) -> None:
-        logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each canary.
+        logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each probe.
         if cluster is None:
             # Ends the process here, and not a thread of it, where there is no database to wait for at all.
             with suppress(psycopg.OperationalError):

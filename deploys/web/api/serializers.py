@@ -110,7 +110,7 @@ class ProgressSerializer(serializers.Serializer[Any]):
     completed = serializers.IntegerField()
     failed = serializers.IntegerField()
     pending = serializers.IntegerField(help_text="Everything unfinished.")
-    in_progress = serializers.IntegerField(help_text="The part of it under way now.")
+    in_progress = serializers.IntegerField(help_text="The part of it in progress now.")
     cancelled = serializers.IntegerField()
 
 

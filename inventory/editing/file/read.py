@@ -30,7 +30,7 @@ MAX_PROBLEMS = 200
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
-_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 _ENTRIES: Mapping[str, StrictSerializer] = {
@@ -252,7 +252,7 @@ def _plain(node: yaml.Node) -> Any:
     if node.tag == f"{_TAG}int":
         return int(text) if _WHOLE_NUMBER.fullmatch(text) else node
     if node.tag == f"{_TAG}bool":
-        return _TRUTH.get(text.lower(), node)
+        return _BOOLEANS.get(text.lower(), node)
     return None if _is_null(node) else node
 
 

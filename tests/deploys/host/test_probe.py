@@ -7,7 +7,7 @@ from django.conf import settings
 from django_q.models import OrmQ
 
 from deploys.host import probe
-from deploys.host.probe import CanaryWatch
+from deploys.host.probe import QueueProbe
 from deploys.queue.broker import NotifyBroker
 from deploys.queue.names import DEPLOYS, ROLLBACKS, inbox
 from deploys.worker import leases
@@ -30,17 +30,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 @pytest.fixture
-def watch(clock: Clock) -> CanaryWatch:
-    return CanaryWatch(queue=DEPLOYS, worker_name="web-1")
+def watch(clock: Clock) -> QueueProbe:
+    return QueueProbe(queue=DEPLOYS, worker_name="web-1")
 
 
-def test_it_sends_one_canary_at_a_time_to_its_own_cluster(watch: CanaryWatch, clock: Clock) -> None:
+def test_it_sends_one_canary_at_a_time_to_its_own_cluster(watch: QueueProbe, clock: Clock) -> None:
     look_for(watch, clock, seconds=10)
 
     assert [message.key for message in OrmQ.objects.all()] == [inbox(DEPLOYS, "web-1")]
 
 
-def test_it_sends_the_next_when_the_last_was_acknowledged(watch: CanaryWatch, clock: Clock) -> None:
+def test_it_sends_the_next_when_the_last_was_acknowledged(watch: QueueProbe, clock: Clock) -> None:
     look_for(watch, clock, seconds=2)
     first = acknowledge()
     look_for(watch, clock, seconds=probe.EVERY_SECONDS + 1)
@@ -48,7 +48,7 @@ def test_it_sends_the_next_when_the_last_was_acknowledged(watch: CanaryWatch, cl
     assert OrmQ.objects.get().pk > first
 
 
-def test_a_cluster_that_falls_silent_is_hung(watch: CanaryWatch, clock: Clock) -> None:
+def test_a_cluster_that_falls_silent_is_hung(watch: QueueProbe, clock: Clock) -> None:
     look_for(watch, clock, seconds=2)
     acknowledge()
     look_for(watch, clock, seconds=probe.EVERY_SECONDS + probe.HUNG_AFTER_SECONDS - 2)
@@ -59,7 +59,7 @@ def test_a_cluster_that_falls_silent_is_hung(watch: CanaryWatch, clock: Clock) -
     assert watch.is_hung
 
 
-def test_one_that_just_started_gets_more_time(watch: CanaryWatch, clock: Clock) -> None:
+def test_one_that_just_started_gets_more_time(watch: QueueProbe, clock: Clock) -> None:
     look_for(watch, clock, seconds=probe.START_WITHIN_SECONDS - 5)
     assert not watch.is_hung
 
@@ -68,7 +68,7 @@ def test_one_that_just_started_gets_more_time(watch: CanaryWatch, clock: Clock) 
     assert watch.is_hung
 
 
-def test_one_whose_every_worker_drives_is_busy(watch: CanaryWatch, clock: Clock) -> None:
+def test_one_whose_every_worker_drives_is_busy(watch: QueueProbe, clock: Clock) -> None:
     for _ in range(settings.WORKERS):
         leases.create_lease("web-1", DEPLOYS)
 
@@ -77,7 +77,7 @@ def test_one_whose_every_worker_drives_is_busy(watch: CanaryWatch, clock: Clock)
     assert not watch.is_hung
 
 
-def test_other_clusters_drives_are_no_excuse(watch: CanaryWatch, clock: Clock) -> None:
+def test_other_clusters_drives_are_no_excuse(watch: QueueProbe, clock: Clock) -> None:
     for _ in range(settings.WORKERS):
         leases.create_lease("web-1", ROLLBACKS)
         leases.create_lease("web-2", DEPLOYS)
@@ -87,7 +87,7 @@ def test_other_clusters_drives_are_no_excuse(watch: CanaryWatch, clock: Clock) -
     assert watch.is_hung
 
 
-def test_time_without_a_look_is_not_held_against_it(watch: CanaryWatch, clock: Clock) -> None:
+def test_time_without_a_look_is_not_held_against_it(watch: QueueProbe, clock: Clock) -> None:
     look_for(watch, clock, seconds=2)
     clock.now += 3600
     watch.look(1)
@@ -99,12 +99,12 @@ def test_a_new_incarnation_hands_back_what_the_last_had_taken(clock: Clock) -> N
     NotifyBroker(DEPLOYS).enqueue("task")
     OrmQ.objects.update(key=inbox(DEPLOYS, "web-1"))
 
-    CanaryWatch(queue=DEPLOYS, worker_name="web-1").look(1)
+    QueueProbe(queue=DEPLOYS, worker_name="web-1").look(1)
 
     assert OrmQ.objects.filter(key=DEPLOYS, payload="task").exists()
 
 
-def look_for(watch: CanaryWatch, clock: Clock, *, seconds: float) -> None:
+def look_for(watch: QueueProbe, clock: Clock, *, seconds: float) -> None:
     for _ in range(int(seconds)):
         watch.look(1)
         clock.now += 1

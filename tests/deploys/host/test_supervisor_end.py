@@ -84,7 +84,7 @@ def test_it_stops_in_time_though_its_log_takes_no_more() -> None:
 
 
 def test_a_cluster_that_ended_just_before_the_stop_does_not_upset_it() -> None:
-    cluster = Cluster(queue=DEPLOYS, worker_name="web-1", lifeline_fd=0)
+    cluster = Cluster(queue=DEPLOYS, worker_name="web-1", shutdown_pipe_fd=0)
     cluster._process = subprocess.Popen(["true"], process_group=0)
     wait_for(lambda: not cluster.is_running, what="end of its main process", within_seconds=5, log=None)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from deploys.node.session import Event, NodeSession, NodeTruth, OutputLine, Staged, StepStarted, Switch
+from deploys.node.session import Event, NodeSession, NodeState, OutputLine, Staged, StepStarted, Switch
 from deploys.packages.archive.writer import ArtifactWriter
 from deploys.packages.store import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
@@ -111,8 +111,8 @@ class NodeLab:
         self.stage(version, fence=fence)
         return self.switch(version, fence=fence, restart=restart, **changed)
 
-    def truth(self) -> NodeTruth:
-        return self.within(lambda transport: self.session(transport, 0).truth())
+    def state(self) -> NodeState:
+        return self.within(lambda transport: self.session(transport, 0).state())
 
     # Looking at the node.
 

@@ -43,7 +43,7 @@ def test_switch() -> None:
 
 
 def test_what_asks_and_what_stops() -> None:
-    assert calls.truth(CALL) == [MARK, "truth", *WHERE]
+    assert calls.state(CALL) == [MARK, "state", *WHERE]
     assert calls.abort(CALL) == [MARK, "abort", *WHERE]
     assert calls.forget(CALL, path="/srv/x/.release/kept.3") == [MARK, "forget", *WHERE, "/srv/x/.release/kept.3"]
     assert calls.mute(CALL, reader="12", program="11") == [MARK, "mute", *WHERE, "12", "11"]

@@ -83,13 +83,13 @@ def test_killed_at_any_tool_the_node_runs_old_or_new_and_the_next_claim_goes_on(
 
 def check_and_go_back(lab: NodeLab, *, fence: int, where: str) -> None:
     """Old or new, whole, and with a way back; then to where the next round begins."""
-    truth = lab.truth()
-    assert truth.current in ("1.0.0", "1.1.0"), where
-    assert (lab.root / "current" / "VERSION").read_text() == truth.current, where
+    state = lab.state()
+    assert state.current in ("1.0.0", "1.1.0"), where
+    assert (lab.root / "current" / "VERSION").read_text() == state.current, where
     assert lab.stage("1.1.0", fence=fence + 1).outcome in ("present", "installed"), where
     switched = lab.switch("1.1.0", fence=fence + 1, restart="[ $RELEASE_VERSION = 1.0.0 ]", keep=["1.0.0"])
-    if truth.last is not None and truth.last.phase == "done" and truth.last.fence == fence:
-        assert switched.previous == truth.current, where
+    if state.last is not None and state.last.phase == "done" and state.last.fence == fence:
+        assert switched.previous == state.current, where
     else:
         assert (switched.previous, switched.reverted) == ("1.0.0", True), where
     assert lab.deploy("1.0.0", fence=fence + 2, keep=["1.1.0"]).outcome == "switched", where

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.node.session import NodeError, NodeTruth
+from deploys.node.session import NodeError, NodeState
 from inventory.nodes.transports import ssh, ssh_login
 from inventory.nodes.transports.base import (
     ConnectionLost,
@@ -46,12 +46,12 @@ def far(sshd: SshServer, proxy: TcpProxy, tmp_path: Path) -> NodeLab:
     )
 
 
-def settled(node: NodeLab) -> NodeTruth:
+def settled(node: NodeLab) -> NodeState:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        truth = node.truth()
-        if truth.last is None or not truth.last.is_alive:
-            return truth
+        state = node.state()
+        if state.last is None or not state.last.is_alive:
+            return state
         time.sleep(0.05)
     raise AssertionError("the program never ended")
 
@@ -105,12 +105,12 @@ def test_after_a_cut_behind_the_switch_the_node_knows_what_came_of_it(
             await task
 
     far.within(main)
-    truth = settled(far)
+    state = settled(far)
     is_good = "exit" not in restart
-    assert truth.last is not None
-    assert (truth.last.fence, truth.last.release, truth.last.phase) == (2, "1.1.0", "done")
-    assert (truth.last.restart_exit, truth.last.reverted) == ((0, False) if is_good else (6, True))
-    assert truth.current == ("1.1.0" if is_good else "1.0.0")
+    assert state.last is not None
+    assert (state.last.fence, state.last.release, state.last.phase) == (2, "1.1.0", "done")
+    assert (state.last.restart_exit, state.last.reverted) == ((0, False) if is_good else (6, True))
+    assert state.current == ("1.1.0" if is_good else "1.0.0")
     assert (far.root / "restarts").read_text().count("one") == (1 if is_good else 2)
 
 
@@ -127,10 +127,10 @@ def test_a_cut_before_the_switch_arrived_shows_as_no_switch(far: NodeLab, proxy:
 
     proxy.cut_after(None)
     far.within(main)
-    truth = settled(far)
-    assert truth.last is not None
-    assert (truth.last.fence, truth.current) in ((1, "1.0.0"), (2, "1.1.0"))
-    assert (truth.last.fence == 2) == (far.root / "restarts").exists()
+    state = settled(far)
+    assert state.last is not None
+    assert (state.last.fence, state.current) in ((1, "1.0.0"), (2, "1.1.0"))
+    assert (state.last.fence == 2) == (far.root / "restarts").exists()
 
 
 def test_a_silent_node_costs_its_deadline_and_no_more(

@@ -153,7 +153,7 @@ def test_a_busybox_node_is_unsuitable_and_what_it_lacks_is_named(
     assert not node.root.exists()
 
 
-def test_an_emptied_release_is_not_whole_on_a_node_that_became_one(
+def test_an_emptied_release_is_not_intact_on_a_node_that_became_one(
     login: Callable[..., LoginLab], busybox_path: str
 ) -> None:
     """Roots as earlier versions left them there: releases with empty stamps."""
@@ -167,7 +167,7 @@ def test_an_emptied_release_is_not_whole_on_a_node_that_became_one(
     configuration.write_text(f"{configuration.read_text()}SetEnv PATH={busybox_path}\n")
     node.sshd.start()
 
-    assert node.switch("1.0.0", fence=3).outcome == "not_whole"
+    assert node.switch("1.0.0", fence=3).outcome == "not_intact"
     with pytest.raises(NodeError) as refusal:
         node.stage("1.0.0", fence=4)
 

@@ -109,7 +109,7 @@ def test_sync_and_recovery_read_the_same(node: NodeLab, case: str) -> None:
 
     by_sync = node.within(read)[1]
     node.root = root
-    by_recovery = node.truth()
+    by_recovery = node.state()
 
     assert by_sync == expected
     assert (by_recovery.current, by_recovery.version, by_recovery.sha256) == (

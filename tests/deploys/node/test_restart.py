@@ -94,7 +94,7 @@ def test_a_daemon_that_holds_stdout_neither_blocks_us_nor_dies_of_it(node: NodeL
 
 def test_a_restart_that_closes_its_stdout_is_still_waited_for(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1, restart="exec >&- 2>&-; sleep 0.5; exit 5")
-    last = node.truth().last
+    last = node.state().last
     assert last is not None
     assert last.restart_exit == 5
 
@@ -138,16 +138,16 @@ def test_the_switch_is_finished_by_itself_when_nobody_listens_any_more(node: Nod
         await asyncio.gather(task, return_exceptions=True)
 
     node.within(main)
-    truth = node.truth()
-    assert truth.last is not None
-    assert (truth.last.is_alive, truth.last.phase, truth.current) == (True, "switched", "1.1.0")
+    state = node.state()
+    assert state.last is not None
+    assert (state.last.is_alive, state.last.phase, state.current) == (True, "switched", "1.1.0")
     deadline = time.monotonic() + 10
-    while truth.last is not None and truth.last.is_alive and time.monotonic() < deadline:
+    while state.last is not None and state.last.is_alive and time.monotonic() < deadline:
         time.sleep(0.05)
-        truth = node.truth()
-    assert truth.last is not None
-    assert (truth.last.phase, truth.last.restart_exit, truth.last.reverted) == ("done", 1, True)
-    assert truth.current == "1.0.0"
+        state = node.state()
+    assert state.last is not None
+    assert (state.last.phase, state.last.restart_exit, state.last.reverted) == ("done", 1, True)
+    assert state.current == "1.0.0"
 
 
 def test_only_old_releases_of_ours_are_removed(node: NodeLab) -> None:

@@ -15,7 +15,7 @@ from tests.deploys.node.node_lab import OPERATION, NodeLab, files_of, sha256_of
 
 def test_a_staged_release_has_the_packages_content_and_its_record(node: NodeLab) -> None:
     staged = node.stage("1.0.0", fence=1)
-    assert (staged.outcome, staged.truth.current, staged.kept_artifact) == ("installed", "", None)
+    assert (staged.outcome, staged.state.current, staged.kept_artifact) == ("installed", "", None)
     release = node.release("1.0.0")
     assert {name: (release / name).read_bytes() for name in files_of("1.0.0")} == files_of("1.0.0")
     assert os.readlink(release / "latest") == "VERSION"
@@ -104,7 +104,7 @@ def test_files_that_the_service_adds_do_not_break_a_release(node: NodeLab) -> No
 def test_a_tampered_release_is_staged_anew_and_never_switched_to(node: NodeLab, tamper: str) -> None:
     node.deploy("1.0.0", fence=1)
     node.deploy("1.1.0", fence=2, keep=["1.0.0"], restart=f"cd ../1.0.0 && {tamper}")
-    assert node.switch("1.0.0", fence=3).outcome == "not_whole"
+    assert node.switch("1.0.0", fence=3).outcome == "not_intact"
     assert node.current == "releases/1.1.0"
     assert node.stage("1.0.0", fence=3).outcome == "installed"
     assert node.switch("1.0.0", fence=3).outcome == "switched"
@@ -116,7 +116,7 @@ def test_a_tampered_release_is_staged_anew_and_never_switched_to(node: NodeLab, 
 def test_a_torn_seal_seals_nothing(node: NodeLab, seal: str) -> None:
     node.deploy("1.0.0", fence=1)
     (node.root / ".release/seals/1.0.0/seal").write_text(seal)
-    assert node.switch("1.0.0", fence=2).outcome == "not_whole"
+    assert node.switch("1.0.0", fence=2).outcome == "not_intact"
     assert node.stage("1.0.0", fence=2).outcome == "installed"
     assert node.stage("1.0.0", fence=3).outcome == "present"
 
@@ -155,7 +155,7 @@ def test_a_folder_removed_by_hand_is_made_again(node: NodeLab, lost: str) -> Non
 
 def test_a_half_built_release_is_staged_anew(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1, restart="mkdir -p ../1.1.0/bin && echo half >../1.1.0/VERSION")
-    assert node.switch("1.1.0", fence=2).outcome == "not_whole"
+    assert node.switch("1.1.0", fence=2).outcome == "not_intact"
     assert node.stage("1.1.0", fence=2).outcome == "installed"
     assert (node.release("1.1.0") / "VERSION").read_bytes() == b"1.1.0"
 
@@ -167,9 +167,9 @@ def test_a_tampered_current_release_is_replaced_in_its_place(node: NodeLab) -> N
     assert (node.root / "current" / "VERSION").read_bytes() == b"1.0.0"
 
 
-def test_other_bytes_under_the_same_folder_are_not_whole(node: NodeLab) -> None:
+def test_other_bytes_under_the_same_folder_are_not_intact(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
-    assert node.switch("1.0.0", fence=2, sha256=sha256_of("other")).outcome == "not_whole"
+    assert node.switch("1.0.0", fence=2, sha256=sha256_of("other")).outcome == "not_intact"
 
 
 def test_an_artifact_that_came_damaged_is_never_unpacked(lab: NodeLab) -> None:
@@ -215,7 +215,7 @@ def test_restarting_what_is_current_is_allowed(node: NodeLab) -> None:
 def test_a_link_changed_by_hand_is_what_the_switch_goes_back_to(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
     node.deploy("1.1.0", fence=2, keep=["1.0.0"], restart="ln -sfn releases/1.0.0 ../../current")
-    assert node.truth().current == "1.0.0"
+    assert node.state().current == "1.0.0"
     switched = node.deploy("1.2.0", fence=3, restart="exit 1", keep=["1.0.0"])
     assert (switched.previous, switched.reverted) == ("1.0.0", True)
 
@@ -226,9 +226,9 @@ def test_a_folder_in_the_links_place_is_not_overwritten(node: NodeLab) -> None:
     with pytest.raises(NodeError) as caught:
         node.switch("1.0.0", fence=1)
     assert caught.value.code == "switch_failed"
-    truth = node.truth()
-    assert truth.last is not None
-    assert (truth.last.phase, truth.current) == ("refused", "")
+    state = node.state()
+    assert state.last is not None
+    assert (state.last.phase, state.current) == ("refused", "")
 
 
 def test_a_lower_claim_is_refused_and_changes_nothing(node: NodeLab) -> None:
@@ -261,16 +261,16 @@ def test_before_switch_runs_in_the_staged_release(node: NodeLab) -> None:
 
 
 def test_the_truth_of_an_empty_root_is_nothing(node: NodeLab) -> None:
-    truth = node.truth()
-    assert (truth.current, truth.version, truth.sha256, truth.last) == ("", "", "", None)
+    state = node.state()
+    assert (state.current, state.version, state.sha256, state.last) == ("", "", "", None)
 
 
 def test_the_truth_tells_what_runs_and_how_the_last_switch_went(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
     node.deploy("1.1.0", fence=2, restart="exit 7")
-    truth = node.truth()
-    assert (truth.current, truth.version, truth.sha256) == ("1.0.0", "1.0.0", sha256_of("1.0.0"))
-    last = truth.last
+    state = node.state()
+    assert (state.current, state.version, state.sha256) == ("1.0.0", "1.0.0", sha256_of("1.0.0"))
+    last = state.last
     assert last is not None
     assert (last.fence, last.release, last.previous, last.phase) == (2, "1.1.0", "1.0.0", "done")
     assert (last.is_alive, last.restart_exit, last.timed_out, last.reverted) == (False, 7, False, True)
@@ -280,6 +280,6 @@ def test_the_record_of_a_switch_survives_later_claims(node: NodeLab) -> None:
     node.deploy("1.0.0", fence=1)
     for fence in range(2, 13):
         node.stage("1.0.0", fence=fence)
-    last = node.truth().last
+    last = node.state().last
     assert last is not None
     assert (last.fence, last.release, last.phase, last.is_alive) == (1, "1.0.0", "done", False)

@@ -96,8 +96,8 @@ def test_a_newer_claim_waits_for_the_way_back_too(node: NodeLab) -> None:
         until=(node.root / "begun").exists,
     )
     staged = node.stage("1.1.0", fence=3)
-    assert staged.truth.current == "1.0.0"
-    last = staged.truth.last
+    assert staged.state.current == "1.0.0"
+    last = staged.state.last
     assert last is not None
     assert (last.fence, last.phase, last.reverted, last.is_alive) == (2, "done", True, False)
 
@@ -123,7 +123,7 @@ def test_a_newer_claim_ends_an_older_ones_staging_and_its_command(node: NodeLab)
 
 def test_what_a_killed_programs_restart_left_is_ended_before_the_next_begins(node: NodeLab) -> None:
     pid = killed_in_the_restart(node, "echo $$ >../../pid; sleep 60; true")
-    last = node.truth().last
+    last = node.state().last
     assert last is not None
     assert (last.fence, last.phase, last.is_alive, last.previous) == (2, "switched", False, "1.0.0")
     switched = node.switch("1.1.0", fence=3, restart="true")
@@ -145,13 +145,13 @@ def test_a_program_killed_anywhere_leaves_old_or_new_and_the_next_claim_goes_on(
 ) -> None:
     lab.deploy("1.0.0", fence=1)
     kill_after(lab, milliseconds)
-    truth = lab.truth()
-    assert truth.current in ("1.0.0", "1.1.0")
-    assert truth.sha256
-    assert (lab.root / "current" / "VERSION").read_text() == truth.current
+    state = lab.state()
+    assert state.current in ("1.0.0", "1.1.0")
+    assert state.sha256
+    assert (lab.root / "current" / "VERSION").read_text() == state.current
     assert lab.stage("1.1.0", fence=3).outcome in ("present", "installed")
     # On a fast machine the switch may be done by then: 1.1.0 was restarted soundly, and is what came before.
-    was_done = truth.last is not None and (truth.last.fence, truth.last.phase) == (2, "done")
+    was_done = state.last is not None and (state.last.fence, state.last.phase) == (2, "done")
     switched = lab.switch("1.1.0", fence=3, restart="[ $RELEASE_VERSION = 1.0.0 ]")
     before = ("1.1.0", False) if was_done else ("1.0.0", True)
     assert (switched.outcome, switched.previous, switched.reverted) == ("restart_failed", *before)

@@ -73,12 +73,12 @@ def execute(instance: Instance, package_host: PackageHost) -> Execute:
 
 
 @pytest.fixture
-def end(instance: Instance, run_drive: Callable[[str], None]) -> End:
+def end(instance: Instance, run_work_loop: Callable[[str], None]) -> End:
     """Let the accepted deploy run: (operation status, error code, what `current` leads to)."""
 
     def wait(answer: Any) -> tuple[str, str, str]:
         assert answer.status_code == 202, answer.content
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation = Operation.objects.get(public_id=answer.json()["deploy_id"])
         return operation.status, operation.targets.latest("pk").error_code, current(instance)
 
@@ -130,7 +130,7 @@ def test_a_rollback_is_no_way_around_the_digest(
 
 
 def test_a_rollback_of_a_mutable_version_takes_the_pinned_bytes_alone(
-    service: Service, instance: Instance, package_host: PackageHost, run_drive: Callable[[str], None]
+    service: Service, instance: Instance, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     Service.objects.update(require_sha256=True, mutable_versions=True)
     url = package_host.add("v1.tar.gz", TAMPERED)
@@ -138,7 +138,7 @@ def test_a_rollback_of_a_mutable_version_takes_the_pinned_bytes_alone(
     request = InstanceRollbackRequest(instance_id="instance-1", target_version="v1", package_url=url)
 
     rollback = start_instance_rollback(access=SCHEDULER, request=request)
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     assert rollback.targets.get().error_code == "package_checksum_mismatch"
     assert current(instance) == ""
@@ -225,7 +225,7 @@ def test_bytes_that_another_service_brought_into_the_store_need_the_signature_to
 
 
 def test_a_rollback_that_must_download_again_uses_the_signature_of_the_deploy(
-    service: Service, instance: Instance, execute: Execute, end: End, run_drive: Callable[[str], None]
+    service: Service, instance: Instance, execute: Execute, end: End, run_work_loop: Callable[[str], None]
 ) -> None:
     Service.objects.update(signing_key=SIGNING_KEY)
     assert end(execute(signature=signature(CONTENT))) == INSTALLED
@@ -234,14 +234,14 @@ def test_a_rollback_that_must_download_again_uses_the_signature_of_the_deploy(
     request = InstanceRollbackRequest(instance_id="instance-1", target_version="v1")
 
     rollback = start_instance_rollback(access=SCHEDULER, request=request)
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     target = rollback.targets.get()
     assert (target.status, target.error_message, target.source) == ("completed", "", "download")
 
 
 def test_a_rollback_to_unsigned_bytes_is_refused(
-    service: Service, instance: Instance, package_host: PackageHost, run_drive: Callable[[str], None]
+    service: Service, instance: Instance, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     Service.objects.update(signing_key=SIGNING_KEY)
     url = package_host.add("v0.tar.gz", TAMPERED)
@@ -249,14 +249,14 @@ def test_a_rollback_to_unsigned_bytes_is_refused(
     request = InstanceRollbackRequest(instance_id="instance-1", target_version="v0", package_url=url)
 
     rollback = start_instance_rollback(access=SCHEDULER, request=request)
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     assert rollback.targets.get().error_code == "package_signature_invalid"
     assert current(instance) == ""
 
 
 def test_a_retry_looks_at_the_signature_again(
-    service: Service, execute: Execute, end: End, package_host: PackageHost, run_drive: Callable[[str], None]
+    service: Service, execute: Execute, end: End, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     Service.objects.update(signing_key=SIGNING_KEY)
     package_host.add("v1.tar.gz.sig", bytes(64))
@@ -264,7 +264,7 @@ def test_a_retry_looks_at_the_signature_again(
     package_host.add("v1.tar.gz.sig", bytes.fromhex(signature(CONTENT)))
 
     retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id="d-1")
-    run_drive("deploys")
+    run_work_loop("deploys")
 
     assert Operation.objects.get().status == "completed"
 

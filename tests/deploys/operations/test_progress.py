@@ -9,7 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from deploys.models import Operation
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from deploys.operations.progress import Progress, frozen, progress_of, status_of, with_status
 from deploys.operations.queries import OperationFilter, operation_list, operation_payload
 from deploys.operations.start import DeployRequest, start_deploy
@@ -43,7 +43,7 @@ def test_what_is_derived_just_before_the_end_is_what_is_frozen(
     derived = replace(progress_of([deploy])[deploy.pk], changed_at=None)
     said = operation_payload(SCHEDULER, Kind.DEPLOY, deploy.public_id)["progress"]
 
-    freeze_finished([deploy.pk])
+    finalize_finished([deploy.pk])
 
     deploy.refresh_from_db()
     assert frozen(deploy) == derived
@@ -71,7 +71,7 @@ def test_a_running_operation_is_never_said_to_have_ended(deploy: Operation) -> N
 def test_one_with_work_left_is_not_frozen(deploy: Operation) -> None:
     stand(deploy, (TargetStatus.FAILED, TargetStatus.COMPLETED, TargetStatus.PENDING))
 
-    freeze_finished([deploy.pk])
+    finalize_finished([deploy.pk])
 
     deploy.refresh_from_db()
     assert (deploy.finished_at, frozen(deploy)) == (None, Progress(pending=3))

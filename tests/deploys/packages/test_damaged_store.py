@@ -57,12 +57,12 @@ def fleet(
 
 
 @pytest.fixture
-def deploy(fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]) -> Start:
+def deploy(fleet: list[Instance], package_host: PackageHost, run_work_loop: Callable[[str], None]) -> Start:
     def run(version: str) -> Operation:
         url = package_host.add(f"{version}.tar.gz", CONTENT[version])
         wanted = DeployRequest(service="user-service", version=version, instances=ids(fleet), package_url=url)
         operation = start_deploy(access=SCHEDULER, request=wanted)
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation.refresh_from_db()
         assert operation.status == OperationStatus.COMPLETED, said(operation)
         return operation
@@ -70,10 +70,10 @@ def deploy(fleet: list[Instance], package_host: PackageHost, run_drive: Callable
     return run
 
 
-def roll_back(run_drive: Callable[[str], None]) -> Operation:
+def roll_back(run_work_loop: Callable[[str], None]) -> Operation:
     wanted = BatchRollbackRequest(service="user-service", target_version="v1")
     operation = start_batch_rollback(access=SCHEDULER, request=wanted)
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
     operation.refresh_from_db()
     return operation
 
@@ -100,14 +100,14 @@ def said(operation: Operation) -> str:
 
 
 def test_a_rollback_from_the_store_heals_the_store(
-    fleet: list[Instance], deploy: Start, package_host: PackageHost, run_drive: Callable[[str], None]
+    fleet: list[Instance], deploy: Start, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     deploy("v1")
     deploy("v2")
     lose_release(fleet, "v1")
     artifact = damage("v1")
 
-    operation = roll_back(run_drive)
+    operation = roll_back(run_work_loop)
 
     assert operation.status == OperationStatus.COMPLETED, said(operation)
     for instance in fleet:
@@ -118,7 +118,7 @@ def test_a_rollback_from_the_store_heals_the_store(
 
 
 def test_when_the_package_cannot_be_had_again_the_bad_copy_is_gone_all_the_same(
-    fleet: list[Instance], deploy: Start, package_host: PackageHost, run_drive: Callable[[str], None]
+    fleet: list[Instance], deploy: Start, package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
     deploy("v1")
     deploy("v2")
@@ -126,7 +126,7 @@ def test_when_the_package_cannot_be_had_again_the_bad_copy_is_gone_all_the_same(
     artifact = damage("v1")
     package_host.behave("v1.tar.gz", Behaviour(status=404))
 
-    operation = roll_back(run_drive)
+    operation = roll_back(run_work_loop)
 
     assert operation.status == OperationStatus.FAILED
     assert set(operation.targets.values_list("error_code", flat=True)) == {"package_unreachable"}

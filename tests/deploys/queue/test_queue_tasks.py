@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from deploys.queue.announce import enqueue_drive
+from deploys.queue.announce import enqueue_work
 from deploys.queue.listener import Listener
 from deploys.queue.names import DEPLOYS, ROLLBACKS, work_channel
 
@@ -25,7 +25,7 @@ def test_what_older_messages_name_is_still_there(path: str, arguments: tuple[int
 
 @pytest.mark.django_db
 def test_a_hint_is_a_path_and_a_number_in_its_own_queue() -> None:
-    enqueue_drive(queue=ROLLBACKS, operation_id=7, hints=2)
+    enqueue_work(queue=ROLLBACKS, operation_id=7, messages=2)
 
     messages = list(OrmQ.objects.all())
     assert [message.key for message in messages] == [ROLLBACKS, ROLLBACKS]
@@ -38,7 +38,7 @@ def test_running_drives_are_told_at_the_commit() -> None:
     listener = Listener(work_channel(DEPLOYS))
     listener.listen()
     with transaction.atomic():
-        enqueue_drive(queue=DEPLOYS, operation_id=7)
+        enqueue_work(queue=DEPLOYS, operation_id=7)
         assert not listener.wait(timeout_seconds=0.1)
 
     assert listener.wait(timeout_seconds=1)

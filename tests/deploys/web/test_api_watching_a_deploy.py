@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from deploys.models import LogLine, Operation, Package
-from deploys.operations.finish import freeze_finished
+from deploys.operations.finish import finalize_finished
 from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance
 from tests.support.api import caller
@@ -47,7 +47,7 @@ def step(operation: Operation, instance_id: str, status: str, **fields: Any) -> 
 
 def finish(operation: Operation, status: str = "completed") -> None:
     operation.targets.update(status=status, step="done", finished_at=AT)
-    freeze_finished([operation.pk])
+    finalize_finished([operation.pk])
 
 
 def get(path: str) -> Any:
@@ -110,7 +110,7 @@ def test_an_error_says_what_happened(deploy: Operation) -> None:
 def test_a_finished_deploy_shows_what_was_frozen(deploy: Operation, status: str) -> None:
     deploy.targets.exclude(status="completed").update(status=status, finished_at=AT)
     derived = get("/v1/deploy/status/deploy-12345")
-    freeze_finished([deploy.pk])
+    finalize_finished([deploy.pk])
 
     frozen = get("/v1/deploy/status/deploy-12345")
 

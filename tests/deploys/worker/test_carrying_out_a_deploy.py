@@ -54,7 +54,7 @@ def fleet(service: Service, node: Node, root: str) -> list[Instance]:
 
 @pytest.fixture
 def deploy(
-    package_host: PackageHost, fleet: list[Instance], run_drive: Callable[[str], None]
+    package_host: PackageHost, fleet: list[Instance], run_work_loop: Callable[[str], None]
 ) -> Callable[..., Operation]:
     def run(version: str, *, files: dict[str, str] | None = None, **changes: object) -> Operation:
         content = package(files or {"app.py": f"print('{version}')\n", "bin/run": "#!/bin/sh\n"})
@@ -67,7 +67,7 @@ def deploy(
             **changes,
         }
         operation = start_deploy(access=SCHEDULER, request=DeployRequest(**values))  # type: ignore[arg-type]
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation.refresh_from_db()
         return operation
 
@@ -133,7 +133,10 @@ def test_with_nothing_to_go_back_to_it_says_so(deploy: Callable[..., Operation],
 
 
 def test_a_rollback_takes_the_release_from_the_node_and_asks_no_package_host(
-    deploy: Callable[..., Operation], fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]
+    deploy: Callable[..., Operation],
+    fleet: list[Instance],
+    package_host: PackageHost,
+    run_work_loop: Callable[[str], None],
 ) -> None:
     deploy("v1.0.0")
     deploy("v1.1.0")
@@ -142,7 +145,7 @@ def test_a_rollback_takes_the_release_from_the_node_and_asks_no_package_host(
     rollback = start_instance_rollback(
         access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
     )
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     target = rollback.targets.get()
     assert (target.status, target.source) == (TargetStatus.COMPLETED, "node")
@@ -153,7 +156,10 @@ def test_a_rollback_takes_the_release_from_the_node_and_asks_no_package_host(
 
 
 def test_a_tampered_release_is_staged_anew_and_never_switched_to(
-    deploy: Callable[..., Operation], fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]
+    deploy: Callable[..., Operation],
+    fleet: list[Instance],
+    package_host: PackageHost,
+    run_work_loop: Callable[[str], None],
 ) -> None:
     deploy("v1.0.0")
     deploy("v1.1.0")
@@ -163,7 +169,7 @@ def test_a_tampered_release_is_staged_anew_and_never_switched_to(
     rollback = start_instance_rollback(
         access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
     )
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     target = rollback.targets.get()
     assert (target.status, target.source) == (TargetStatus.COMPLETED, "store")
@@ -175,7 +181,7 @@ def test_a_release_that_is_nowhere_any_more_is_downloaded_again(
     fleet: list[Instance],
     package_host: PackageHost,
     settings: Settings,
-    run_drive: Callable[[str], None],
+    run_work_loop: Callable[[str], None],
 ) -> None:
     deploy("v1.0.0")
     deploy("v1.1.0")
@@ -185,7 +191,7 @@ def test_a_release_that_is_nowhere_any_more_is_downloaded_again(
     rollback = start_instance_rollback(
         access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
     )
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     target = rollback.targets.get()
     assert (target.status, target.source) == (TargetStatus.COMPLETED, "download")
@@ -354,7 +360,7 @@ def test_a_node_that_cannot_be_reached_fails_alone(
 def test_where_local_nodes_are_not_allowed_nothing_runs_on_one(
     deploy: Callable[..., Operation],
     fleet: list[Instance],
-    run_drive: Callable[[str], None],
+    run_work_loop: Callable[[str], None],
     settings: Settings,
 ) -> None:
     deploy("v1.0.0")
@@ -365,7 +371,7 @@ def test_where_local_nodes_are_not_allowed_nothing_runs_on_one(
     rollback = start_instance_rollback(
         access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
     )
-    run_drive("rollbacks")
+    run_work_loop("rollbacks")
 
     targets = [*refused.targets.all(), *rollback.targets.all()]
     assert {(target.status, target.error_code) for target in targets} == {(TargetStatus.FAILED, "node_unsuitable")}

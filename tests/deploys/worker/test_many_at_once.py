@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_hundred_restarts_of_two_seconds_take_well_under_twenty(
-    tmp_path: Path, package_host: PackageHost, settings: Settings, run_drive: Callable[[str], None]
+    tmp_path: Path, package_host: PackageHost, settings: Settings, run_work_loop: Callable[[str], None]
 ) -> None:
     settings.PACKAGE_HOSTS = (package_host.netloc,)
     service = make_service(restart_command="sleep 2")
@@ -37,7 +37,7 @@ def test_a_hundred_restarts_of_two_seconds_take_well_under_twenty(
     )
 
     began = time.monotonic()
-    run_drive("deploys")
+    run_work_loop("deploys")
     seconds = time.monotonic() - began
 
     operation.refresh_from_db()

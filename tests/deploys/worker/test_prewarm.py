@@ -48,7 +48,7 @@ def test_a_node_that_can_not_be_reached_does_no_harm(settings: Settings, sshd: S
 
 
 def test_a_deploy_that_ended_asks_the_rollbacks_workers_to_log_in_to_its_nodes(
-    package_host: PackageHost, settings: Settings, run_drive: Callable[[str], None], sshd: SshServer
+    package_host: PackageHost, settings: Settings, run_work_loop: Callable[[str], None], sshd: SshServer
 ) -> None:
     settings.PACKAGE_HOSTS = (package_host.netloc,)
     settings.SSH_KEY_FILE = str(sshd.private_key)
@@ -63,7 +63,7 @@ def test_a_deploy_that_ended_asks_the_rollbacks_workers_to_log_in_to_its_nodes(
             package_url=package_host.add("v1.tar.gz", package({"app.py": "x"})),
         ),
     )
-    run_drive("deploys")
+    run_work_loop("deploys")
 
     operation.refresh_from_db()
     assert operation.status == OperationStatus.COMPLETED

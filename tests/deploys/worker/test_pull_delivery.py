@@ -227,13 +227,13 @@ def fleet(own_sshd: SshServer, settings: Settings, package_host: PackageHost) ->
 
 @pytest.fixture
 def deploy(
-    fleet: list[Instance], package_host: PackageHost, run_drive: Callable[[str], None]
+    fleet: list[Instance], package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> Callable[[], Operation]:
     def run() -> Operation:
         url = package_host.add("v1.tar.gz", package({"app.py": f"print({time.time()})\n" * 100}))
         request = DeployRequest(service="user-service", version="v1", instances=ids(fleet), package_url=url)
         operation = start_deploy(access=SCHEDULER, request=request)
-        run_drive("deploys")
+        run_work_loop("deploys")
         operation.refresh_from_db()
         return operation
 

@@ -195,5 +195,5 @@ def overview_mark(access: Access) -> str:
 
 
 def has_worker() -> bool:
-    """A worker host has been heard of lately, by the database's clock."""
+    """A worker host has been heard of recently, by the database's clock."""
     return Worker.objects.filter(seen_at__gt=Now() - timedelta(seconds=_WORKER_SILENCE_SECONDS)).exists()

@@ -1,4 +1,4 @@
-"""One service: its instances by page and filter, what is in motion on them, and its latest operations."""
+"""One service: its instances by page and filter, what is in progress on them, and its latest operations."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def figures(service: Service) -> ServiceFigures:
     in_motion: Mapping[str, int] = dict(moving)
     stored = _active_targets(service).order_by().values_list("instance__run_status")
     for run_status, count in stored.annotate(count=Count("instance", distinct=True)):
-        found.run[run_status] = found.run.get(run_status, 0) - count  # what is in motion counts as that alone
+        found.run[run_status] = found.run.get(run_status, 0) - count  # what is in progress counts as that alone
     found.deploying, found.rolling_back = in_motion.get(Kind.DEPLOY, 0), in_motion.get(Kind.ROLLBACK, 0)
     return found
 

@@ -1,4 +1,4 @@
-"""The first page: what runs, what is wrong, what is under way."""
+"""The first page: what runs, what is wrong, what is in progress."""
 
 from __future__ import annotations
 

@@ -182,10 +182,10 @@ def test_the_node_program_understands_it(own_sshd: SshServer) -> None:
 
     async def main() -> None:
         async with connected(own_sshd, calls.node_program()) as transport:
-            plain = await transport.run(calls.node_program(), calls.truth(call), timeout_seconds=20)
+            plain = await transport.run(calls.node_program(), calls.state(call), timeout_seconds=20)
             await stands_by(own_sshd)
             sessions = own_sshd.log.count("Starting session")
-            assert await transport.run(calls.node_program(), calls.truth(call), timeout_seconds=20) == plain
+            assert await transport.run(calls.node_program(), calls.state(call), timeout_seconds=20) == plain
             assert own_sshd.log.count("Starting session") == sessions
 
     asyncio.run(main())

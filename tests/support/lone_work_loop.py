@@ -23,7 +23,7 @@ run({queue!r})
 
 
 @contextmanager
-def lone_drive(queue: str, variables: Mapping[str, str], *, first: str = "") -> Iterator[psutil.Popen]:
+def lone_work_loop(queue: str, variables: Mapping[str, str], *, first: str = "") -> Iterator[psutil.Popen]:
     """Starts it; it is gone afterwards. What it runs on a local node goes on, as it does on any node.
 
     first: Python that the process executes before the drive.

@@ -12,8 +12,8 @@ from deploys.worker import group_commit, work_loop
 
 
 @pytest.fixture
-def run_drive() -> Iterator[Callable[[str], None]]:
-    """run_drive("deploys") returns when nothing of that queue is left to do."""
+def run_work_loop() -> Iterator[Callable[[str], None]]:
+    """run_work_loop("deploys") returns when nothing of that queue is left to do."""
     yield work_loop.run
     # Their connections outlive a drive by design; the test database can't be dropped while they are open.
     for thread in threading.enumerate():
