@@ -41,6 +41,8 @@ def scrub(text: str, *, cut_before: bool = False, cut_after: bool = False) -> st
 
     cut_before, cut_after: the text may begin or end in the middle of a registered secret; what is there of one goes too.
     """
+    if len(text) < SHORTEST_SECRET and not (cut_before or cut_after):
+        return text
     # The registered ones first: another rule may take a part of one away, and would leave the rest unknown.
     text = _registered.mask(text, MASK, cut_before=cut_before, cut_after=cut_after)
     text = secret_urls.without_secrets(text)
@@ -79,9 +81,14 @@ class LineScrubber:
         if self._lines_of_key and not KEY_ENDS.search(line) and _KEY_LINE.fullmatch(line):
             self._lines_of_key = (self._lines_of_key + 1) % self.MOST_LINES
             return MASK if line.strip() else line
-        *_, begin = (None, *KEY_BEGINS.finditer(line))
-        self._lines_of_key = 1 if begin and not KEY_ENDS.search(line, begin.end()) else 0
+        self._lines_of_key = 1 if "-----BEGIN" in line and _leaves_open(line) else 0
         return scrub(line, cut_before=cut_before, cut_after=cut_after)
+
+
+def _leaves_open(line: str) -> bool:
+    """A private key begins in it and does not end."""
+    *_, begin = (None, *KEY_BEGINS.finditer(line))
+    return begin is not None and not KEY_ENDS.search(line, begin.end())
 
 
 # A line of base64, or of what stands before it in a key (RFC 1421, RFC 9580).

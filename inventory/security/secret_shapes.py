@@ -56,6 +56,10 @@ _TOKENS = re.compile(
     r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}"
     r"|npm_[A-Za-z0-9]{30,}|sk_live_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{30,})"
 )
+# One of these is in whatever the pattern of that name finds.
+_NAME_WORDS = ("pass", "secret", "key", "token", "signature", "credential", "auth", "pwd", "sig=")
+_OPTION_WORDS = ("--", "-u", "sshpass")
+_TOKEN_WORDS = ("eyJ", "gh", "github_pat_", "glpat-", "xox", "npm_", "sk_live_", "AIza")
 KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
@@ -74,11 +78,16 @@ def mask_by_shape(text: str) -> str:
         text = _masked(text, _SCHEME, lambda match, whole: _line_ends(whole, match.end()))
     if "bearer" in lowered or "basic" in lowered:
         text = _BEARER.sub(rf"\1 {MASK}", text)
-    if "=" in text or ":" in text:
+    if ("=" in text or ":" in text) and _holds(lowered, _NAME_WORDS):
         text = _masked(text, _NAMED, _named_ends)
-    if "-" in text:
+    if _holds(lowered, _OPTION_WORDS):
         text = _masked(text, _OPTION, _option_ends)
-    return _TOKENS.sub(MASK, text)
+    return _TOKENS.sub(MASK, text) if _holds(text, _TOKEN_WORDS) else text
+
+
+def _holds(text: str, words: tuple[str, ...]) -> bool:
+    """Most lines hold none, and to see that is much quicker than to try the pattern at every character."""
+    return any(word in text for word in words)
 
 
 def _masked(text: str, pattern: re.Pattern[str], ends: _End) -> str:
