@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -11,7 +10,8 @@ from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits
 
 # Written into each release by us (CONTRACT.md, "What is on a node").
 RESERVED_NAME = ".release.json"
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+# Control characters, those that nobody sees (they reorder text, join or split words), surrogates, ends of lines.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Following links costs steps; a real package needs a few for each link.
 _MAX_STEPS = 5_000_000
 _MAX_STEPS_OF_ONE_LINK = 2_000
@@ -73,8 +73,8 @@ class Tree:
     def _path(self, name: str) -> str:
         if not name or name.startswith("/"):
             raise Refused(UNSAFE, f"the name {shown(name)} is {'absolute' if name else 'empty'}")
-        if _CONTROL.search(name):
-            raise Refused(UNSAFE, f"the name {shown(name)} has a control character")
+        if unseen := _unseen_in(name):
+            raise Refused(UNSAFE, f"the name {shown(name)} has {unseen}, a control or invisible character")
         path = plain_path(name)
         parts = path.split("/")
         if ".." in parts:
@@ -144,8 +144,9 @@ class Tree:
         if not target or target.startswith("/"):
             kind = "an absolute" if target else "an empty"
             raise Refused(UNSAFE, f"the link {shown(path)} has {kind} target; links must be relative")
-        if _CONTROL.search(target):
-            raise Refused(UNSAFE, f"the target of the link {shown(path)} has a control character")
+        if unseen := _unseen_in(target):
+            what = f"the target {shown(target)} of the link {shown(path)}"
+            raise Refused(UNSAFE, f"{what} has {unseen}, a control or invisible character")
         if len(target.encode()) > self._limits.path_bytes:
             raise Refused(
                 UNSAFE, f"the target of the link {shown(path)} is longer than {self._limits.path_bytes} bytes"
@@ -187,6 +188,13 @@ class Tree:
 def plain_path(name: str) -> str:
     """The name without `.`, empty parts and a slash at its end."""
     return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _unseen_in(name: str) -> str:
+    """The first such character as `U+202E`, or ''."""
+    if name.isascii() and name.isprintable():
+        return ""
+    return next((f"U+{ord(each):04X}" for each in name if unicodedata.category(each) in _UNSEEN), "")
 
 
 def _folded(path: str) -> str:

@@ -213,6 +213,34 @@ def test_it_names_the_member_escaped_and_shortened() -> None:
     assert len(refusal.value.message) < 300
 
 
+# Reorder text, join or split words, are not seen at all, or end a line.
+UNSEEN = "\u202e\u202a\u2066\u2069\u200e\u061c\u200b\u200d\u2060\ufeff\u00ad\u180e\u2028\u2029\U000e0041\U0001d173"
+
+
+@pytest.mark.parametrize("character", UNSEEN, ids=ascii)
+def test_it_refuses_names_with_characters_that_nobody_sees(character: str) -> None:
+    name = f"cod{character}gpj.exe"
+    for package in (
+        tar(GOOD, file(name)),
+        tar(GOOD, file(f"{name}/x")),
+        tar(GOOD, pax(path=name) + file("x")),
+        tar(GOOD, symlink("l", name)),
+        tar(GOOD, hard_link("h", name)),
+        made_zip({"good": b"1", name: b"1"}),
+    ):
+        with pytest.raises(Refused) as refusal:
+            repack_here(package)
+        assert refusal.value.code == "package_unsafe"
+        assert character not in refusal.value.message
+        assert repr(name)[1:-1] in refusal.value.message
+        assert f"U+{ord(character):04X}" in refusal.value.message
+
+
+def test_names_in_any_script_are_taken() -> None:
+    names = ["发布.txt", "straße", "cafe\u0301", "עברית", "❤\ufe0f.png", "a b"]
+    assert len(repack_here(tar(*map(file, names))).manifest) == len(names)
+
+
 def test_it_takes_what_the_refusals_are_built_from() -> None:
     """The same builders make archives that pass, so that no refusal above is one of a broken builder."""
     assert repack_here(tar(GOOD, symlink("l", "good"), hard_link("h", "good"), folder("d"))).manifest
