@@ -130,6 +130,19 @@ def test_a_token_from_its_networks_is_let_in(db: None) -> None:
         ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2", "1.1.1.1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("", "1.1.1.1", ""),
+        ("10.0.0.1", "1.2.3.4:5678", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4:5678, 10.0.0.2:80", "1.2.3.4"),
+        ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("10.0.0.1", "[2001:db8::1]", "2001:db8::1"),
+        ("10.0.0.1", '"[2001:DB8::1]:443"', "2001:db8::1"),
+        ("10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"),
+        ("::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6, unknown", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6, unknown, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "_hidden, 1.2.3.4:x", "10.0.0.1"),
+        ("10.0.0.1", "fe80::1%eth0", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4:5678:9, 1.2.3.999", "10.0.0.1"),
     ],
 )
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
@@ -140,6 +153,18 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded)
 
     assert client_address(request) == expected
+
+
+@pytest.mark.parametrize(
+    "forwarded", ["1.2.3.4:5678", "unknown", "[2001:db8::1]:443", "fe80::1%eth0", "\x00", "x" * 5000]
+)
+def test_no_forwarded_address_breaks_the_login(db: None, settings: Any, client: Any, forwarded: str) -> None:
+    settings.TRUSTED_PROXIES = ["127.0.0.0/8"]
+
+    for name in ("ann", "bob"):
+        answer = client.post("/login", {"username": name, "password": "x"}, headers={"X-Forwarded-For": forwarded})
+
+        assert answer.status_code == 200
 
 
 def test_the_last_use_is_written_once_a_minute(db: None) -> None:

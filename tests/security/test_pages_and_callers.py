@@ -19,7 +19,7 @@ from tests.support.api import new_token, person
 
 __all__ = ("world",)  # a fixture
 
-# What a stranger may see: ways in and out, signs of life, and the words of the admin's scripts.
+# Ways in and out, signs of life, and the words of the admin's scripts. /metrics is a program's: 401, as under /v1.
 OPEN = {"/login", "/logout", "/healthz", "/readyz", "/metrics", "/admin/login/", "/admin/logout/", "/admin/jsi18n/"}
 # Only how the page looks, in a cookie; the admin's own redirect to the page where people change their password.
 HARMLESS = {"/preferences", "/admin/password_change/", "/admin/password_change/done/"}
