@@ -1,7 +1,7 @@
 """Words of packages whose Chinese we replace, so that `make messages` finds them.
 
-Our catalogue comes first. Django's own Chinese leaves holes around a name (选择 实例 来修改) and mixes 你 with 您; axes has
-no Chinese at all.
+Our catalogue comes first. Django's own Chinese leaves holes around a name (选择 实例 来修改) and mixes 你 with 您; django-q
+calls a queue's entry otherwise than we do; axes has no Chinese at all.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ DJANGO_COUNTS = (
         "min_length",
     ),
 )
+DJANGO_Q = (_("Queued task"), _("Queued tasks"))
 AXES = (
     _("access attempt"),
     _("access attempts"),
