@@ -97,7 +97,8 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
         restart_held.unlink()
         statuses = refused_new_work(scheduler, body)
         assert statuses == {503} or not also_the_log, "the server had not ended"
-        wait_until(lambda: "does not take" in host.log.read_text(), what="word of it in the log", seconds=30)
+        said = "the database is away" if also_the_log else "does not take"
+        wait_until(lambda: said in host.log.read_text(), what="word of it in the log", seconds=30)
         time.sleep(FULL_SECONDS)
         filler.unlink()
         connection.close()

@@ -79,7 +79,7 @@ def test_without_a_database_a_page_says_so(no_database: None) -> None:
     answer = client.get("/", headers={"accept-language": "zh-hans"})
 
     assert answer.status_code == 503
-    assert "现在无法连接数据库" in answer.content.decode()
+    assert "数据库暂时不可用" in answer.content.decode()
     assert int(answer.headers["Retry-After"]) > 0
     assert b"secret" not in answer.content
 
