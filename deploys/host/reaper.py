@@ -62,7 +62,7 @@ def reap() -> int:
     freed = int(row[0]) if row else 0
     _give_up_on_killers()
     if freed:
-        logger.warning("Handing on %d targets whose worker went away.", freed)
+        logger.warning("Reassigning %d targets whose worker went away.", freed)
     for kind in Kind:
         _wake_if_needed(kind, is_urgent=freed > 0)
     return freed

@@ -45,7 +45,7 @@ class Supervisor:
         self._threads = [
             ChoreThread("watch", [Chore(name="watch", every_seconds=1.0, run=self._watch)], at_the_end=self._leave),
             ChoreThread(
-                "hand-on",
+                "reassign",
                 [
                     Chore(name="reaper", every_seconds=4.0, run=reap),
                     Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
