@@ -124,7 +124,7 @@ def _note(instance: Instance, reading: Reading) -> str:
         return reading.problem
     if instance.expected_version and reading.version != instance.expected_version:
         return f"drift: {instance.expected_version} was expected"
-    return "read off the node"
+    return "read from the node"
 
 
 def _statuses_before_unreachable(instances: Iterable[Instance]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""When a service is read off its nodes: one sync at a time per service, asked for by people or by the clock."""
+"""When a service is read from its nodes: one sync at a time per service, asked for by people or by the clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_RUNNING = Q(sync_started_at__isnull=True) | Q(sync_started_at__lt=Now() - _
 
 
 def request_sync(*, access: Access, service_name: str) -> Service:
-    """Have the service read off its nodes soon; asking again before it has begun adds nothing. Raises NotFound."""
+    """Have the service read from its nodes soon; asking again before it has begun adds nothing. Raises NotFound."""
     service = visible_service(access, service_name)
     with transaction.atomic():
         _enqueue(service.pk)

@@ -22,7 +22,7 @@ class ServiceSync(APIView):
         """Read the running version off every instance of a service."""
         NothingSerializer(data=request.data).is_valid(raise_exception=True)
         request_sync(access=access_of(request), service_name=service_name)
-        message = "the versions are being read off the nodes"
+        message = "the versions are being read from the nodes"
         return Response({"service": service_name, "status": "started", "message": message}, status=202)
 
 

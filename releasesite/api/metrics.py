@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: read off the database at each scrape, so that any web process tells of the whole system."""
+"""`/metrics` for Prometheus: read from the database at each scrape, so that any web process tells of the whole system."""
 
 from __future__ import annotations
 

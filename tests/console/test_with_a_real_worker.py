@@ -59,7 +59,7 @@ def test_deploy_fail_and_roll_back_as_an_operator_sees_it(
         expect(page.locator(".hero-sentence")).to_have_text("Failed on 3 of 3 instances", timeout=SLOW_MS)
         expect(page.locator(".hero")).to_contain_text("The service's command failed")
         expect(page.locator("#log-lines")).to_contain_text("broken")
-        assert _running(shop) == {"v2"}, "each was put back"
+        assert _running(shop) == {"v2"}, "each was reverted"
 
         page.goto("/services/shop")
         page.get_by_role("button", name="Roll back all 3 matching…").click()

@@ -1,4 +1,4 @@
-"""What a node says wins: the running versions are read off the nodes, and drift shows."""
+"""What a node says wins: the running versions are read from the nodes, and drift shows."""
 
 from __future__ import annotations
 

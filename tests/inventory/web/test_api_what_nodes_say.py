@@ -50,7 +50,7 @@ def test_a_sync_is_accepted() -> None:
     assert answer.json() == {
         "service": "user-service",
         "status": "started",
-        "message": "the versions are being read off the nodes",
+        "message": "the versions are being read from the nodes",
     }
 
 
