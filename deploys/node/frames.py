@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 
+from deploys.node.excerpt import Excerpt, Piece
 from inventory.nodes.program import FRAME_START
 from inventory.nodes.transports.base import STDERR, STDOUT
-from inventory.security.redaction import LineScrubber, clean_output
 
 CAP_BYTES = 1024 * 1024
-CUT = "[output cut after 1 MiB]"
-LONGEST_LINE = 16 * 1024
 # A line is looked through for secrets as a whole, before it is cut. One that is longer than this, in parts.
 LONGEST_SCRUBBED_BYTES = 256 * 1024
 LONGEST_FRAME_BYTES = 16 * 1024
@@ -29,22 +28,21 @@ OnCut = Callable[[str], None]
 class Stream:
     """One of the program's two streams.
 
-    on_frame(stream, words) and on_line(stream, text) come in the order of the bytes; on_cut(stream) once for each
-    command that prints more than CAP_BYTES, whose rest is dropped here.
+    on_frame(stream, words) and on_line(stream, text) come in the order of the bytes, but what an excerpt holds back comes
+    at the command's end; on_cut(stream) once for each command that prints more than CAP_BYTES: of its rest, only the last
+    lines are wanted.
     """
 
     def __init__(self, name: str, *, mark: str, on_frame: OnFrame, on_line: OnLine, on_cut: OnCut) -> None:
         self.name = name
-        self.is_muted = False
         self._mark = mark.encode()
         self._frame = re.compile(re.escape(self._mark) + rb" ([^\x1e\n]*)\n")
         self._on_frame = on_frame
-        self._on_line = on_line
         self._on_cut = on_cut
+        self._excerpt = Excerpt(lambda text: on_line(name, text))
         self._pending = b""
         self._line = bytearray()
         self._is_continued = False
-        self._scrubber = LineScrubber()
         self._taken_bytes = 0
 
     def feed(self, data: bytes) -> None:
@@ -62,9 +60,15 @@ class Stream:
     def command_ended(self) -> None:
         """What comes next is another command's: it has a line and a cap of its own."""
         self._end_line()
+        self._excerpt.finish()
         self._is_continued = False
         self._taken_bytes = 0
-        self.is_muted = False
+
+    def gap(self) -> None:
+        """The node has thrown output away here."""
+        self._end_line()
+        self._is_continued = True
+        self._excerpt.gap()
 
     def _partial_frame(self, data: bytes) -> int:
         """Where in `data` a frame begins whose end is still to come; len(data) when there is none."""
@@ -77,23 +81,27 @@ class Stream:
         return len(data)
 
     def _output(self, data: bytes) -> None:
-        if not data or self.is_muted:
+        if not data:
             return
-        room = CAP_BYTES - self._taken_bytes
+        room = max(CAP_BYTES - self._taken_bytes, 0)
+        is_cut_here = self._taken_bytes <= CAP_BYTES < self._taken_bytes + len(data)
         self._taken_bytes += len(data)
         self._lines(data[:room])
-        if len(data) > room:
+        if is_cut_here:
             self._end_line()
-            self.is_muted = True
-            self._on_line(self.name, CUT)
+            self._excerpt.cut()
             self._on_cut(self.name)
+        self._lines(data[room:])
 
     def _lines(self, data: bytes) -> None:
-        *whole, last = data.split(b"\n")
-        for piece in whole:
-            self._line += piece
+        first, *others = data.split(b"\n")
+        self._line += first
+        if others:
+            last = others.pop()
             self._end_line(is_complete=True)
-        self._line += last
+            for line, equal in groupby(others):
+                self._excerpt.take(Piece(line), sum(1 for _ in equal))
+            self._line += last
         while len(self._line) >= LONGEST_SCRUBBED_BYTES:
             self._say(bytes(self._line[:LONGEST_SCRUBBED_BYTES]), is_cut=True)
             del self._line[:LONGEST_SCRUBBED_BYTES]
@@ -104,15 +112,8 @@ class Stream:
             self._line.clear()
 
     def _say(self, line: bytes, *, is_cut: bool) -> None:
-        """Of a line that was drawn over and over (a progress bar) its last state counts.
-
-        is_cut: a secret may go on behind it.
-        """
-        text = clean_output(line.rstrip(b"\r").rpartition(b"\r")[2])
-        shown = self._scrubber.scrub(text, cut_before=self._is_continued, cut_after=is_cut)
+        self._excerpt.take(Piece(line, self._is_continued, is_cut))
         self._is_continued = is_cut
-        for at in range(0, max(len(shown), 1), LONGEST_LINE):
-            self._on_line(self.name, shown[at : at + LONGEST_LINE])
 
 
 class Streams:
@@ -120,12 +121,11 @@ class Streams:
 
     def __init__(self, *, mark: str, on_frame: Callable[[str], None], on_line: OnLine, on_cut: OnCut) -> None:
         self._on_frame = on_frame
-        self._on_cut = on_cut
         self._commands = 0
         self._ended = {STDOUT: 0, STDERR: 0}
         self._is_over = False
         self._streams = {
-            name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=self._cut)
+            name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=on_cut)
             for name in (STDOUT, STDERR)
         }
 
@@ -145,24 +145,23 @@ class Streams:
         return self._is_over and all(count >= self._commands for count in self._ended.values())
 
     def _take(self, stream: str, words: str) -> None:
-        if words == "end":
-            self._end(stream)
-            return
-        if words == "over":
-            self._is_over = True
+        match words:
+            case "end":
+                self._ended[stream] += 1
+                self._streams[stream].command_ended()
+                return
+            case "gap":
+                self._streams[stream].gap()
+                return
+            case "over":
+                self._is_over = True
         if words.startswith("command "):
+            self._end_those_cut_off()
             self._commands += 1
-            for name, each in self._streams.items():
-                if each.is_muted and self._ended[name] == self._commands - 1:
-                    each.command_ended()
         self._on_frame(words)
 
-    def _end(self, stream: str) -> None:
-        if not self._streams[stream].is_muted:
-            self._ended[stream] += 1
-        self._streams[stream].command_ended()
-
-    def _cut(self, stream: str) -> None:
-        """Its `end` may never come: the reader that would pass it on is told to throw everything away."""
-        self._ended[stream] += 1
-        self._on_cut(stream)
+    def _end_those_cut_off(self) -> None:
+        """The last command's daemons may hold a stream of its open for ever: its `end` need not have come."""
+        for name, stream in self._streams.items():
+            if self._ended[name] < self._commands:
+                stream.command_ended()

@@ -424,13 +424,19 @@ introduce() {
 	export RELEASE_VERSION="$version" RELEASE_PREVIOUS_VERSION="$previous_version"
 }
 
+# What a reader does that was muted, or that nobody hears: takes all there is, and tells the end of it.
+last_of_it() {
+	say gap
+	exec tail -c 16384
+}
+
 # run_command STEP FIFOS RELEASE SECONDS COMMAND: sets status, and late to 1 when it was out of time. Of a failed command's
 # process group nothing is left; a good one's daemons live on, and the two readers with them, so that a daemon that
 # inherited our streams neither blocks nor dies when nobody listens any more.
 run_command() {
-	{ cat || cat >/dev/null; } <"out.$2" 2>/dev/null &
+	{ cat || last_of_it; } <"out.$2" 2>/dev/null &
 	out_reader=$!
-	{ cat || cat >/dev/null; } <"err.$2" >&2 2>/dev/null &
+	{ cat || last_of_it; } <"err.$2" >&2 2>/dev/null &
 	err_reader=$!
 	say "step $1" "command $$ $out_reader $err_reader"
 	exec 7>"out.$2" 8>"err.$2"
@@ -573,7 +579,7 @@ abort() {
 	say over
 }
 
-# mute PID PARENT: this reader of a command's output shall throw away what comes from now on.
+# mute PID PARENT: this reader of a command's output shall keep what comes from now on to itself, but for the end.
 mute() {
 	readers=
 	if identify "$1" && [ "$id_parent" = "$2" ]; then

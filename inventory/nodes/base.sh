@@ -70,7 +70,7 @@ read_roots() {
 look_for_tools() {
 	missing=
 	[ -r /proc/self/stat ] || lacks "Linux's /proc"
-	for tool in cat cp date du head ln mkdir mkfifo mv rm sha256sum sleep sync timeout tar gzip; do
+	for tool in cat cp date du head ln mkdir mkfifo mv rm sha256sum sleep sync tail timeout tar gzip; do
 		command -v "$tool" >/dev/null || lacks "$tool"
 	done
 	[ -z "$missing" ] || return 0

@@ -15,8 +15,8 @@ from inventory.security.registered_secrets import SHORTEST_SECRET, RegisteredSec
 from inventory.security.secret_shapes import KEY_BEGINS, KEY_ENDS, MASK, mask_by_shape
 
 __all__ = (
-    "MASK", "SHORTEST_SECRET", "TOKEN_PREFIX", "LineScrubber", "clean_output", "redact_url", "register_secret", "scrub",
-    "scrub_value",
+    "MASK", "SHORTEST_SECRET", "TOKEN_PREFIX", "LineScrubber", "clean_output", "ends_key", "redact_url", "register_secret",
+    "scrub", "scrub_value",
 )  # fmt: skip
 
 # Every API token starts with this, so that it can be recognised wherever it turns up.
@@ -77,12 +77,22 @@ class LineScrubber:
     def __init__(self) -> None:
         self._lines_of_key = 0
 
+    @property
+    def is_within_key(self) -> bool:
+        return self._lines_of_key > 0
+
     def scrub(self, line: str, *, cut_before: bool = False, cut_after: bool = False) -> str:
         if self._lines_of_key and not KEY_ENDS.search(line) and _KEY_LINE.fullmatch(line):
             self._lines_of_key = (self._lines_of_key + 1) % self.MOST_LINES
             return MASK if line.strip() else line
         self._lines_of_key = 1 if "-----BEGIN" in line and _leaves_open(line) else 0
         return scrub(line, cut_before=cut_before, cut_after=cut_after)
+
+
+def ends_key(line: str) -> bool:
+    """A private key ends in it that began before."""
+    begin, end = KEY_BEGINS.search(line), KEY_ENDS.search(line)
+    return end is not None and (begin is None or end.start() < begin.start())
 
 
 def _leaves_open(line: str) -> bool:

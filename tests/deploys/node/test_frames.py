@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploys.node.frames import CAP_BYTES, CUT, LONGEST_LINE, LONGEST_SCRUBBED_BYTES, Streams
+from deploys.node.excerpt import CUT, END_LINES, LONGEST_LINE, START_LINES
+from deploys.node.frames import CAP_BYTES, LONGEST_SCRUBBED_BYTES, Streams
 from inventory.security import redaction
 from inventory.security.registered_secrets import RegisteredSecrets
 
@@ -91,16 +92,82 @@ def test_it_is_not_done_while_output_of_either_stream_is_under_way() -> None:
 def test_a_stream_is_cut_at_its_cap_with_a_mark_and_the_next_command_starts_afresh() -> None:
     heard = Heard()
     heard.out(frame("command 1 2 3"))
-    for _ in range(40):
-        heard.out(b"x" * 79 + b"\n" + b"y" * 65_456)
+    for number in range(40):
+        heard.out(b"%079d\n" % number + b"y" * 65_456)
     assert heard.cuts == ["stdout"]
     assert heard.lines[-1] == ("stdout", CUT)
     assert sum(len(text) for _, text in heard.lines[:-1]) <= CAP_BYTES
+    heard.out(b"\nthe end\n" + frame("end"))
     heard.err(frame("end"))
+    assert heard.lines[-1] == ("stdout", "the end")
+    assert sum(len(text) for _, text in heard.lines) <= CAP_BYTES + 2 * LONGEST_SCRUBBED_BYTES
     heard.out(frame("command 1 4 5") + b"again\n" + frame("end") + frame("over"))
     assert heard.lines[-1] == ("stdout", "again")
     heard.err(frame("end"))
     assert heard.streams.is_done()
+
+
+def test_equal_lines_in_a_row_are_counted() -> None:
+    heard = Heard()
+    for piece in (b"a\n" * 500, b"a\n" * 500, b"b\nb\nb\n", b"\n" * 1_000_000, b"c\n"):
+        heard.out(piece)
+    heard.streams.finish()
+    assert [text for _, text in heard.lines] == [
+        *("a", "a", "… 998 more like it"),
+        *("b", "b", "b"),
+        *("", "", "… 999,998 more like it"),
+        "c",
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 40)), max_size=300), st.integers(1, 500))
+def test_every_line_is_shown_or_counted_and_in_its_order(runs: list[tuple[int, int]], size: int) -> None:
+    printed = [str(number) for number, count in runs for _ in range(count)]
+    wire = "".join(f"{line}\n" for line in printed).encode()
+    heard = Heard()
+    for at in range(0, len(wire), size):
+        heard.out(wire[at : at + size])
+    heard.streams.finish()
+    assert unfolded([text for _, text in heard.lines]) == printed
+
+
+def test_of_very_many_lines_start_and_end_are_kept_with_one_mark_between() -> None:
+    heard = Heard()
+    heard.out(frame("command 1 2 3") + b"".join(b"%d\n" % number for number in range(100_000)))
+    assert len(heard.lines) == START_LINES
+    heard.out(frame("end"))
+    shown = [text for _, text in heard.lines]
+    assert heard.cuts == []
+    assert shown[:START_LINES] == [str(number) for number in range(START_LINES)]
+    assert shown[START_LINES] == f"[{100_000 - START_LINES - END_LINES:,} lines left out]"
+    assert shown[START_LINES + 1 :] == [str(number) for number in range(100_000 - END_LINES, 100_000)]
+
+
+def test_nothing_is_left_out_that_would_have_fitted() -> None:
+    heard = Heard()
+    count = START_LINES + END_LINES
+    heard.out(b"".join(b"%d\n" % number for number in range(count)))
+    heard.streams.finish()
+    assert [text for _, text in heard.lines] == [str(number) for number in range(count)]
+
+
+def test_the_end_holds_no_more_than_a_bounded_number_of_bytes() -> None:
+    heard = Heard()
+    heard.out(b"x" * 100_000 + b"\n" + b"y" * 1_000_000 + b"\n")
+    heard.out(b"".join(b"%d" % number * 10_000 + b"\n" for number in range(100)))
+    before = len(heard.lines)
+    heard.streams.finish()
+    assert sum(len(text) for _, text in heard.lines[before:]) <= LONGEST_SCRUBBED_BYTES
+
+
+def unfolded(lines: list[str]) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        if line.endswith(" more like it"):
+            found += [found[-1]] * int(line.split()[1].replace(",", ""))
+        else:
+            found.append(line)
+    return found
 
 
 def test_a_line_without_end_comes_in_pieces() -> None:
@@ -165,6 +232,32 @@ def test_a_private_key_is_masked_and_what_follows_it_is_not() -> None:
     shown = [text for _, text in heard.lines]
     assert "s3cret" not in "".join(shown)
     assert shown[-1] == "MII"
+
+
+KEY = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIs3cretA\nMIIs3cretB\n" * 20 + b"-----END RSA PRIVATE KEY-----\n"
+
+
+def test_a_private_key_is_masked_wherever_the_end_of_the_output_begins() -> None:
+    for lines_behind in (0, 5, END_LINES - 20, END_LINES - 1):
+        heard = Heard()
+        heard.out(b"".join(b"%d\n" % number for number in range(START_LINES + 5)) + KEY)
+        heard.out(b"".join(b"%d\n" % number for number in range(lines_behind)))
+        heard.streams.finish()
+        assert "s3cret" not in "".join(text for _, text in heard.lines)
+        assert heard.lines[-1] != ("stdout", "[redacted]") or not lines_behind
+
+
+def test_what_follows_a_gap_may_be_the_end_of_a_secret(secret: None) -> None:
+    gap = frame("gap")
+    for taken in range(1, len(KEY) - 8, 60):
+        heard = Heard()
+        heard.out(b"x" * (CAP_BYTES + 1) + SECRET[:6].encode() + gap + SECRET[6:].encode() + b" and more\n")
+        heard.out(b"y\n" + gap + SECRET[6:].encode() + b" and more\n" + gap + KEY[taken:] + b"behind it\n")
+        heard.streams.finish()
+        shown = "".join(text for _, text in heard.lines)
+        assert "s3cret" not in shown
+        assert not [part for part in parts_of(SECRET) if part in shown]
+        assert heard.lines[-1] == ("stdout", "behind it")
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.integers(0, 40))
