@@ -4,7 +4,12 @@ import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-pytest_plugins = ("tests.support.package_host", "tests.support.sshd", "tests.support.work_loop")
+pytest_plugins = (
+    "tests.support.lying_node",
+    "tests.support.package_host",
+    "tests.support.sshd",
+    "tests.support.work_loop",
+)
 
 
 @pytest.fixture(scope="session")
