@@ -24,7 +24,7 @@ from deploys.node.answers import (
 )
 from deploys.node.frames import Streams
 from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
-from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Transport, TransportError
+from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
 from inventory.security.redaction import scrub
 
 __all__ = (
@@ -64,7 +64,7 @@ class NodeSession:
     """One claim's way to speak with one deploy root.
 
     env: the RELEASE_* variables of commands; RELEASE_VERSION and RELEASE_PREVIOUS_VERSION are the node's to say.
-    Every method raises TransportError and NodeError, and all but state and abort StaleFence. A lost connection or a
+    Every method raises TransportError, NodeMisbehaved, NodeError, and all but state and abort StaleFence. A lost connection or a
     cancelled call does not stop what the node is doing.
     """
 
@@ -276,7 +276,7 @@ class _Conversation:
 
     async def _mute(self, reader: str, program: str) -> None:
         arguments = calls.mute(self._call, reader=reader, program=program)
-        with contextlib.suppress(TransportError):
+        with contextlib.suppress(TransportError, NodeMisbehaved):
             await self._transport.run(
                 calls.node_program(),
                 arguments,

@@ -10,7 +10,7 @@ from deploys.node.session import NodeError, NodeSession
 from deploys.worker.assignment import Assignment
 from deploys.worker.node_work import NodeWork
 from deploys.worker.target_log import TargetLog
-from inventory.nodes.transports.base import ConnectionLost, NodeUnreachable, TransportError
+from inventory.nodes.transports.base import ConnectionLost, NodeMisbehaved, NodeUnreachable, TransportError
 
 T = TypeVar("T")
 
@@ -35,7 +35,10 @@ class NodeLink:
         )
 
     async def try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
-        """Call over a connection, again when none can be opened; when one breaks meanwhile, only if that is safe."""
+        """Call over a connection, again when none can be opened; when one breaks meanwhile, only if that is safe.
+
+        A node that misbehaves is not asked again.
+        """
         for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
             try:
                 return await call(await self.open())
@@ -55,5 +58,5 @@ class NodeLink:
         try:
             async with asyncio.timeout(within_seconds):
                 await (await self.open(fence)).abort()
-        except (TransportError, NodeError, TimeoutError) as error:
+        except (TransportError, NodeError, NodeMisbehaved, TimeoutError) as error:
             self._log.say(f"The running command could not be stopped on the node: {error or 'no answer'}")

@@ -14,7 +14,7 @@ from deploys.packages.store import Artifact
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.package_fetch import PackageFetch
 from inventory.models import Delivery
-from inventory.nodes.transports.base import ConnectionLost, Transport, TransportError
+from inventory.nodes.transports.base import ConnectionLost, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
@@ -127,5 +127,5 @@ class NodeWork:
             root, fence = self._first.deploy_root, self._first.fence
             session = NodeSession(transport, root=root, fence=fence, env={}, on_event=lambda _event: None)
             await session.forget(self._remote_artifact)
-        except (TransportError, NodeError):
+        except (TransportError, NodeError, NodeMisbehaved):
             return  # the next claim on that node removes what an earlier one left

@@ -48,7 +48,7 @@ async def recover(
 ) -> Recovered:
     """How far a dead worker's switch of this target came; its root is ours from here on.
 
-    Raises TransportError, NodeError, and StaleFence when yet another worker has claimed the root.
+    Raises TransportError, NodeMisbehaved, NodeError, and StaleFence when yet another worker has claimed the root.
     """
     await _settled(link, assignment)
     claimed = await link.try_again(lambda session: _claim_root(session, assignment, package))

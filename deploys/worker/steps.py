@@ -22,7 +22,7 @@ from inventory.releases import kept_by_switch
 
 
 class Steps:
-    """They raise what the run's ladder turns into an outcome: PackageError, NodeError, TransportError, Stopped, …"""
+    """They raise what the run's ladder turns into an outcome: PackageError, NodeError, TransportError, NodeMisbehaved, …"""
 
     def __init__(
         self,

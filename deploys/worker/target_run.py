@@ -30,7 +30,7 @@ from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover
 from deploys.worker.steps import Steps
 from deploys.worker.target_log import TargetLog
 from inventory.instances.facts import Effect
-from inventory.nodes.transports.base import TransportError
+from inventory.nodes.transports.base import LIAR_ADVICE, NodeMisbehaved, TransportError
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +101,21 @@ class TargetRun:
             if self._interruption.phase in MAY_HAVE_SWITCHED:
                 return unresolved(code, f"{where} The switch had been sent: sync the service to see.")
             return failure(code, f"{where} {NEXT_STEP[code]}")
+        except NodeMisbehaved as error:
+            return self._disbelieved(error)
         except StaleFence:
             raise
         except Exception as error:
             logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
             return failure(ErrorCode.INTERNAL_ERROR, f"{type(error).__name__} in the worker; its log has the details.")
+
+    def _disbelieved(self, error: NodeMisbehaved) -> Outcome:
+        what = f"Node '{self.assignment.node.name}' {error.message}."
+        logger.warning("Target %d: %s", self.assignment.target_id, what)
+        if self._interruption.phase in MAY_HAVE_SWITCHED:
+            text = f"{what} The switch had been sent, what runs is unknown. {LIAR_ADVICE}"
+            return unresolved(ErrorCode.INTERNAL_ERROR, text)
+        return failure(ErrorCode.INTERNAL_ERROR, f"{what} Nothing was switched. {LIAR_ADVICE}")
 
     async def _work(self) -> Outcome:
         package = self.assignment.package

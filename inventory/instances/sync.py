@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -19,6 +20,8 @@ from inventory.nodes.state import Reading
 from inventory.nodes.transports.base import NodeAddress
 from inventory.security.redaction import scrub
 
+logger = logging.getLogger(__name__)
+
 UNREACHABLE = "unreachable: "
 # Statements with a parameter for each instance must not grow without bounds.
 _BATCH = 1000
@@ -26,11 +29,15 @@ _BATCH = 1000
 
 @dataclass(kw_only=True)
 class SyncResult:
-    """How many instances were read, of those how many were corrected, and how many could not be read."""
+    """How many instances were read, of those how many were corrected, and how many could not be read.
+
+    disbelieved: the nodes that answered what our program never says, and what; their instances stay as recorded.
+    """
 
     read: int = 0
     corrected: int = 0
     unreachable: int = 0
+    disbelieved: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,9 @@ def sync_service(service_id: int) -> SyncResult | None:
     asked = _instances_by_node(service_id)
     roots = {address: [root for _pk, root in instances] for address, instances in asked.items()}
     for answers in read_nodes(roots):
-        told = [each for answer in answers for each in _told(answer, asked[answer.address])]
+        _disbelieve(answers, service_id=service_id, result=result)
+        believed = [answer for answer in answers if not answer.is_disbelieved]
+        told = [each for answer in believed for each in _told(answer, asked[answer.address])]
         for start in range(0, len(told), _BATCH):
             _apply(told[start : start + _BATCH], began_at=began_at, result=result)
     end(service_id)
@@ -74,6 +83,14 @@ def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, 
         if instance.pk not in held or not held[instance.pk].has_begun:
             by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
     return by_node
+
+
+def _disbelieve(answers: Iterable[Answer], *, service_id: int, result: SyncResult) -> None:
+    for answer in answers:
+        if answer.is_disbelieved:
+            result.disbelieved[answer.address.name] = why = scrub(answer.error)
+            what = "The sync of service %d leaves the instances on node '%s' as recorded: %s"
+            logger.warning(what, service_id, answer.address.name, why)
 
 
 def _told(answer: Answer, instances: list[tuple[int, str]]) -> Iterable[Told]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inventory.nodes.program import ask
-from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 TEST_SECONDS = 20.0
@@ -41,6 +41,8 @@ async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
         return "; ".join(_problems(frames))
     except TransportError as error:
         return error.message
+    except NodeMisbehaved as error:
+        return f"it {error.message}. {LIAR_ADVICE}"
     except TimeoutError:
         return f"no answer within {TEST_SECONDS:.0f} s"
     finally:

@@ -6,7 +6,7 @@ import asyncio
 
 import asyncssh
 
-from inventory.nodes.transports.base import NodeUnreachable
+from inventory.nodes.transports.base import NodeUnreachable, shown
 from inventory.nodes.transports.ssh_login import HOST_KEYS, KEX
 from inventory.validation import without_comment
 
@@ -28,7 +28,7 @@ async def _fetch(host: str, port: int) -> str:
     except TimeoutError:
         raise NodeUnreachable(f"{where} did not answer within {FETCH_SECONDS:.0f} s") from None
     except (OSError, asyncssh.Error, ValueError) as error:
-        raise NodeUnreachable(f"{where} can't be asked: {error}") from error
+        raise NodeUnreachable(f"{where} can't be asked: {shown(str(error))}") from error
     if key is None:
         raise NodeUnreachable(f"{where} showed no host key")
     return without_comment(key.export_public_key("openssh").decode())

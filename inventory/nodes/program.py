@@ -50,7 +50,7 @@ def program_text(path: Path) -> str:
 async def ask(
     transport: Transport, task: str, roots: Sequence[str], *, timeout_seconds: float
 ) -> list[tuple[str, str]]:
-    """The frames of a task of base.sh, each as (word, rest). Raises TransportError."""
+    """The frames of a task of base.sh, each as (word, rest). Raises TransportError, NodeMisbehaved."""
     call = NodeCall(mark=new_mark(), root=roots[0])
     result = await transport.run(base_program(), call.arguments(task, *roots[1:]), timeout_seconds=timeout_seconds)
     frames = frames_in(result.stdout, call.mark)

@@ -12,7 +12,7 @@ from threading import Thread
 from django.conf import settings
 
 from inventory.nodes.state import Reading, read_roots
-from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
@@ -24,11 +24,15 @@ _BATCH = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A node's readings, one for each root that was asked for; or why there are none."""
+    """A node's readings, one for each root that was asked for; or why there are none.
+
+    is_disbelieved: it answered, but what our program never says.
+    """
 
     address: NodeAddress
     readings: tuple[Reading, ...] = ()
     error: str = ""
+    is_disbelieved: bool = False
 
 
 Roots = Mapping[NodeAddress, Sequence[str]]
@@ -86,6 +90,8 @@ async def _read_node(
             put(Answer(address=address, readings=tuple(readings)))
         except TransportError as error:
             put(Answer(address=address, error=error.message))
+        except NodeMisbehaved as error:
+            put(Answer(address=address, error=f"it {error.message}. {LIAR_ADVICE}", is_disbelieved=True))
         except TimeoutError:
             put(Answer(address=address, error=f"no answer within {NODE_SECONDS:.0f} s"))
         except Exception:

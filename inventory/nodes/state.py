@@ -30,7 +30,7 @@ class Reading:
 
 
 async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
-    """One reading a root, in order. Raises TransportError."""
+    """One reading a root, in order. Raises TransportError, NodeMisbehaved."""
     readings: list[Reading] = []
     for start in range(0, len(roots), _ROOTS_AT_ONCE):
         some = roots[start : start + _ROOTS_AT_ONCE]

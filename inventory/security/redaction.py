@@ -15,8 +15,8 @@ from inventory.security.registered_secrets import SHORTEST_SECRET, RegisteredSec
 from inventory.security.secret_shapes import KEY_BEGINS, KEY_ENDS, MASK, mask_by_shape
 
 __all__ = (
-    "MASK", "SHORTEST_SECRET", "TOKEN_PREFIX", "LineScrubber", "clean_output", "ends_key", "redact_url", "register_secret",
-    "scrub", "scrub_value",
+    "MASK", "SHORTEST_SECRET", "TOKEN_PREFIX", "LineScrubber", "clean_output", "clean_text", "ends_key", "redact_url",
+    "register_secret", "scrub", "scrub_value",
 )  # fmt: skip
 
 # Every API token starts with this, so that it can be recognised wherever it turns up.
@@ -110,14 +110,26 @@ _ESCAPE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]{0,16}[0-~]?"
 )
-# Control characters but the tab, and the invisible ones that reorder or break a line on a page.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Control characters but the tab, halves of a surrogate pair, what reorders or breaks a line on a page, and what nobody
+# sees (Unicode's Default_Ignorable_Code_Point, but the selectors of an emoji's look; fillers and tags are among them).
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
 
 
 def clean_output(output: bytes) -> str:
-    """A line a command printed, as text that is safe to show: no escape sequences, no control characters but tabs."""
-    return _CONTROL.sub("", _ESCAPE.sub("", output.decode("utf-8", "replace")))
+    """A line that came from a node, as text that is safe to show: see `clean_text`."""
+    return clean_text(output.decode("utf-8", "replace"))
+
+
+def clean_text(text: str) -> str:
+    """`text` on one line: without escape sequences, control characters but tabs, and what is invisible or reorders."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub("", _ESCAPE.sub("", text))
 
 
 def _without_controls(text: str) -> str:
-    return _CONTROL.sub("", text)
+    return _UNSAFE.sub("", text)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from inventory.security.redaction import clean_output, clean_text, scrub
+
 if TYPE_CHECKING:
     from inventory.models import Node
 
@@ -18,18 +20,33 @@ STDERR = "stderr"
 # counts as whole when nothing has come for this long.
 QUIET_SECONDS = 0.25
 
+# Of one call, on both streams together. An honest command is muted after 1 MiB a stream; a flood of one that is not muted
+# yet brings what is under way on the wire besides.
+MOST_BYTES = 16 * 1024 * 1024
+# Of what no `on_output` takes.
+MOST_KEPT_BYTES = 1024 * 1024
+LONGEST_MESSAGE = 1000
+LONGEST_QUOTE = 200
+LIAR_ADVICE = (
+    "Something else answers there in our program's place, or its files under .release are damaged: see on the node what "
+    "runs at a login, and that the host is the right one; then retry."
+)
+
 OnOutput = Callable[[str, bytes], None]
 IsDone = Callable[[], bool]
 
 
 class TransportError(Exception):
-    """The node could not be reached or spoken to. code: the stable word of CONTRACT.md; message: for a person."""
+    """The node could not be reached or spoken to. code: the stable word of CONTRACT.md; message: for a person.
+
+    What servers say goes into messages: so they are made safe here, and cut.
+    """
 
     code = "node_unreachable"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shown(message, LONGEST_MESSAGE)
+        super().__init__(self.message)
 
 
 class NodeUnreachable(TransportError):
@@ -54,6 +71,32 @@ class ConnectionLost(TransportError):
 
 class RunTimeout(TransportError):
     """Not over within `timeout_seconds`: its process group was sent SIGKILL as far as the node could still be told."""
+
+
+class NodeMisbehaved(Exception):
+    """The node answered what our program never says: nothing of it is believed, and it is not asked again.
+
+    message: for a person, to go behind the node's name; rule: what is wrong with it; said: the answer, or the part of it.
+    """
+
+    def __init__(self, rule: str, *, said: str | bytes = b"") -> None:
+        self.message = f"answered what our program never says ({rule})"
+        if quote := quoted(said):
+            self.message += f": {quote}"
+        super().__init__(self.message)
+
+
+def shown(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """What a server or a node says, as text that is safe to keep and to show: clean, without secrets, and cut."""
+    # Looked through for secrets before it is cut, but no more of it than can matter.
+    clean = scrub(clean_text(text[: 20 * longest]), cut_after=len(text) > 20 * longest)
+    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
+
+
+def quoted(said: str | bytes) -> str:
+    """`shown` between quotation marks; '' for what is nothing then."""
+    text = clean_output(said[: 20 * LONGEST_QUOTE]) if isinstance(said, bytes) else said
+    return f"“{quote}”" if (quote := shown(text)) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +153,8 @@ class Transport(Protocol):
         exit it waits for both streams' ends, but no longer than QUIET_SECONDS of silence. Once `is_done()` is true
         after some output it returns at once, exit or not. Cancelling leaves the program running; so does being done.
         is_urgent: don't queue behind the node's other programs.
-        Raises NodeUnreachable, HostKeyMismatch, ConnectionLost, RunTimeout.
+        Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable, ConnectionLost, RunTimeout; NodeMisbehaved for more than
+        MOST_BYTES, or MOST_KEPT_BYTES that no on_output takes; and what on_output raises. Nothing is read after that.
         """
 
     async def close(self) -> None:
@@ -124,6 +168,7 @@ class Output:
         self._on_output = on_output
         self._is_done = is_done
         self._kept: dict[str, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
+        self._room = MOST_KEPT_BYTES if on_output is None else MOST_BYTES
         self._open = {STDOUT, STDERR}
         self._changed = asyncio.Event()
         self._error: Exception | None = None
@@ -135,15 +180,28 @@ class Output:
         """The program has ended, or can't be heard any more."""
         return self.has_exited or self._error is not None or not self._open
 
+    @property
+    def is_refused(self) -> bool:
+        """Nothing more will be taken: whoever feeds it stops reading, and closes what it reads from."""
+        return self._error is not None
+
     def feed(self, stream: str, data: bytes) -> None:
-        if self._on_output is None:
-            self._kept[stream] += data
-        elif self._error is None:
+        if self._error is None:
             try:
-                self._on_output(stream, data)
+                self._take(stream, data)
             except Exception as error:
                 self._error = error
         self._changed.set()
+
+    def _take(self, stream: str, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room < 0:
+            limit = MOST_KEPT_BYTES if self._on_output is None else MOST_BYTES
+            raise NodeMisbehaved(f"more than {limit // 1024 // 1024} MiB in one answer", said=data)
+        if self._on_output is None:
+            self._kept[stream] += data
+        else:
+            self._on_output(stream, data)
 
     def end(self, *streams: str) -> None:
         self._open.difference_update(streams)

@@ -120,6 +120,7 @@ class _Program:
             return
         if data:
             self._output.feed(self._readers[descriptor], data)
+        if data and not self._output.is_refused:
             return
         self._output.end(self._readers[descriptor])
         self._close(descriptor)

@@ -15,12 +15,14 @@ from inventory.nodes.transports.base import (
     ConnectionLost,
     IsDone,
     NodeAddress,
+    NodeMisbehaved,
     NodeUnreachable,
     NodeUnsuitable,
     OnOutput,
     Output,
     RunTimeout,
     TransportError,
+    shown,
 )
 from inventory.nodes.transports.bootstrap import COMMAND_LINE, message
 from inventory.nodes.transports.ssh_login import Gates, log_in
@@ -167,7 +169,7 @@ class SshTransport:
                 await self._open(connection, session)
                 return session, message(program, arguments)
             except (OSError, asyncssh.Error) as error:
-                broken = f"{self.address.host}: the connection broke: {error or 'no answer'}"
+                broken = f"{self.address.host}: the connection broke: {shown(str(error)) or 'no answer'}"
                 if session.is_open:
                     raise ConnectionLost(broken) from error
                 if not was_warm:
@@ -190,15 +192,17 @@ class SshTransport:
                 if self._standby.drop():
                     continue
                 if session.is_open:
-                    raise NodeUnsuitable(f"{self.address.host} refuses to run a command: {error.reason}") from error
+                    raise NodeUnsuitable(
+                        f"{self.address.host} refuses to run a command: {shown(error.reason)}"
+                    ) from error
                 if self.running <= 1 and time.monotonic() > lonely_until:
-                    raise NodeUnreachable(f"{self.address.host} grants no session: {error.reason}") from error
+                    raise NodeUnreachable(f"{self.address.host} grants no session: {shown(error.reason)}") from error
             await asyncio.sleep(SESSION_RETRY_SECONDS)
 
 
 async def _kill(session: Session, output: Output) -> None:
     """Have the program killed, and give the node a moment to say so: a channel closed at once would swallow it."""
     session.kill()
-    with suppress(TimeoutError, TransportError):
+    with suppress(TimeoutError, TransportError, NodeMisbehaved):
         async with asyncio.timeout(KILL_SECONDS):
             await output.result()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncssh
 
-from inventory.nodes.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable
+from inventory.nodes.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable, shown
 from inventory.nodes.transports.ssh_dial import dial
 
 CONNECT_SECONDS = 10
@@ -68,11 +68,11 @@ async def log_in(address: NodeAddress, *, key_file: str, gates: Gates) -> asyncs
     except TimeoutError:
         raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
     except asyncssh.PermissionDenied as error:
-        raise NodeUnreachable(f"{where} refuses the login ({error.reason}); is our public key there?") from error
+        raise NodeUnreachable(f"{where} refuses the login ({shown(error.reason)}); is our public key there?") from error
     except asyncssh.HostKeyNotVerifiable as error:
         raise HostKeyMismatch(_mismatch(where, expected=expected, received=client.received)) from error
     except (OSError, asyncssh.Error, ValueError) as error:
-        raise NodeUnreachable(f"{where} can't be reached: {error}") from error
+        raise NodeUnreachable(f"{where} can't be reached: {shown(str(error))}") from error
 
 
 async def _handshake(

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 from asyncssh import EXTENDED_DATA_STDERR
 
-from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError
+from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError, shown
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -45,6 +45,8 @@ class Session(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._output.feed(STDERR if datatype == EXTENDED_DATA_STDERR else STDOUT, data)
+        if self._output.is_refused:
+            self.channel.abort()
 
     def eof_received(self) -> bool:
         self._output.end(STDOUT, STDERR)
@@ -57,7 +59,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._output.exited(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = str(exc or "") or "closed by the node"
+        reason = shown(str(exc or "")) or "closed by the node"
         self._output.fail(ConnectionLost(f"{self._host}: cut while a command ran: {reason}"))
 
     def fail(self, error: TransportError) -> None:

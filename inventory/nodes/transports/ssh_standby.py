@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import asyncssh
 
@@ -59,9 +60,10 @@ class Standby:
         self._is_answered = False
         try:
             async with asyncio.timeout(timeout_seconds):
-                session.channel.write(b"\n")
+                with suppress(BrokenPipeError):
+                    session.channel.write(b"\n")
                 await waiting.result()
-        except (BrokenPipeError, ConnectionLost):
+        except ConnectionLost:
             pass
         except BaseException:
             session.channel.abort()

@@ -85,7 +85,7 @@ def test_after_a_login_a_program_stands_by_and_gets_every_argument_as_it_is(own_
 
 
 def test_an_upload_reaches_it_whole(own_sshd: SshServer, tmp_path: Path) -> None:
-    content = bytes(range(256)) * 4096
+    content = bytes(range(256)) * 4000
     (tmp_path / "source").write_bytes(content)
 
     async def main() -> None:
