@@ -24,6 +24,7 @@ from deploys.packages.cutoff import Cutoff
 from deploys.packages.errors import FetchStopped, PackageError
 from deploys.packages.hosts import HostRule
 from deploys.packages.pinned_http import READ_SECONDS, PinnedClient
+from deploys.packages.speed import LOWEST_SPEED, LowestSpeed
 from inventory.security.redaction import redact_url, scrub
 
 PIECE_BYTES = 64 * 1024
@@ -36,11 +37,16 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """deadline_seconds: for everything together. failures: attempts in a row that got no further than those before."""
+    """deadline_seconds: for everything together. failures: attempts in a row that got no further than those before.
+
+    slow_attempts: those that brought less than the lowest speed, however far they got.
+    """
 
     deadline_seconds: float = 1800
+    lowest: LowestSpeed = LOWEST_SPEED
     failures: int = 5
     attempts: int = 20
+    slow_attempts: int = 2
     first_pause_seconds: float = 0.5
     longest_pause_seconds: float = 8
 
@@ -62,6 +68,10 @@ class _Interrupted(Exception):
     """An attempt failed in a way that may pass. The message fits behind a colon."""
 
 
+class _TooSlow(_Interrupted):
+    """An attempt was ended for want of bytes."""
+
+
 def download(
     url: str,
     file: BinaryIO,
@@ -81,7 +91,13 @@ def download(
         return _Download(url, file, PinnedClient(rules, cut), max_bytes, patience, cut).run()
 
     try:
-        return cutoff.run(work, should_stop=should_stop, on_note=on_note, deadline_seconds=patience.deadline_seconds)
+        return cutoff.run(
+            work,
+            should_stop=should_stop,
+            on_note=on_note,
+            deadline_seconds=patience.deadline_seconds,
+            lowest=patience.lowest,
+        )
     except cutoff.Stopped:
         raise FetchStopped from None
     except cutoff.DeadlinePassed:
@@ -110,7 +126,7 @@ class _Download:
             self._client.close()
 
     def _run(self) -> Downloaded:
-        attempts = failures = furthest = 0
+        attempts = failures = slow = furthest = 0
         while attempts < self._patience.attempts:
             attempts += 1
             try:
@@ -119,9 +135,10 @@ class _Download:
                 # A failed attempt is not counted against one that got further.
                 failures = 1 if self._size > furthest else failures + 1
                 furthest = max(furthest, self._size)
+                slow += isinstance(interrupted, _TooSlow)
                 why = str(interrupted)
             self._cut.check()
-            if failures >= self._patience.failures:
+            if failures >= self._patience.failures or slow >= self._patience.slow_attempts:
                 break
             self._pause(failures, why)
         raise _unreachable(self._url, f"{why} ({attempts} attempts)")
@@ -134,6 +151,13 @@ class _Download:
         self._cut.sleep(seconds)
 
     def _attempt(self) -> Downloaded:
+        try:
+            with self._cut.measured():
+                return self._exchange()
+        except cutoff.TooSlow as too_slow:
+            raise _TooSlow(f"the host is too slow: {too_slow}") from None
+
+    def _exchange(self) -> Downloaded:
         try:
             response = self._open()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -39,10 +40,17 @@ class _Wanted:
     signature: str
     should_stop: Callable[[], bool]
     on_note: Callable[[str], None]
+    turn_to_read: Callable[[], AbstractContextManager[None]]
 
     @property
     def shown_url(self) -> str:
         return redact_url(self.url)
+
+
+def needs_no_host(*, expected_sha256: str, signing_key: str, signature: str) -> bool:
+    """Whether `fetch` would find all in the store, so that it is quick."""
+    is_signature_here = bool(signature) or not signing_key
+    return is_signature_here and PackageStore.of_this_host().stored(expected_sha256.lower()) is not None
 
 
 def fetch(
@@ -53,13 +61,15 @@ def fetch(
     signature: str = "",
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[str], None] = errors.ignore,
+    turn_to_read: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Artifact:
     """Download the package once, check all of it, and return its artifact, which is then in the store.
 
     expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
     (`deploys.packages.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
-    Blocks; both callbacks are called in this thread, about ten times a second. Raises `PackageError`, or
-    `FetchStopped` within about a second of `should_stop()`; either way nothing is left behind. No database.
+    turn_to_read: held as long as the archive is being read. Blocks; all callbacks are called in this thread, the first
+    two about ten times a second. Raises `PackageError`, or `FetchStopped` within about a second of `should_stop()`;
+    either way nothing is left behind. No database.
     """
     wanted = _Wanted(
         url=url,
@@ -68,6 +78,7 @@ def fetch(
         signature=signature,
         should_stop=should_stop,
         on_note=on_note,
+        turn_to_read=turn_to_read,
     )
     store = PackageStore.of_this_host()
     with store.room():
@@ -125,7 +136,7 @@ def _verified_artifact(
 
 
 def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store: PackageStore) -> Artifact:
-    with store.draft() as (file, draft):
+    with wanted.turn_to_read(), store.draft() as (file, draft):
         try:
             repacked = repack_process.repack(
                 package,

@@ -105,6 +105,12 @@ class PackageStore:
                 "Free space on this worker's disk, then retry.",
             ) from error
 
+    def lock_file(self, name: str) -> Path:
+        """Where processes of this host may lock something to do with packages."""
+        folder = self.folder / "locks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f"{name}.lock"
+
     @contextmanager
     def temporary(self) -> Iterator[BinaryIO]:
         """A file with no name, for the package: it is gone when closed, however the process ends."""

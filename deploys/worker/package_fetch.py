@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent import futures
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TypeVar
 
-from django.db import connection
-
-from deploys.models import Package
+from deploys.error_codes import ErrorCode
+from deploys.models import Operation, Package
+from deploys.packages import fetch
+from deploys.packages.errors import FetchStopped, PackageError
 from deploys.packages.store import Artifact, PackageStore
 from deploys.worker import pinning
 from deploys.worker.assignment import PinnedPackage, pinned
+from deploys.worker.fetch_lock import alone_on_this_host
+from deploys.worker.pools import DISK, DOWNLOADS, HASHING, ask_database, downloading, in_pool, reading
 from inventory.database.outage import Patience
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What takes less is not worth a line.
+_SAY_AFTER_SECONDS = 1.0
 
 
 class PackageFetch:
     """One operation's package on this host, fetched once for all of its nodes that this work loop works on."""
 
     def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
+        """say: writes a line of the operation's log, from any thread."""
         self._operation_id = operation_id
         self._say = say
+        self._patience = Patience("package")
         self._task: asyncio.Task[tuple[PinnedPackage, Artifact]] | None = None
         self._check: asyncio.Task[bool] | None = None
         self._is_unwanted = False
@@ -30,7 +44,7 @@ class PackageFetch:
     async def get(self) -> tuple[PinnedPackage, Artifact]:
         """Raises PackageError. One caller's end does not end the others' wait."""
         if self._task is None:
-            self._task = asyncio.create_task(asyncio.to_thread(self._fetch))
+            self._task = asyncio.create_task(self._fetch())
             # Those who waited may all have been stopped: then nobody is left to hear of its failure.
             self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._task)
@@ -48,7 +62,8 @@ class PackageFetch:
         return artifact
 
     async def _discard_if_damaged(self, artifact: Artifact) -> bool:
-        is_damaged = await asyncio.to_thread(PackageStore.of_this_host().discard_if_damaged, artifact)
+        store = PackageStore.of_this_host()
+        is_damaged = await in_pool(HASHING, lambda: store.discard_if_damaged(artifact))
         if is_damaged:
             logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
             self._say("The package has gone bad in this worker's store: getting it anew.")
@@ -59,21 +74,98 @@ class PackageFetch:
         """Nobody needs it any more: a download in progress ends within a second or two."""
         self._is_unwanted = True
 
-    def _fetch(self) -> tuple[PinnedPackage, Artifact]:
-        try:
-            package, artifact = self._fetch_until_it_is_pinned()
-        finally:
-            connection.close()  # this thread goes back to a pool, where it would stay open
+    async def _fetch(self) -> tuple[PinnedPackage, Artifact]:
+        async with alone_on_this_host(self._operation_id, on_wait=self._on_wait_for_others):
+            operation = await self._ask(lambda: pinning.operation_to_fetch_for(self._operation_id))
+            package, artifact = pinning.from_store(operation) or await self._get_and_pin(operation)
         pin = pinned(package)
         assert pin is not None
         return pin, artifact
 
-    def _fetch_until_it_is_pinned(self) -> tuple[Package, Artifact]:
-        """An outage of the database must not turn a sound package into a failure."""
-        return Patience("package").insist(
-            lambda: pinning.package_for(self._operation_id, should_stop=self._is_now_unwanted, on_note=self._say),
-            gives_up=self._is_now_unwanted,
+    async def _get_and_pin(self, operation: Operation) -> tuple[Package, Artifact]:
+        wanted = pinning.wanted(operation)
+        try:
+            artifact = await self._get(wanted, operation.service_id)
+            return await self._ask(lambda: pinning.pin(operation, artifact, wanted.url)), artifact
+        except PackageError as error:
+            # This host's own trouble says nothing of the package: whoever comes next tries again.
+            if not self._is_unwanted and error.code != ErrorCode.INTERNAL_ERROR:
+                refusal = error
+                await self._ask(lambda: pinning.remember_refusal(operation, refusal))
+            raise
+
+    async def _get(self, wanted: pinning.Wanted, service: int) -> Artifact:
+        rules = {
+            "expected_sha256": wanted.expected_sha256,
+            "signing_key": wanted.signing_key,
+            "signature": wanted.signature,
+        }
+        get = partial(
+            fetch.fetch,
+            wanted.url,
+            **rules,
+            should_stop=self._is_now_unwanted,
+            on_note=self._say,
+            turn_to_read=partial(self._turn_to_read, service),
         )
+        if fetch.needs_no_host(**rules):
+            return await in_pool(DISK, get)
+        async with self._turn_to_download(service, wanted.host):
+            return await in_pool(DOWNLOADS, get)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """An outage of the database must not turn a sound package into a failure."""
+        return await ask_database(call, patience=self._patience)
+
+    # What it waits for.
+
+    def _on_wait_for_others(self, *, is_first: bool) -> None:
+        self._check_wanted()
+        if is_first:
+            self._say("Waiting for another worker process of this host, which is getting this package.")
+
+    @asynccontextmanager
+    async def _turn_to_download(self, service: int, host: str) -> AsyncIterator[None]:
+        turn = downloading.ask(service=service, place=host)
+        try:
+            granted = asyncio.wrap_future(turn.granted)
+            await asyncio.wait({granted}, timeout=_SAY_AFTER_SECONDS)
+            if not granted.done():
+                self._say(
+                    f"Waiting for a turn to download: {downloading.begun(host)} of at most "
+                    f"{downloading.most_at_a_place} from {host} run in this worker process, "
+                    f"{downloading.begun()} of at most {downloading.most} in all."
+                )
+            while not granted.done():
+                self._check_wanted()
+                await asyncio.wait({granted}, timeout=_SAY_AFTER_SECONDS)
+            yield
+        finally:
+            downloading.end(turn)
+
+    @contextmanager
+    def _turn_to_read(self, service: int) -> Iterator[None]:
+        """In the download's thread."""
+        turn = reading.ask(service=service)
+        try:
+            if not _is_done(turn.granted):
+                self._say(
+                    f"Waiting for a turn to read the package: {reading.begun()} of at most {reading.most} are being "
+                    "read in this worker process."
+                )
+            while not _is_done(turn.granted):
+                self._check_wanted()
+            yield
+        finally:
+            reading.end(turn)
+
+    def _check_wanted(self) -> None:
+        if self._is_unwanted:
+            raise FetchStopped
 
     def _is_now_unwanted(self) -> bool:
         return self._is_unwanted
+
+
+def _is_done(future: futures.Future[None]) -> bool:
+    return bool(futures.wait([future], timeout=_SAY_AFTER_SECONDS).done)

@@ -1,75 +1,61 @@
-"""Get an operation's package, once a host, and pin its version to its bytes."""
+"""An operation's package: what it asks for, and its version pinned to the bytes that came. Short queries, and no waiting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.db import transaction
-from filelock import FileLock
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Package
-from deploys.packages import fetch, store
+from deploys.packages import store
 from deploys.packages.errors import PackageError
 from deploys.packages.store import Artifact
 from inventory.models import Service
 from inventory.releases import release_of
 
 
-def package_for(
-    operation_id: int, *, should_stop: Callable[[], bool], on_note: Callable[[str], None]
-) -> tuple[Package, Artifact]:
-    """The operation's pinned package and its artifact in this host's store.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What `deploys.packages.fetch.fetch` is asked for."""
 
-    A rollback takes what the store has. A deploy downloads even a version that is known, since other bytes under it
-    must be refused; its package is set by that download, so the host's other workers, which wait for it, find it in
-    the store. Raises PackageError; a refusal is kept on the operation, so that no one asks again.
-    """
-    with FileLock(_lock_file(operation_id)):
-        operation = Operation.objects.select_related("package", "service").get(pk=operation_id)
-        if operation.package_error_code:
-            raise PackageError(ErrorCode(operation.package_error_code), operation.package_error_message)
-        found = _from_store(operation)
-        if found is not None:
-            return found
-        try:
-            return _download(operation, should_stop=should_stop, on_note=on_note)
-        except PackageError as error:
-            if not should_stop():
-                _remember_refusal(operation, error)
-            raise
+    url: str
+    expected_sha256: str
+    signing_key: str
+    signature: str
+
+    @property
+    def host(self) -> str:
+        """With its port; the one that the URL names, wherever it redirects to."""
+        return urlsplit(self.url).netloc.rpartition("@")[2].lower()
 
 
-def _lock_file(operation_id: int) -> Path:
-    folder = Path(settings.DATA_DIR) / "packages" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    # A fixed number of files: two operations that share one merely wait for each other.
-    return folder / f"{operation_id % 64}.lock"
+def operation_to_fetch_for(operation_id: int) -> Operation:
+    """Raises PackageError when the package has been refused already, so that no one asks its host again."""
+    operation = Operation.objects.select_related("package", "service").get(pk=operation_id)
+    if operation.package_error_code:
+        raise PackageError(ErrorCode(operation.package_error_code), operation.package_error_message)
+    return operation
 
 
-def _from_store(operation: Operation) -> tuple[Package, Artifact] | None:
+def from_store(operation: Operation) -> tuple[Package, Artifact] | None:
+    """A rollback takes what the store has; so does a deploy whose package another worker process of this host has got."""
     if operation.package is None:
         return None
     artifact = store.stored(operation.package.sha256)
     return None if artifact is None else (operation.package, artifact)
 
 
-def _download(
-    operation: Operation, *, should_stop: Callable[[], bool], on_note: Callable[[str], None]
-) -> tuple[Package, Artifact]:
+def wanted(operation: Operation) -> Wanted:
+    """A deploy asks the host even for a version that is known, since other bytes under it must be refused."""
     known = operation.package
-    url = operation.package_url or (known.url if known else "")
-    artifact = fetch.fetch(
-        url,
+    return Wanted(
+        url=operation.package_url or (known.url if known else ""),
         expected_sha256=_expected_sha256(operation),
         signing_key=operation.service.signing_key,
         signature=operation.signature or (known.signature if known else ""),
-        should_stop=should_stop,
-        on_note=on_note,
     )
-    return pin(operation, artifact, url), artifact
 
 
 def _expected_sha256(operation: Operation) -> str:
@@ -112,5 +98,6 @@ def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> P
     )
 
 
-def _remember_refusal(operation: Operation, error: PackageError) -> None:
+def remember_refusal(operation: Operation, error: PackageError) -> None:
+    """Until the operation is retried: a host that was asked once for all nodes is not asked again for each."""
     Operation.objects.filter(pk=operation.pk).update(package_error_code=error.code, package_error_message=error.message)

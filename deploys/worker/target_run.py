@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from django.db import connection
-
 from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError, StaleFence
 from deploys.packages.errors import PackageError
@@ -26,9 +24,11 @@ from deploys.worker.interruption import (
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
 from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved
+from deploys.worker.pools import ask_database
 from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover
 from deploys.worker.steps import Steps
 from deploys.worker.target_log import TargetLog
+from inventory.database.outage import Patience
 from inventory.instances.facts import Effect
 from inventory.nodes.transports.base import LIAR_ADVICE, NodeMisbehaved, TransportError
 
@@ -156,8 +156,9 @@ class TargetRun:
         if stale.newest > leases.HIGHEST_FENCE:
             claim = f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be."
             return failure(ErrorCode.INTERNAL_ERROR, f"{claim} {FENCE_ADVICE}")
-        is_held = await asyncio.to_thread(
-            _still_held_above, stale.newest, target_id=self.assignment.target_id, fence=self.assignment.fence
+        target_id, fence = self.assignment.target_id, self.assignment.fence
+        is_held = await ask_database(
+            lambda: _still_held_above(stale.newest, target_id=target_id, fence=fence), patience=Patience("claims")
         )
         if not is_held or self._interruption.phase == Phase.RECOVERING:
             return Ending.CLAIM_LOST
@@ -166,8 +167,5 @@ class TargetRun:
 
 
 def _still_held_above(newest: int, *, target_id: int, fence: int) -> bool:
-    try:
-        leases.rise_above(newest)
-        return leases.is_held(target_id, fence)
-    finally:
-        connection.close()  # this thread goes back to a pool, where it would stay open
+    leases.rise_above(newest)
+    return leases.is_held(target_id, fence)

@@ -26,6 +26,7 @@ from deploys.worker.heartbeat import Heartbeat
 from deploys.worker.interruption import DEADLINES, Deadlines, Request
 from deploys.worker.node_work import NodeWork
 from deploys.worker.package_fetch import PackageFetch
+from deploys.worker.pools import ENDING, in_pool
 from deploys.worker.target_run import TargetRun
 from inventory.database.outage import Patience
 
@@ -94,7 +95,7 @@ class WorkLoop:
             await self._writer.close()
             wakeups.stop()
             ticking.cancel()
-            await asyncio.to_thread(heartbeat.stop)
+            await in_pool(ENDING, heartbeat.stop)
             await self._try(lease.delete)
 
     def _create_lease(self) -> Lease:

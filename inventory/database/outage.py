@@ -110,8 +110,12 @@ class Patience:
 
     def pause(self) -> None:
         """Sleep before the next try."""
-        time.sleep(self._pause_seconds)
-        self._pause_seconds = min(2 * self._pause_seconds, self._longest_pause_seconds)
+        time.sleep(self.next_pause())
+
+    def next_pause(self) -> float:
+        """How many seconds to sleep before the next try; longer from try to try."""
+        seconds, self._pause_seconds = self._pause_seconds, min(2 * self._pause_seconds, self._longest_pause_seconds)
+        return seconds
 
     def _begin(self, error: Exception) -> None:
         """Said anew when a server that refuses a statement goes away altogether."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from inventory.nodes.transports.name_lookup import addresses_of
+
 
 async def dial(host: str, port: int) -> socket.socket:
     """A connected socket with the server's first bytes waiting in it.
@@ -13,7 +15,7 @@ async def dial(host: str, port: int) -> socket.socket:
     Tries each address of the host in turn. Raises OSError.
     """
     loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = await addresses_of(host, port)
     for number, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
         connection = socket.socket(family, kind, protocol)
         connection.setblocking(False)

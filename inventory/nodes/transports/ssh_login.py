@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,8 @@ CONNECT_SECONDS = 10
 LOGIN_SECONDS = 10
 DIALS_AT_ONCE = 200
 HANDSHAKES_AT_ONCE = 32
+# One that a node answers takes some hundredths of a second.
+HANDSHAKE_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15
 KEEPALIVE_MISSES = 3
 
@@ -45,7 +47,20 @@ class Gates:
 
     def __init__(self) -> None:
         self.dialing = asyncio.Semaphore(DIALS_AT_ONCE)
-        self.handshaking = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+        self._handshaking = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+
+    @asynccontextmanager
+    async def handshaking(self) -> AsyncIterator[None]:
+        """A turn for a short time at most: whoever takes longer waits for the node, and keeps no other waiting."""
+        await self._handshaking.acquire()
+        leaving = ExitStack()
+        leaving.callback(self._handshaking.release)
+        timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, leaving.close)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leaving.close()
 
 
 async def log_in(address: NodeAddress, *, key_file: str, gates: Gates) -> asyncssh.SSHClientConnection:
@@ -60,7 +75,7 @@ async def log_in(address: NodeAddress, *, key_file: str, gates: Gates) -> asyncs
         async with gates.dialing, asyncio.timeout(CONNECT_SECONDS):
             connection = await dial(address.host, address.ssh_port)
         try:
-            async with gates.handshaking, asyncio.timeout(LOGIN_SECONDS), _login_keys(key_file) as keys:
+            async with gates.handshaking(), asyncio.timeout(LOGIN_SECONDS), _login_keys(key_file) as keys:
                 return await _handshake(address, connection, client=client, expected=expected, keys=keys)
         except BaseException:
             connection.close()
