@@ -174,7 +174,7 @@ def _start(
             package_url=package_url,
             package=_known_package(service, version, package_url),
             reason=reason,
-            undoes=undone_by_rollback([instance.pk for instance in instances], to=version),
+            undoes_id=undone_by_rollback([instance.pk for instance in instances], to=version),
         )
     )
 

@@ -48,7 +48,7 @@ class NewOperation:
     signature: str = ""
     package: Package | None = None
     reason: str = ""
-    undoes: Operation | None = None
+    undoes_id: int | None = None
 
 
 def fingerprint(request: Mapping[str, object]) -> str:
@@ -133,7 +133,7 @@ def _insert_operation(new: NewOperation) -> Operation:
         requested_by=actor.name,
         requested_by_kind=actor.kind,
         reason=new.reason,
-        undoes=new.undoes,
+        undoes_id=new.undoes_id,
     )
     operation.save(force_insert=True)
     operation.refresh_from_db(fields=("started_at", "updated_at"))

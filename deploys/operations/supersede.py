@@ -36,7 +36,10 @@ def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Acto
     """
     with connection.cursor() as cursor:
         cursor.execute(_UNFINISHED_DEPLOYS, [list(instance_ids)])
-        lock_operations(row[0] for row in cursor.fetchall())
+        found = cursor.fetchall()
+        if not found:
+            return set()
+        lock_operations(row[0] for row in found)
         cursor.execute(_ASK_TO_STOP, [StopReason.SUPERSEDE, list(instance_ids)])
         asked = [MovableTarget(*row) for row in cursor.fetchall()]
     apply_moves([

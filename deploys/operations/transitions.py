@@ -91,7 +91,7 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     for move in moves:
         if move.new not in TRANSITIONS.get(move.old, ()):
             raise ValueError(f"a target does not go from {move.old} to {move.new}")
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         lock_instances(move.instance_id for move in moves)
         lock_operations(move.operation_id for move in moves)
         moved, moved_before = _update_targets(moves)

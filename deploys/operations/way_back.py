@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from deploys.error_codes import ErrorCode
-from deploys.models import Operation, Target
+from deploys.models import Target
 from deploys.operations.sql import unfinished
 from deploys.states import ACTIVE, Kind, Step
 from inventory.models import Instance, Service
@@ -125,12 +125,12 @@ GROUP BY brought.operation_id ORDER BY count(*) DESC, brought.operation_id DESC 
 _SWITCHED = [Step.SWITCH, Step.RESTART, Step.CLEAN_UP, Step.DONE]
 
 
-def undone_by_rollback(instances: Sequence[int], *, to: str) -> Operation | None:
-    """The deploy that a rollback of these instances takes away, of several the one that most of them are in."""
+def undone_by_rollback(instances: Sequence[int], *, to: str) -> int | None:
+    """The deploy (its key) that a rollback of these instances takes away, of several the one that most of them are in."""
     with connection.cursor() as cursor:
         cursor.execute(
             _UNDONE,
             {"version": to, "switched": _SWITCHED, "unswitched": ErrorCode.SWITCH_FAILED, "instances": list(instances)},
         )
         row = cursor.fetchone()
-    return Operation.objects.get(pk=row[0]) if row else None
+    return row[0] if row else None

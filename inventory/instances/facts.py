@@ -81,9 +81,9 @@ def lock_settled(pks: Iterable[int]) -> dict[int, Instance]:
 def record(changes: Sequence[Change]) -> None:
     """Write these changes in their order, with a StatusChange row for each value that became another.
 
-    The caller has locked the instances that there is an effect on.
+    The caller has locked the instances that there is an effect on. An error takes the caller's transaction with it.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         for start in range(0, len(changes), _AT_ONCE):
             _record(changes[start : start + _AT_ONCE])
 
