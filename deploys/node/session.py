@@ -25,6 +25,7 @@ from deploys.node.answers import (
 from deploys.node.frames import Streams
 from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
+from inventory.nodes.transports.flow import Flow
 from inventory.security.redaction import scrub
 
 __all__ = (
@@ -198,6 +199,7 @@ class NodeSession:
             is_done=conversation.streams.is_done,
             timeout_seconds=timeout_seconds,
             is_urgent=is_urgent,
+            flow=conversation.flow,
         )
         conversation.streams.finish()
         if not conversation.streams.is_over():
@@ -241,6 +243,7 @@ class _Conversation:
         self._transport = transport
         self._call = call
         self._on_event = on_event
+        self.flow = Flow()
         self._muting: set[asyncio.Task[None]] = set()
 
     @property
@@ -265,14 +268,16 @@ class _Conversation:
         self._on_event(OutputLine(stream=stream, text=text))
 
     def _cut(self, stream: str) -> None:
-        """Spare the wire: what nobody will read shall end on the node."""
+        """Spare the wire: what nobody will read shall end on the node. Until it does, nothing is read here."""
         processes = self.answer.words.get("command", "").split()
         if len(processes) != 3:
             return
         program, out_reader, err_reader = processes
         task = asyncio.create_task(self._mute(out_reader if stream == STDOUT else err_reader, program))
         self._muting.add(task)
+        self.flow.hold(task)
         task.add_done_callback(self._muting.discard)
+        task.add_done_callback(self.flow.release)
 
     async def _mute(self, reader: str, program: str) -> None:
         arguments = calls.mute(self._call, reader=reader, program=program)

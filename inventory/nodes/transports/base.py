@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from inventory.nodes.transports.flow import Flow
 from inventory.security.redaction import clean_output, clean_text, scrub
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ STDERR = "stderr"
 # counts as whole when nothing has come for this long.
 QUIET_SECONDS = 0.25
 
-# Of one call, on both streams together. An honest command is muted after 1 MiB a stream; a flood of one that is not muted
-# yet brings what is under way on the wire besides.
-MOST_BYTES = 16 * 1024 * 1024
+# Of one call, on both streams together. An honest command is muted after 1 MiB a stream, and what is on its way then is
+# 2 MiB more at most (asyncssh's window); a switch runs two commands.
+MOST_BYTES = 32 * 1024 * 1024
 # Of what no `on_output` takes.
 MOST_KEPT_BYTES = 1024 * 1024
 LONGEST_MESSAGE = 1000
@@ -145,6 +146,7 @@ class Transport(Protocol):
         timeout_seconds: float,
         is_done: IsDone | None = None,
         is_urgent: bool = False,
+        flow: Flow | None = None,
     ) -> CommandResult:
         """Run `program`, a text for `sh`, on the node to its exit; any exit status is a result, not an error.
 
@@ -152,7 +154,7 @@ class Transport(Protocol):
         stdin: a file's content, bytes, or nothing. on_output(stream, data) gets each chunk as it comes. After the
         exit it waits for both streams' ends, but no longer than QUIET_SECONDS of silence. Once `is_done()` is true
         after some output it returns at once, exit or not. Cancelling leaves the program running; so does being done.
-        is_urgent: don't queue behind the node's other programs.
+        is_urgent: don't queue behind the node's other programs. flow: held, nothing is read; the deadline counts on.
         Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable, ConnectionLost, RunTimeout; NodeMisbehaved for more than
         MOST_BYTES, or MOST_KEPT_BYTES that no on_output takes; and what on_output raises. Nothing is read after that.
         """
@@ -164,7 +166,8 @@ class Transport(Protocol):
 class Output:
     """Takes what a program prints, and knows when there is no more to wait for."""
 
-    def __init__(self, *, on_output: OnOutput | None, is_done: IsDone | None) -> None:
+    def __init__(self, *, on_output: OnOutput | None, is_done: IsDone | None, flow: Flow | None = None) -> None:
+        self._flow = flow or Flow()
         self._on_output = on_output
         self._is_done = is_done
         self._kept: dict[str, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
@@ -207,6 +210,15 @@ class Output:
         self._open.difference_update(streams)
         self._changed.set()
 
+    def read_from(self, *, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        """Where it comes from is read on only while nobody holds the call's flow."""
+
+        def go_on() -> None:
+            resume()
+            self._changed.set()
+
+        self._flow.drive(pause=pause, resume=go_on)
+
     def exited(self, status: int | None) -> None:
         self.has_exited = True
         self.exit_status = status
@@ -221,7 +233,7 @@ class Output:
         """Wait for the end as `Transport.run` words it; raises what `fail` was given, or what on_output raised."""
         while self._error is None and not self._is_over():
             try:
-                async with asyncio.timeout(QUIET_SECONDS if self.has_exited else None):
+                async with asyncio.timeout(QUIET_SECONDS if self.has_exited and not self._flow.is_held else None):
                     await self._change()
             except TimeoutError:
                 break

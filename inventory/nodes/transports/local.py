@@ -21,6 +21,7 @@ from inventory.nodes.transports.base import (
     RunTimeout,
 )
 from inventory.nodes.transports.bootstrap import message
+from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.local_stdin import Feeder
 
 # All that a program on this machine gets of our environment: it must see no secret of ours, as on any other node.
@@ -43,8 +44,9 @@ class LocalTransport:
         timeout_seconds: float,
         is_done: IsDone | None = None,
         is_urgent: bool = False,
+        flow: Flow | None = None,
     ) -> CommandResult:
-        output = Output(on_output=on_output, is_done=is_done)
+        output = Output(on_output=on_output, is_done=is_done, flow=flow)
         try:
             running = _Program(message(program, arguments), stdin=stdin, output=output)
         except OSError as error:
@@ -95,6 +97,7 @@ class _Program:
         self._stdin.start()
         self._read(outs[0], STDOUT)
         self._read(errs[0], STDERR)
+        output.read_from(pause=self._pause, resume=self._resume)
         self._exit = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._exit, self._on_exit)
 
@@ -112,6 +115,14 @@ class _Program:
         os.set_blocking(descriptor, False)
         self._readers[descriptor] = stream
         self._loop.add_reader(descriptor, self._on_readable, descriptor)
+
+    def _pause(self) -> None:
+        for descriptor in self._readers:
+            self._loop.remove_reader(descriptor)
+
+    def _resume(self) -> None:
+        for descriptor in self._readers:
+            self._loop.add_reader(descriptor, self._on_readable, descriptor)
 
     def _on_readable(self, descriptor: int) -> None:
         try:

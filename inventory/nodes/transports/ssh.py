@@ -25,6 +25,7 @@ from inventory.nodes.transports.base import (
     shown,
 )
 from inventory.nodes.transports.bootstrap import COMMAND_LINE, message
+from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.ssh_login import Gates, log_in
 from inventory.nodes.transports.ssh_session import Session, feed
 from inventory.nodes.transports.ssh_standby import Standby
@@ -96,8 +97,9 @@ class SshTransport:
         timeout_seconds: float,
         is_done: IsDone | None = None,
         is_urgent: bool = False,
+        flow: Flow | None = None,
     ) -> CommandResult:
-        output = Output(on_output=on_output, is_done=is_done)
+        output = Output(on_output=on_output, is_done=is_done, flow=flow)
         async with self._turn(is_urgent=is_urgent):
             session: Session | None = None
             feeding: asyncio.Task[None] | None = None

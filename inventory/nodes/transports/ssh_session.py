@@ -32,6 +32,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def feed_to(self, output: Output) -> None:
         """From now on; what has come so far is done with."""
         self._output = output
+        self._drive()
 
     def kill(self) -> None:
         """Ask sshd to kill the program's process group, if it is still there to ask."""
@@ -42,6 +43,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         """The node has granted the channel; the command goes out next."""
         self.channel = chan
         self.is_open = True
+        self._drive()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._output.feed(STDERR if datatype == EXTENDED_DATA_STDERR else STDOUT, data)
@@ -61,6 +63,9 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         reason = shown(str(exc or "")) or "closed by the node"
         self._output.fail(ConnectionLost(f"{self._host}: cut while a command ran: {reason}"))
+
+    def _drive(self) -> None:
+        self._output.read_from(pause=self.channel.pause_reading, resume=self.channel.resume_reading)
 
     def fail(self, error: TransportError) -> None:
         self._output.fail(error)

@@ -64,7 +64,7 @@ def test_a_program_without_end_is_read_no_further_than_the_cap(opened: Opened, t
         async with opened() as transport:
             await transport.run("yes", timeout_seconds=20, on_output=take if takes else None)
 
-    with pytest.raises(NodeMisbehaved, match=r"more than (16|1) MiB in one answer.*: “yy"):
+    with pytest.raises(NodeMisbehaved, match=r"more than (32|1) MiB in one answer.*: “yy"):
         asyncio.run(main())
     assert taken <= MOST_BYTES
 

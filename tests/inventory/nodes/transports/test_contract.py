@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from inventory.nodes.transports.base import CommandResult, RunTimeout, TransportError
+from inventory.nodes.transports.flow import Flow
 from tests.inventory.nodes.transports.conftest import Opened
 
 
@@ -166,3 +167,29 @@ def _sha256(path: Path) -> str:
     import hashlib
 
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_while_its_flow_is_held_nothing_is_read_and_afterwards_nothing_is_missing(opened: Opened) -> None:
+    """Though the program has ended meanwhile, and its last output came longer ago than QUIET_SECONDS."""
+    chunks: list[bytes] = []
+    flow = Flow()
+
+    def take(_stream: str, data: bytes) -> None:
+        chunks.append(data)
+        flow.hold("test")
+
+    async def main() -> None:
+        async with opened() as transport:
+            script = "echo one; sleep 0.2; head -c 150000 /dev/zero; head -c 20000 /dev/zero >&2; echo two"
+            running = asyncio.create_task(transport.run(script, timeout_seconds=20, on_output=take, flow=flow))
+            await asyncio.sleep(1)
+            assert b"".join(chunks) == b"one\n"
+            assert not running.done()
+            while not running.done():
+                flow.release("test")
+                await asyncio.sleep(0.01)
+            await running
+
+    asyncio.run(main())
+    assert b"".join(chunks).replace(b"\0", b"") == b"one\ntwo\n"
+    assert sum(map(len, chunks)) == 170_008
