@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import re
@@ -32,6 +33,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 # Passing troubles, though they look like the client's fault: Request Timeout, Too Early, Too Many Requests.
 _PASSING = (408, 425, 429)
+# Of making a connection: this host lets us have no more.
+_OWN_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)")
 
 
@@ -84,7 +87,7 @@ def download(
 ) -> Downloaded:
     """Write what `url` answers to `file` (empty, seekable). Never more than `max_bytes`, never whole in memory.
 
-    Raises `PackageError`, `FetchStopped` within about a second of `should_stop()`, and OSError when the disk is full.
+    Raises `PackageError`, `FetchStopped` within about a second of `should_stop()`, and OSError for trouble of this host's.
     """
 
     def work(cut: Cutoff) -> Downloaded:
@@ -164,7 +167,7 @@ class _Download:
                 return self._receive(response)
             finally:
                 response.close()
-        except DiskError:
+        except HostError:
             raise
         except requests.exceptions.SSLError as error:
             raise _unreachable(self._url, _why(error)) from None
@@ -173,6 +176,7 @@ class _Download:
             raise _unreachable(self._url, "it, or what it redirects to, can't be read as a URL") from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._cut.check()
+            _raise_own(error)
             raise _Interrupted(_why(error)) from None
 
     def _open(self) -> requests.Response:
@@ -217,7 +221,7 @@ class _Download:
             self._cut.check()
             self._check_size(self._size + len(piece))
             self._keep(piece)
-        with _disk_errors():
+        with _own_errors():
             self._file.flush()
         return Downloaded(
             sha256=self._sha256.hexdigest(),
@@ -255,7 +259,7 @@ class _Download:
             )
 
     def _keep(self, piece: bytes) -> None:
-        with _disk_errors():
+        with _own_errors():
             self._file.write(piece)
         self._sha256.update(piece)
         self._size += len(piece)
@@ -264,21 +268,27 @@ class _Download:
         self._validator = ""
         self._size = 0
         self._sha256 = hashlib.sha256()
-        with _disk_errors():
+        with _own_errors():
             self._file.seek(0)
             self._file.truncate()
 
 
-class DiskError(OSError):
-    """Writing failed here, as opposed to the network's own errors."""
+class HostError(OSError):
+    """A call failed on this host, for want of its disk, files or memory: nothing that the package's host has done."""
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def _own_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(error.errno, error.strerror) from error
+        raise HostError(error.errno, error.strerror) from error
+
+
+def _raise_own(error: BaseException) -> None:
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in _OWN_ERRORS:
+            raise HostError(cause.errno, cause.strerror) from error
 
 
 def _redirected(url: str, location: str) -> str:

@@ -144,6 +144,7 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
                 folder=store.temporary_folder,
                 limits=_limits(downloaded.size_bytes),
                 should_stop=wanted.should_stop,
+                on_note=wanted.on_note,
             )
         except PackageError as error:
             raise _explained(error, wanted, downloaded) from error
@@ -151,7 +152,9 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
 
 
 def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:
-    """The archive's own problem, with the package it is about and what to do."""
+    """The archive's own problem, or this host's, with the package it is about and what to do."""
+    if error.code == ErrorCode.INTERNAL_ERROR:
+        return PackageError(error.code, f"The package at {wanted.shown_url} could not be read here: {error.message}.")
     kind = ""
     if error.code == ErrorCode.PACKAGE_INVALID and downloaded.content_type:
         kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,17 +22,23 @@ from typing import Any, BinaryIO
 
 from deploys.error_codes import ErrorCode
 from deploys.packages import errors
-from deploys.packages.archive.child import NO_SPACE
+from deploys.packages.archive.child import HOST_TROUBLE
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.errors import FetchStopped, PackageError
 
 logger = logging.getLogger(__name__)
 
+READINGS = 3
 _POLL_SECONDS = 0.1
+_PAUSE_SECONDS = 1.0
 _ANSWER_BYTES = 16 * 1024
 _SOURCE_ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deploys.packages.archive.child import main; main(*sys.argv[1:])"
+
+
+class _Died(Exception):
+    """The reader's end tells nothing of the package. The message says how it ended."""
 
 
 def repack(
@@ -43,12 +48,48 @@ def repack(
     folder: Path,
     limits: Limits,
     should_stop: Callable[[], bool] = errors.never,
+    on_note: Callable[[str], None] = errors.ignore,
 ) -> Repacked:
     """Write the artifact of `package` to `artifact`; both are open files with a descriptor.
 
-    folder: where temporary files may go. Raises `PackageError`, or `FetchStopped` soon after `should_stop()` is true.
+    folder: where temporary files may go. Only what the reader itself says is a verdict on the package; one that dies is
+    followed by another, READINGS in all. Raises `PackageError`, OSError for trouble of this host's, or `FetchStopped` soon
+    after `should_stop()` is true.
     """
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    for reading in range(1, READINGS + 1):
+        try:
+            return _read(package, artifact, folder, limits, should_stop)
+        except _Died as died:
+            logger.error("The archive's reader, %d of %d: %s.", reading, READINGS, died)
+            if reading == READINGS:
+                raise _given_up(died) from None
+            on_note(f"The package's reader on this worker's host {died}; reading again ({reading + 1} of {READINGS})")
+        _pause(should_stop)
+        os.lseek(artifact.fileno(), 0, os.SEEK_SET)
+        os.ftruncate(artifact.fileno(), 0)
+    raise AssertionError("unreachable")
+
+
+def _given_up(died: _Died) -> PackageError:
+    return PackageError(
+        ErrorCode.INTERNAL_ERROR,
+        f"its reader {died}, {READINGS} times; the log of the host's kernel may say why (a lack of memory ends the largest "
+        "process). Nothing is known against the package: see to that host, then retry",
+    )
+
+
+def _pause(should_stop: Callable[[], bool]) -> None:
+    until = time.monotonic() + _PAUSE_SECONDS
+    while time.monotonic() < until:
+        if should_stop():
+            raise FetchStopped
+        time.sleep(_POLL_SECONDS)
+
+
+def _read(
+    package: BinaryIO, artifact: BinaryIO, folder: Path, limits: Limits, should_stop: Callable[[], bool]
+) -> Repacked:
+    with _in_memory("stdout") as stdout, _in_memory("stderr") as stderr:
         child = subprocess.Popen(
             command(artifact.fileno(), limits),
             stdin=package.fileno(),
@@ -66,6 +107,11 @@ def repack(
         return _result(child.returncode, _text(stdout), _text(stderr))
 
 
+def _in_memory(name: str) -> BinaryIO:
+    """For what the reader says: a full disk must not cut that off."""
+    return os.fdopen(os.memfd_create(name), "w+b")
+
+
 def command(artifact_descriptor: int, limits: Limits) -> list[str]:
     """The child's command line. -I -S: nothing of the user's or of site-packages gets in."""
     arguments = [str(_SOURCE_ROOT), str(artifact_descriptor), json.dumps(asdict(limits)), str(os.getpid())]
@@ -81,7 +127,9 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, should_stop: Callable[
         if should_stop():
             raise FetchStopped
     raise PackageError(
-        ErrorCode.PACKAGE_TOO_LARGE, f"the archive was not read within {limits.wall_seconds} seconds; make it smaller"
+        ErrorCode.INTERNAL_ERROR,
+        f"its reader was not done after {limits.wall_seconds} seconds, though its allowance of processor time was not used "
+        "up: the host is too busy or its disk too slow. Nothing is known against the package: retry",
     )
 
 
@@ -100,20 +148,27 @@ def _result(exit_status: int, stdout: str, stderr: str) -> Repacked:
         raise _died(exit_status, stderr) from None
     if "code" not in answer:
         return Repacked(**answer)
-    if answer["code"] == NO_SPACE:
-        raise OSError(errno.ENOSPC, answer["message"])
-    raise PackageError(ErrorCode(answer["code"]), answer["message"])
+    if answer["code"] != HOST_TROUBLE:
+        raise PackageError(ErrorCode(answer["code"]), answer["message"])
+    if answer["errno"] == errno.ENOMEM:
+        raise _Died("got no memory from the host")
+    raise OSError(answer["errno"], answer["message"])
 
 
-def _died(exit_status: int, stderr: str) -> PackageError:
-    if exit_status in (-signal.SIGXCPU, -signal.SIGKILL, 1) and not stderr:
-        return PackageError(
-            ErrorCode.PACKAGE_TOO_LARGE, "the archive takes more time or memory to read than it may; make it smaller"
-        )
-    logger.error("archive child ended with status %s: %s", exit_status, stderr)
+def _died(exit_status: int, stderr: str) -> _Died | PackageError:
+    if exit_status < 0:
+        return _Died(f"was killed by signal {-exit_status} ({_signal_name(-exit_status)})")
+    logger.error("The archive's reader ended with status %s: %s", exit_status, stderr)
     return PackageError(
-        ErrorCode.INTERNAL_ERROR, f"the archive's reader ended with status {exit_status}; the worker's log says why"
+        ErrorCode.INTERNAL_ERROR, f"its reader ended with status {exit_status}; the worker's log says why"
     )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "a real-time signal"
 
 
 def _text(file: BinaryIO) -> str:

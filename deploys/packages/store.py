@@ -27,7 +27,25 @@ from deploys.error_codes import ErrorCode
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.errors import PackageError
 
-NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+# What a failed call on this host comes from, and what to do about it. {folder}: the store's.
+_NO_ROOM = "The package store {folder} has no room left. Free space on this worker's disk, then retry."
+_NO_RIGHTS = (
+    "This worker's account may not use the package store {folder}. Give the folder to that account, then retry."
+)
+_TOO_MANY_FILES = "This worker has too many files open. Raise its limit (LimitNOFILE), then retry."
+_OWN_TROUBLE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: "The package store {folder} is on a read-only file system. Mount it writable, then retry.",
+    errno.EACCES: _NO_RIGHTS,
+    errno.EPERM: _NO_RIGHTS,
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
+    errno.ENOMEM: "This worker's host has no memory left. Give it more, or lower RELEASE_WORKERS, then retry.",
+    errno.EAGAIN: "This worker may start no further process. Raise its limit (TasksMax, LimitNPROC), then retry.",
+    errno.EIO: "The disk of the package store {folder} can't be read or written. Look at that disk, then retry.",
+}
+_OTHER_TROUBLE = "The package store {folder} can't be used. See to that folder on this worker's host, then retry."
 # An artifact may be younger than the row that will say it is needed.
 GRACE_SECONDS = 3600.0
 _DRAFT_PREFIX = "draft-"
@@ -91,22 +109,24 @@ class PackageStore:
 
     @contextmanager
     def room(self) -> Iterator[None]:
-        """The folders are there and leftovers are not. A full disk becomes a `PackageError` that names the folder."""
-        try:
+        """The folders are there and leftovers are not. Raises what `own_trouble` raises."""
+        with self.own_trouble():
             self._make_folders()
             self._sweep()
             yield
+
+    @contextmanager
+    def own_trouble(self) -> Iterator[None]:
+        """A failed call on this host becomes a `PackageError` that says what to do: `internal_error`, never a verdict."""
+        try:
+            yield
         except OSError as error:
-            if error.errno not in NO_SPACE_ERRORS:
-                raise
-            raise PackageError(
-                ErrorCode.INTERNAL_ERROR,
-                f"The package store {self.folder} has no room left ({os.strerror(error.errno)}). "
-                "Free space on this worker's disk, then retry.",
-            ) from error
+            text = _OWN_TROUBLE.get(error.errno or 0, _OTHER_TROUBLE).format(folder=self.folder)
+            where = f", {error.filename}" if error.filename else ""
+            raise PackageError(ErrorCode.INTERNAL_ERROR, f"{text} ({error.strerror or error}{where})") from error
 
     def lock_file(self, name: str) -> Path:
-        """Where processes of this host may lock something to do with packages."""
+        """Where processes of this host may lock something to do with packages. Raises OSError."""
         folder = self.folder / "locks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder / f"{name}.lock"
@@ -149,7 +169,14 @@ class PackageStore:
         return Artifact(sha256=sha256, path=path, **asdict(record))
 
     def discard_if_damaged(self, artifact: Artifact) -> bool:
-        """Read an artifact that a node could not use, and forget it if it has other bytes than were packed."""
+        """Read an artifact that a node could not use, and forget it if it has other bytes than were packed.
+
+        Raises what `own_trouble` raises.
+        """
+        with self.own_trouble():
+            return self._discard_if_damaged(artifact)
+
+    def _discard_if_damaged(self, artifact: Artifact) -> bool:
         try:
             with artifact.path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() == artifact.artifact_sha256:

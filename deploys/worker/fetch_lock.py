@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from filelock import FileLock, Timeout
@@ -22,26 +21,33 @@ class OnWait(Protocol):
 
 @asynccontextmanager
 async def alone_on_this_host(operation_id: int, *, on_wait: OnWait) -> AsyncIterator[None]:
-    """The lock goes with the process, however it ends. No thread waits for it."""
-    path = PackageStore.of_this_host().lock_file(f"operation-{operation_id}")
+    """The lock goes with the process, however it ends. No thread waits for it. Raises PackageError for this host's trouble."""
+    store = PackageStore.of_this_host()
+    with store.own_trouble():
+        path = store.lock_file(f"operation-{operation_id}")
     lock = FileLock(path, mode=0o600)
-    await _acquire(lock, on_wait)
+    await _acquire(lock, store, on_wait)
     try:
         yield
     finally:
         # While it is held: whoever has opened the file meanwhile finds that it has no name, and makes a new one.
-        Path(path).unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         lock.release()
 
 
-async def _acquire(lock: FileLock, on_wait: OnWait) -> None:
+async def _acquire(lock: FileLock, store: PackageStore, on_wait: OnWait) -> None:
     is_first = True
-    while True:
+    while not _is_acquired(lock, store):
+        on_wait(is_first=is_first)
+        is_first = False
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_acquired(lock: FileLock, store: PackageStore) -> bool:
+    with store.own_trouble():
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            on_wait(is_first=is_first)
-            is_first = False
-            await asyncio.sleep(POLL_SECONDS)
-        else:
-            return
+            return False
+    return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import os
 import resource
 import signal
@@ -18,14 +19,18 @@ from dataclasses import asdict
 from deploys.packages.archive.refusals import TOO_LARGE, Limits, Refused
 from deploys.packages.archive.repack import repack
 
-# Not a target's error code: the parent makes its own error of it.
-NO_SPACE = "no_space"
-_NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+# Not a target's error code: trouble of this host's, of which the parent makes its own error. With an `errno`.
+HOST_TROUBLE = "host_trouble"
+# Above the limits that are the package's, so that the reader is still there to say which one it has met.
+_CPU_GRACE_SECONDS = 10
+_MEMORY_GRACE_BYTES = 64 * 1024**2
+# The parent sees to the deadline; this is for one that was stopped itself.
+_DEADLINE_GRACE_SECONDS = 60
 
 
 def main(artifact_descriptor: str, limits_json: str, parent_pid: str) -> None:
     limits = Limits(**json.loads(limits_json))
-    _watch(int(parent_pid), time.monotonic() + limits.wall_seconds)
+    _watch(int(parent_pid), time.monotonic() + limits.wall_seconds + _DEADLINE_GRACE_SECONDS)
     _set_limits(limits)
     print(json.dumps(_answer(int(artifact_descriptor), limits)))
 
@@ -38,26 +43,52 @@ def _answer(artifact_descriptor: int, limits: Limits) -> dict[str, object]:
     except Refused as refused:
         return {"code": refused.code, "message": refused.message}
     except MemoryError:
+        if not _has_host_memory():
+            return _host_trouble(errno.ENOMEM)
         return {
             "code": TOO_LARGE,
             "message": f"the archive takes more than {limits.memory_bytes} bytes of memory to read",
         }
     except OSError as error:
-        if error.errno in _NO_SPACE_ERRORS:
-            return {"code": NO_SPACE, "message": os.strerror(error.errno)}
-        raise
+        if error.errno is None:
+            raise
+        return _host_trouble(error.errno)
+
+
+def _host_trouble(number: int) -> dict[str, object]:
+    return {"code": HOST_TROUBLE, "errno": number, "message": os.strerror(number)}
+
+
+def _has_host_memory() -> bool:
+    """Whether it was our limit that was met: with a higher one there is more."""
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        mmap.mmap(-1, _MEMORY_GRACE_BYTES // 2).close()
+    except (MemoryError, OSError):
+        return False
+    return True
 
 
 def _set_limits(limits: Limits) -> None:
+    def refuse(*_: object) -> None:
+        raise Refused(TOO_LARGE, f"the archive takes more than {limits.cpu_seconds} seconds of processor time to read")
+
+    signal.signal(signal.SIGXCPU, refuse)
     # The artifact and a spooled member are each smaller than all that may be extracted; the rest is headers.
     file_bytes = limits.extracted_bytes + limits.entries * 2048
-    for which, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_AS, limits.memory_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
-        (resource.RLIMIT_FSIZE, file_bytes),
-    ):
-        resource.setrlimit(which, (value, value))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_AS, limits.memory_bytes, grace=_MEMORY_GRACE_BYTES)
+    _limit(resource.RLIMIT_CPU, limits.cpu_seconds, grace=_CPU_GRACE_SECONDS)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
+
+
+def _limit(which: int, value: int, *, grace: int = 0) -> None:
+    """Where the host's own limit is lower, that one stays: whoever meets it has met the host's."""
+    _, highest = resource.getrlimit(which)
+    if highest == resource.RLIM_INFINITY:
+        highest = value + grace
+    resource.setrlimit(which, (min(value, highest), min(value + grace, highest)))
 
 
 def _watch(parent_pid: int, deadline: float) -> None:

@@ -102,6 +102,8 @@ class Decompressed:
             try:
                 piece = self._step()
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # of this host's disk; bz2's own have no number
                 raise Refused(INVALID, f"the archive is damaged, or something follows it: {error}") from None
         return piece
 
