@@ -116,13 +116,17 @@ CROSS JOIN LATERAL (
         {unfinished("t")}
         OR i.running_version <> %(version)s AND o.version = i.running_version AND (
             t.status = 'completed'
-            OR t.step = ANY(%(switched)s) AND t.reverted IS NOT TRUE AND t.error_code <> %(unswitched)s))
+            OR t.step = ANY(%(switched)s) AND t.reverted IS NOT TRUE AND t.error_code <> ALL(%(unswitched)s)))
     ORDER BY t.id DESC LIMIT 1
 ) brought
 WHERE i.id = ANY(%(instances)s)
 GROUP BY brought.operation_id ORDER BY count(*) DESC, brought.operation_id DESC LIMIT 1
 """  # noqa: S608 - only constants are spliced in
 _SWITCHED = [Step.SWITCH, Step.RESTART, Step.CLEAN_UP, Step.DONE]
+# With which a node refuses a switch before the link moves.
+_UNSWITCHED = [
+    ErrorCode.SWITCH_FAILED, ErrorCode.NODE_DISK_FULL, ErrorCode.NODE_NOT_WRITABLE, ErrorCode.NODE_UNSUITABLE,
+]  # fmt: skip
 
 
 def undone_by_rollback(instances: Sequence[int], *, to: str) -> int | None:
@@ -130,7 +134,7 @@ def undone_by_rollback(instances: Sequence[int], *, to: str) -> int | None:
     with connection.cursor() as cursor:
         cursor.execute(
             _UNDONE,
-            {"version": to, "switched": _SWITCHED, "unswitched": ErrorCode.SWITCH_FAILED, "instances": list(instances)},
+            {"version": to, "switched": _SWITCHED, "unswitched": _UNSWITCHED, "instances": list(instances)},
         )
         row = cursor.fetchone()
     return row[0] if row else None

@@ -195,8 +195,12 @@ def unswitched(operation: Operation) -> None:
     end(operation, TargetStatus.FAILED, step=Step.SWITCH, error_code="switch_failed")
 
 
+def without_room(operation: Operation) -> None:
+    end(operation, TargetStatus.FAILED, step=Step.SWITCH, error_code="node_disk_full")
+
+
 @pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("ended", [cancelled, refused, reverted, superseded, unswitched])
+@pytest.mark.parametrize("ended", [cancelled, refused, reverted, superseded, unswitched, without_room])
 def test_not_a_newer_one_that_changed_nothing(instance: Instance, ended: Any, version: str) -> None:
     ended(deploy(version, "newer"))
 
