@@ -177,7 +177,7 @@ def _target(operation: Operation, instance: Instance, status: TargetStatus, *, l
             target.error_code = "command_failed"
             target.error_message = (
                 f"restart_command ended with exit status 1 on {instance.node.host}: "
-                "ImportError: cannot import name 'settings' from 'app.config'. The previous release is current again. "
+                "ImportError: cannot import name 'settings' from 'app.config'. `current` leads to the previous release again. "
                 "See the log, then retry or deploy another version."
             )
             seconds.pop("clean_up")

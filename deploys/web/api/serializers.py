@@ -98,8 +98,14 @@ class TargetSerializer(serializers.Serializer[Any]):
     version = serializers.CharField(allow_null=True, help_text="What the instance runs now.")
     updated_at = serializers.DateTimeField()
     step = serializers.ChoiceField(choices=Step.choices)
-    error = TargetErrorSerializer(allow_null=True)
-    reverted = serializers.BooleanField(allow_null=True)
+    error = TargetErrorSerializer(
+        allow_null=True, help_text="Of a failed target; of a cancelled one, when it was in the middle of its switch."
+    )
+    reverted = serializers.BooleanField(
+        allow_null=True,
+        help_text="After a restart that failed: whether the link leads to the previous release again. With the error "
+        "`revert_failed` that release could not be restarted either.",
+    )
     source = serializers.CharField(  # type: ignore[assignment]  # the answer's key, not a field's source
         allow_null=True, help_text="node, store or download."
     )

@@ -74,7 +74,7 @@ class TargetRow:
 
     @property
     def is_open(self) -> bool:
-        return self.target.status == TargetStatus.FAILED or self.target.reverted is not None
+        return bool(self.target.error_code) or self.target.reverted is not None
 
     @property
     def state(self) -> str:
@@ -104,7 +104,7 @@ def _target_row(target: Target, widest: float) -> TargetRow:
     parts, x = [], 0.0
     for step, seconds in _steps(target).items():
         width = 100 * seconds / widest
-        is_failed = target.status == TargetStatus.FAILED and step == target.step
+        is_failed = bool(target.error_code) and step == target.step
         state = "failed" if is_failed else "done"
         parts.append(StepPart(step=step, seconds=seconds, x=f"{x:.2f}%", width=f"{max(width, 0.8):.2f}%", state=state))
         x += width
