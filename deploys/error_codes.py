@@ -97,7 +97,7 @@ class ErrorCode(StrEnum):
     NODE_DISK_FULL = (
         "node_disk_full",
         _("The node's disk is full"),
-        _("Free space on the node, then retry. The old version keeps running."),
+        _("Free space on the node, then retry."),
     )
     NODE_NOT_WRITABLE = (
         "node_not_writable",
@@ -120,6 +120,16 @@ class ErrorCode(StrEnum):
         "switch_failed",
         _("The node could not switch to the release"),
         _("Check the deploy root on the node (owner, rights, space), then retry."),
+    )
+    REVERT_FAILED = (
+        "revert_failed",
+        _("The way back to the previous release failed too"),
+        _("What runs is not known: look at the service on the node, then roll back or deploy."),
+    )
+    CANCELLED_IN_SWITCH = (
+        "cancelled_in_switch",
+        _("Cancelled in the middle of the switch"),
+        _("Read in the message what is so now; then retry, roll back or sync the service."),
     )
     WORKER_LOST = (
         "worker_lost",

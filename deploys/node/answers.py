@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from deploys.error_codes import ErrorCode
-from inventory.nodes.state import reading
+from inventory.nodes.state import Reading, reading
 
 NOTHING = "-"
 
@@ -25,7 +26,17 @@ class StepStarted:
     step: str
 
 
-Event = OutputLine | StepStarted
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """An older claim's program is in the middle of a switch, which is waited for. ending: '' at first, then ended or killed."""
+
+    fence: int
+    pid: int = 0
+    seconds: int = 0
+    ending: str = ""
+
+
+Event = OutputLine | StepStarted | Waiting
 
 
 class NodeError(Exception):
@@ -52,6 +63,10 @@ class Switch:
     phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
     link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
     previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet).
+    back: how the way back went, '' when there was none: restarted (back_exit and back_timed_out tell how), gone (there was
+    no release any more to go back to), unlinked (`current` did not go back; back_problem: why, if the node said so).
+    found: of not_intact, what others have changed, a word and a path (`deploys.node.refusals`). current: what `current`
+    leads to, when the node was asked or refused.
     """
 
     fence: int
@@ -63,6 +78,16 @@ class Switch:
     timed_out: bool
     reverted: bool
     warnings: tuple[str, ...] = ()
+    back: str = ""
+    back_exit: int | None = None
+    back_timed_out: bool = False
+    back_problem: str = ""
+    found: str = ""
+    current: Reading | None = None
+
+    @property
+    def has_way_back_failed(self) -> bool:
+        return self.back == "unlinked" or (self.back == "restarted" and self.back_exit != 0)
 
     @property
     def outcome(self) -> str:
@@ -115,10 +140,14 @@ class Answer:
             self.warnings.append(rest)
         self.words[word] = rest
 
+    def current(self) -> Reading | None:
+        """What `current` leads to, if the node said so."""
+        return reading(self.words["current"]) if "current" in self.words else None
+
     def state(self) -> NodeState:
-        if "current" not in self.words:
+        read = self.current()
+        if read is None:
             return NodeState()
-        read = reading(self.words["current"])
         return NodeState(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
 
     def staged(self) -> Staged:
@@ -130,7 +159,8 @@ class Answer:
 
     def switch(self, *, fence: int, release: str) -> Switch:
         """Of the switch that was asked for: the answer does not repeat whose it is, nor to what."""
-        previous, status, late, reverted = self.words.get("switched", f"{NOTHING} {NOTHING} 0 0").split()
+        words = self.words.get("switched", f"{NOTHING} {NOTHING} 0 0 {NOTHING} 0").split()
+        previous, status, late, reverted, *back = words
         return Switch(
             fence=fence,
             release=release,
@@ -141,12 +171,16 @@ class Answer:
             timed_out=late == "1",
             reverted=reverted == "1",
             warnings=tuple(self.warnings),
+            back_problem=self.words.get("unlinked", ""),
+            found=self.words.get("found", ""),
+            current=self.current(),
+            **_back(*back),
         )
 
     def _last(self) -> Switch | None:
         if "last" not in self.words:
             return None
-        fence, release, previous, phase, status, late, reverted, living = self.words["last"].split()
+        fence, release, previous, phase, status, late, reverted, living, *back = self.words["last"].split()
         return Switch(
             fence=int(fence),
             release=_value(release),
@@ -156,7 +190,22 @@ class Answer:
             restart_exit=_number(status),
             timed_out=late == "1",
             reverted=reverted == "1",
+            current=self.current(),
+            **_back(*back),
         )
+
+
+class _WayBack(TypedDict):
+    back: str
+    back_exit: int | None
+    back_timed_out: bool
+
+
+def _back(status: str, late: str) -> _WayBack:
+    if status in ("gone", "unlinked"):
+        return _WayBack(back=status, back_exit=None, back_timed_out=False)
+    back = "" if status == NOTHING else "restarted"
+    return _WayBack(back=back, back_exit=_number(status), back_timed_out=late == "1")
 
 
 def _value(word: str) -> str:

@@ -7,11 +7,22 @@
 #                                  owner PID START BOOT GROUP BUDGET     the program that runs here; `owner done`: it ended
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
+#                                  back EXIT LATE     of that switch: how the restart of its way back ended; for EXIT,
+#                                    `gone`: the release before is, and there was none; `unlinked`: the link did not go back
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
 #                 dead.N/        a claim that a newer one has recovered
 #                 seals/RELEASE/ files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
 #                                mold: the template, what a claim for a switch to it begins with
 #                 kept.N         an upload that the node's other instances take their release from
+#
+# What it says, besides `begun` and `over`, a frame each:
+#   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256
+#   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
+#   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
+#   outcome present|installed|needs_artifact|not_intact · ended EXIT LATE
+#   switched PREVIOUS EXIT LATE REVERTED BACK_EXIT BACK_LATE · unlinked TEXT: why the link did not go back
+#   found gone|no_folder|closed|changed|folder|file PATH: before an error or not_intact, what others have changed
+#   error CODE TEXT
 #
 # Phases of a switch: switching (the link may have moved), switched (it has), reverting, done; refused (it never moved).
 # Nothing becomes visible but by renaming it out of claim.N by its full path, which fails once a newer claim has
@@ -19,9 +30,9 @@
 
 base=$root/.release
 claim=$base/claim.$fence
-boot=- newest=0 trash= message= budget=60 taken=0 template=
+boot=- newest=0 trash= message= budget=60 taken=0 template= release= found= compared=
 read -r boot </proc/sys/kernel/random/boot_id
-l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_pid=- l_start=- l_boot=-
+l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_pid=- l_start=- l_boot=-
 
 # The last frames. Then frees what is no longer needed: $trash names it relative to $base.
 finish() {
@@ -36,22 +47,61 @@ stale() {
 }
 
 # fail CODE TEXT: TEXT may hold a tool's message of several lines; a full disk and a folder that the login may not write
-# are recognised in it. Whatever failed after a newer claim has renamed ours away, failed for that.
+# are recognised in it. Says what others have changed, if that is why, and what `current` leads to.
 fail() {
-	if [ "$taken" = 1 ] && [ ! -d "$claim" ]; then
-		taken=0
-		stale
-	fi
 	code=$1 text=$2
+	[ "$taken" = 0 ] || [ -d "$claim" ] || lose_claim
 	case $code:$text in
 	*'No space left on device'* | *'Disk quota exceeded'*) code=node_disk_full ;;
-	internal_error:*'Permission denied'* | switch_failed:*'Permission denied'* | *'Read-only file system'*)
-		code=node_not_writable
-		;;
-	internal_error:* | switch_failed:*) blame_tools ;;
+	*'Read-only file system'*) code=node_not_writable ;;
+	internal_error:*'Permission denied'* | switch_failed:*'Permission denied'*) code=node_not_writable ;;
+	internal_error:*'Operation not permitted'* | switch_failed:*'Operation not permitted'*) code=node_not_writable ;;
+	internal_error:* | switch_failed:*) look || blame_tools ;;
 	esac
+	say_current
+	if [ -n "$found" ]; then
+		[ "$code" != internal_error ] || code=switch_failed
+		say "found $found"
+	fi
 	flatten "$text"
 	finish "error $code $flat"
+}
+
+# What failed after a newer claim has renamed ours away, failed for that. Else somebody else has removed it.
+lose_claim() {
+	taken=0
+	for other in "$base"/claim.*; do
+		case ${other##*.} in *[!0-9]*) ;; *) [ "${other##*.}" -le "$fence" ] || newest=${other##*.} ;; esac
+	done
+	[ "$newest" = 0 ] && [ ! -d "$base/dead.$fence" ] || stale
+	found="gone $claim"
+}
+
+# look: $found is what others have changed, a word and a path, for whoever asks why something failed; fails when it is nothing.
+look() {
+	[ -z "$found" ] || return 0
+	path=$root
+	until [ -e "$path" ] || [ -L "$path" ] || [ "$path" = / ]; do
+		path=${path%/*}
+		path=${path:-/}
+	done
+	look_at "$path" && look_at "$root" && look_at "$root/releases" || return 0
+	[ "$task" != stage ] || return 1
+	look_at "$root/releases/$release" || return 0
+	[ ! -L "$root/current" ] && [ -e "$root/current" ] || return 1
+	[ -d "$root/current" ] && found="folder $root/current" || found="file $root/current"
+}
+
+# look_at PATH: a folder, a release one of its own, that may be entered. Staging makes what is not there.
+look_at() {
+	if [ ! -e "$1" ] && [ ! -L "$1" ]; then
+		[ "$task" = stage ] || found="gone $1"
+	elif [ ! -d "$1" ] || { [ "$1" = "$root/releases/$release" ] && [ -L "$1" ]; }; then
+		found="no_folder $1"
+	elif [ ! -x "$1" ]; then
+		found="closed $1"
+	fi
+	[ -z "$found" ]
 }
 
 # What went wrong for no reason that we know may have done so for want of a tool.
@@ -79,7 +129,10 @@ no_room() { fail internal_error "cannot write $PWD/state: $(date 2>&1 >>state)";
 
 note() { printf '%s\n' "$*" >>state; } 2>/dev/null
 
-record() { note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted"; }
+record() {
+	note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted${l_back:+
+back $l_back}"
+}
 
 # identify PID: sets id_pid id_state id_parent id_group id_start; fails when there is none.
 identify() {
@@ -97,13 +150,14 @@ is_alive() { [ "$3" = "$boot" ] && identify "$1" && [ "$id_start" = "$2" ] && [ 
 
 read_state() {
 	s_pid=- s_start=- s_boot=- s_group=- s_budget=0 s_command=- s_command_start=-
-	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0
+	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back=
 	[ -r "$1" ] || return 0
 	while read -r word a b c d e f g; do
 		case $word in
 		owner) s_pid=$a s_start=$b s_boot=$c s_group=$d s_budget=$e ;;
 		command) s_command=$a s_command_start=$b ;;
-		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g ;;
+		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g s_back= ;;
+		back) s_back="$a $b" ;;
 		esac
 	done <"$1"
 }
@@ -113,7 +167,7 @@ recall() {
 	read_state "$1/state"
 	[ "$s_fence" -gt 0 ] && [ "$s_fence" -ge "$l_fence" ] || return 0
 	l_fence=$s_fence l_release=$s_release l_previous=$s_previous l_phase=$s_phase
-	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted
+	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted l_back=$s_back
 	[ "${1##*.}" != "$s_fence" ] || l_pid=$s_pid l_start=$s_start l_boot=$s_boot
 }
 
@@ -122,17 +176,20 @@ is_unfinished() { case $1 in switching | switched | reverting) ;; *) return 1 ;;
 # settle FOLDER: nothing of that claim runs any more when this returns. In mid-switch it may finish.
 settle() {
 	read_state "$1/state"
-	waited=0
+	waited=0 ending=
 	while is_alive "$s_pid" "$s_start" "$s_boot"; do
 		if ! is_unfinished "$s_phase" || [ "$s_fence" != "${1##*.}" ] || [ "$waited" -gt "${s_budget}0" ]; then
 			kill -s KILL -- "-$s_group" "$s_pid" 2>/dev/null
+			ending=${ending:+killed}
 		elif [ "$waited" = 0 ]; then
-			say "waiting ${1##*.}"
+			say "waiting ${1##*.} $s_pid $s_budget"
+			ending=ended
 		fi
 		waited=$((waited + 1))
 		sleep 0.1
 		read_state "$1/state"
 	done
+	[ -z "$ending" ] || say "waited ${1##*.} $ending"
 	waited=0
 	while is_alive "$s_command" "$s_command_start" "$s_boot"; do
 		[ "$waited" != 0 ] || kill -s TERM "$s_command" 2>/dev/null
@@ -205,8 +262,8 @@ inherit() {
 
 go_home() {
 	cd -- "$claim" 2>/dev/null && return
-	taken=0
-	stale
+	lose_claim
+	fail internal_error "cannot enter $claim"
 }
 
 # In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
@@ -215,14 +272,43 @@ fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1
 # is_intact RELEASE SHA256
 is_intact() {
 	describe "$1"
+	compared=
 	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && [ -r "$base/seals/$1/seal" ] || return 1
-	[ "$(compare "$1" 2>/dev/null)" = intact ]
+	compared=$(compare "$1" 2>/dev/null)
+	[ "$compared" = intact ]
 }
 
-# In a subshell: a torn stamp may be no shell at all, and end it.
+# In a subshell: a torn stamp may be no shell at all, and end it. Prints `intact`, `changed FILE` or nothing.
 compare() {
 	cd -- "$root/releases/$1" && sealed= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
-	[ "$(fingerprint "$base/seals/$1/files")" != "$sealed" ] || printf intact
+	printed=$(fingerprint "$base/seals/$1/files")
+	[ "$printed" != "$sealed" ] || { printf intact && return; }
+	[ -r "$base/seals/$1/files" ] || return
+	set -f
+	IFS='
+'
+	set -- $sealed
+	for line in $printed; do
+		[ "$line" = "${1-}" ] || break
+		shift
+	done
+	file=${1##*	}
+	printf 'changed %s' "${file#./}"
+}
+
+# find_fault RELEASE SHA256: $found says why it is not intact.
+find_fault() {
+	look && return
+	[ -z "$compared" ] || require_tools
+	flatten "$root/releases/$1/${compared#changed }"
+	found="changed $flat"
+	if [ ! -r "$base/seals/$1/seal" ]; then
+		found="gone $base/seals/$1/seal"
+	elif [ "$d_sha256" != "$2" ]; then
+		found="changed $root/releases/$1/.release.json"
+	elif [ -z "$compared" ]; then
+		found="changed $base/seals/$1"
+	fi
 }
 
 # quote TEXT: $quoted is a word that a shell reads as TEXT.
@@ -239,7 +325,7 @@ say_state() {
 	say_current
 	[ "$l_fence" = 0 ] && return
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
-	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living"
+	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living ${l_back:-- 0}"
 }
 
 # stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS; SOURCE is -, stdin, url (a line on
@@ -404,9 +490,11 @@ before_switch() {
 	release=$1 seconds=$2 command=$3
 	shift 3
 	budget=$((seconds + 30))
+	[ -d "$root" ] || fail switch_failed 'nothing is staged there'
 	take_claim
 	where
 	go_home
+	[ -d "$root/releases/$release" ] || fail switch_failed 'nothing is staged there'
 	introduce "$release" "$now" "$@"
 	try mkfifo -- "out.$$" "err.$$" || fail internal_error "$message"
 	run_command before_switch "$$" "$release" "$seconds" "$command"
@@ -472,9 +560,13 @@ switch() {
 	release=$1 operation=$3 seconds=$4 command=$5 keep=$6
 	budget=$((2 * seconds + 60)) template=$base/seals/$release/mold
 	say "step switch"
-	take_claim
-	if ! is_intact "$release" "$2"; then
-		finish "outcome not_intact"
+	# Nothing is made anew here: what is gone has to be staged.
+	if [ -d "$root" ] && take_claim && is_intact "$release" "$2"; then
+		:
+	else
+		find_fault "$release" "$2"
+		say_current
+		finish "found $found" "outcome not_intact"
 	fi
 	shift 6
 	where
@@ -488,9 +580,9 @@ switch() {
 		[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
 		try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
 	fi
-	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0
+	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0 l_back=
 	record || no_room
-	if ! try mv -fT -- "$claim/link" "$root/current"; then
+	if ! move_link "$claim/link"; then
 		l_phase=refused
 		record
 		fail switch_failed "$message"
@@ -507,16 +599,26 @@ switch() {
 	l_phase=done
 	record
 	logged
-	[ "$status" != 0 ] || clean_up
-	finish "switched $previous $l_exit $l_late $l_reverted"
+	if [ "$status" = 0 ]; then clean_up; else say_current; fi
+	finish "switched $previous $l_exit $l_late $l_reverted ${l_back:-- 0}"
+}
+
+# move_link LINK: to be `current`. What stands there and is no link is not ours to replace.
+move_link() {
+	message="$root/current is not a link"
+	[ -L "$root/current" ] || [ ! -e "$root/current" ] && try mv -fT -- "$1" "$root/current"
 }
 
 log() {
-	date -u "+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation" >>"$root/releases.log" 2>/dev/null &
+	line="+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation"
+	date -u "$line" 2>/dev/null >>"$root/releases.log" &
 	logging=$!
 }
 
-logged() { wait "$logging" || warn "a line of releases.log was not written"; }
+logged() {
+	wait "$logging" || message=$(date -u "$line" 2>&1 >>"$root/releases.log") ||
+		warn "a line of releases.log was not written: $message"
+}
 
 warn() {
 	flatten "$1"
@@ -526,11 +628,15 @@ warn() {
 # The restart failed: back to the release before, and restart that. Not fenced: a newer claim waits for this one's end.
 go_back() {
 	first_status=$status
-	[ "$previous" != - ] && [ "$previous" != "$release" ] && [ -d "$root/releases/$previous" ] || return 0
-	l_phase=reverting
+	[ "$previous" != - ] && [ "$previous" != "$release" ] || return 0
+	l_back='gone 0'
+	[ -d "$root/releases/$previous" ] || return 0
+	l_phase=reverting l_back=
 	record
-	try ln -sfT -- "releases/$previous" link && try mv -fT -- link "$root/current" || {
-		warn "the link did not go back: $message"
+	try ln -sfT -- "releases/$previous" link && move_link link || {
+		l_back='unlinked 0'
+		flatten "$message"
+		say "unlinked $flat"
 		return 0
 	}
 	l_reverted=1
@@ -539,7 +645,7 @@ go_back() {
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
 	run_command revert "back.$fifos" "$previous" "$seconds" "$command"
-	[ "$status" = 0 ] || warn "the restart of $previous failed too: exit status $status"
+	l_back="$status $late"
 	status=$first_status
 }
 

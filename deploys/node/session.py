@@ -21,8 +21,10 @@ from deploys.node.answers import (
     StaleFence,
     StepStarted,
     Switch,
+    Waiting,
 )
 from deploys.node.frames import Streams
+from deploys.node.refusals import refusal
 from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.flow import Flow
@@ -39,6 +41,7 @@ __all__ = (
     "StaleFence",
     "StepStarted",
     "Switch",
+    "Waiting",
 )
 
 STATE_SECONDS = 30.0
@@ -49,16 +52,6 @@ SHOWN_CHARACTERS = 300
 SPARE_SECONDS = 240.0
 # Of the time for staging, so much may go into fetching the artifact; the rest is for what comes before and after.
 FETCH_SHARE = 0.75
-UNSUITABLE_ADVICE = (
-    "The old version runs. Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry."
-)
-NOT_WRITABLE_ADVICE = (
-    "The old version runs. Give the folder to the SSH user, or see why its file system is read-only, then retry."
-)
-FETCH_ADVICE = (
-    "The old version runs. See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to "
-    "`delivery: push`; then retry."
-)
 
 
 class NodeSession:
@@ -217,20 +210,10 @@ class NodeSession:
             case "damaged":
                 answer.words["damaged"] = text
                 return answer
-            case ErrorCode.NODE_DISK_FULL:
-                raise NodeError(
-                    code, f"No room left on the node's disk under {self._root}: {text}. Free some and retry."
-                )
-            case ErrorCode.NODE_UNSUITABLE:
-                raise NodeError(code, f"The node lacks {text}. {UNSUITABLE_ADVICE}")
-            case ErrorCode.NODE_NOT_WRITABLE:
-                raise NodeError(code, f"{self._root} can't be written: {text}. {NOT_WRITABLE_ADVICE}")
-            case ErrorCode.PACKAGE_UNREACHABLE:
-                raise NodeError(code, f"The node could not fetch the package itself: {scrub(text)}. {FETCH_ADVICE}")
-            case ErrorCode.PACKAGE_CHECKSUM_MISMATCH:
-                raise NodeError(code, f"{self._root}: {text}. See what answers at RELEASE_PUBLIC_URL, then retry.")
             case _:
-                raise NodeError(code, f"{self._root}: {text or word}")
+                found, current = answer.words.get("found", ""), answer.current()
+                message = refusal(code, text, root=self._root, found=found, current=current)
+                raise NodeError(code, message)
 
 
 class _Conversation:
@@ -259,8 +242,15 @@ class _Conversation:
     def _frame(self, words: str) -> None:
         word, _, rest = words.partition(" ")
         self.answer.take(word, rest)
-        if word == "step":
-            self._on_event(StepStarted(step=rest))
+        match word:
+            case "step":
+                self._on_event(StepStarted(step=rest))
+            case "waiting":
+                claim, pid, seconds = map(int, rest.split())
+                self._on_event(Waiting(fence=claim, pid=pid, seconds=seconds))
+            case "waited":
+                fence, ending = rest.split()
+                self._on_event(Waiting(fence=int(fence), ending=ending))
 
     def _line(self, stream: str, text: str) -> None:
         if text.strip():

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from deploys.error_codes import ErrorCode
+from deploys.node.refusals import leads_to, refusal
 from deploys.node.session import Switch
-from deploys.states import Kind, StopReason, TargetStatus
+from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
 from inventory.instances.facts import Effect
@@ -20,11 +21,15 @@ UNKNOWN = Effect(run_status=RunStatus.UNKNOWN)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """status and the rest as they will stand on the target; effect: what changes on the instance, None for nothing."""
+    """status and the rest as they will stand on the target; effect: what changes on the instance, None for nothing.
+
+    failed_step: the step of the error, None when it is the one in progress.
+    """
 
     status: TargetStatus
     error_code: ErrorCode | Literal[""] = ""
     error_message: str = ""
+    failed_step: Step | None = None
     reverted: bool | None = None
     effect: Effect | None = None
 
@@ -42,11 +47,22 @@ def ended_early(ending: Ending) -> Outcome | Ending:
             message = "Superseded by a rollback. Nothing had been switched."
             return Outcome(status=TargetStatus.SUPERSEDED, error_message=message)
         case Ending.CANCELLED:
-            message = "Cancelled before the switch; the old version runs."
+            message = "Cancelled before the switch: nothing was switched."
             return Outcome(status=TargetStatus.CANCELLED, error_message=message)
         case Ending.UNRESOLVED:
-            message = "Cancelled; the node did not say in time what became of the switch. Sync the service."
-            return Outcome(status=TargetStatus.CANCELLED, error_message=message, effect=UNKNOWN)
+            return _cancelled_in_switch(
+                "Cancelled; the node did not say in time what became of the switch. Sync the service.", UNKNOWN
+            )
+
+
+def _cancelled_in_switch(message: str, effect: Effect) -> Outcome:
+    return Outcome(
+        status=TargetStatus.CANCELLED,
+        error_code=ErrorCode.CANCELLED_IN_SWITCH,
+        error_message=message,
+        failed_step=Step.SWITCH,
+        effect=effect,
+    )
 
 
 def unresolved(code: ErrorCode, message: str) -> Outcome:
@@ -59,22 +75,27 @@ def broken_off(outcome: Outcome, effect: Effect) -> Outcome:
     if outcome.effect is not None:
         return outcome
     what = "An earlier switch was broken off on the node; whether the instance runs is unknown. Sync the service."
+    if outcome.status == TargetStatus.CANCELLED:
+        return _cancelled_in_switch(f"Cancelled. {what}", effect)
     return replace(outcome, error_message=what, effect=effect)
 
 
 def switch_ended(
     assignment: Assignment, package: PinnedPackage, switch: Switch, stop: StopReason, *, was_aborted: bool
 ) -> Outcome:
-    """The outcome of a switch that the node carried out or took back."""
+    """The outcome of a switch that the node carried out, took back or refused."""
     if switch.outcome == "switched":
         return _after_stop(_success(assignment, package), stop)
     if switch.outcome == "restart_failed":
         return _after_stop(_restart_failed(assignment, package, switch, was_aborted=was_aborted), stop)
-    return failure(
+    what = refusal(
         ErrorCode.SWITCH_FAILED,
-        f"The switch to '{assignment.version}' failed on node '{assignment.node.name}' in {assignment.deploy_root}; "
-        f"the old version runs. {' '.join(switch.warnings)}".strip(),
+        "the node refused it",
+        root=assignment.deploy_root,
+        found=switch.found,
+        current=switch.current,
     )
+    return failure(ErrorCode.SWITCH_FAILED, f"On node '{assignment.node.name}': {what}")
 
 
 def _after_stop(outcome: Outcome, stop: StopReason) -> Outcome:
@@ -99,11 +120,11 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
 
 
 def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
-    code = ErrorCode.COMMAND_TIMEOUT if switch.timed_out else ErrorCode.COMMAND_FAILED
     return Outcome(
         status=TargetStatus.CANCELLED if was_aborted else TargetStatus.FAILED,
-        error_code="" if was_aborted else code,
+        error_code=_restart_code(switch, was_aborted=was_aborted),
         error_message=_restart_message(assignment, switch, was_aborted=was_aborted),
+        failed_step=Step.RESTART,
         reverted=switch.reverted,
         effect=_effect_of_way_back(assignment, switch)
         if switch.reverted
@@ -111,27 +132,62 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Swit
             version=assignment.version,
             release=package.release,
             sha256=package.sha256,
-            run_status=RunStatus.FAILED,
+            run_status=RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.FAILED,
             is_expected=True,
         ),
     )
 
 
+def _restart_code(switch: Switch, *, was_aborted: bool) -> ErrorCode:
+    if was_aborted:
+        return ErrorCode.CANCELLED_IN_SWITCH
+    if switch.has_way_back_failed:
+        return ErrorCode.REVERT_FAILED
+    return ErrorCode.COMMAND_TIMEOUT if switch.timed_out else ErrorCode.COMMAND_FAILED
+
+
 def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
+    run_status = RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.RUNNING
     if switch.previous == assignment.running_release:
-        return Effect(run_status=RunStatus.RUNNING)
-    return Effect(version=version_of(switch.previous), release=switch.previous, run_status=RunStatus.RUNNING)
+        return Effect(run_status=run_status)
+    return Effect(version=version_of(switch.previous), release=switch.previous, run_status=run_status)
 
 
 def _restart_message(assignment: Assignment, switch: Switch, *, was_aborted: bool) -> str:
-    seconds = assignment.service.command_timeout_seconds
-    what = f"took longer than {seconds} s" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
-    if was_aborted:
-        what = "was stopped by the cancel"
+    what = "was stopped by the cancel" if was_aborted else _ended(assignment, switch.restart_exit, switch.timed_out)
     where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
-    if switch.reverted:
-        back = f"The previous release '{switch.previous}' is current again and was restarted."
-    else:
-        back = "There was no previous release to go back to."
+    back = _way_back(assignment, switch)
     return f"The restart command of '{assignment.version}' {what} {where}. {back} The log has its output."
+
+
+def _ended(assignment: Assignment, status: int | None, timed_out: bool) -> str:
+    if timed_out:
+        return f"took longer than {assignment.service.command_timeout_seconds} s"
+    return "was broken off" if status is None else f"ended with exit status {status}"
+
+
+def _way_back(assignment: Assignment, switch: Switch) -> str:
+    """What the node did about a restart that failed, and what is so now."""
+    match switch.back:
+        case "restarted" if switch.has_way_back_failed:
+            ended = "took too long" if switch.back_timed_out else f"ended with exit status {switch.back_exit}"
+            return (
+                f"The way back failed too: `current` leads to '{switch.previous}' again, but its restart {ended}. "
+                "What runs is not known: look at the service on the node, then deploy or roll back."
+            )
+        case "restarted":
+            return f"`current` leads to the previous release '{switch.previous}' again, which was restarted."
+        case "unlinked":
+            why = f" ({switch.back_problem})" if switch.back_problem else ""
+            return (
+                f"The way back to '{switch.previous}' failed too: the link could not be moved{why}. "
+                f"{leads_to(switch.current)} What runs is not known: look at the node, then deploy or roll back."
+            )
+        case "gone":
+            return f"The release before, '{switch.previous}', is no longer on the node to go back to. {leads_to(switch.current)}"
+    if switch.reverted:
+        return f"`current` leads to the previous release '{switch.previous}' again."
+    if switch.previous:
+        return f"'{switch.previous}' had been current before, too: there was nothing else to go back to."
+    return "There was no previous release to go back to."

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from deploys.error_codes import ErrorCode
-from deploys.node.session import NodeError, NodeSession, Switch
+from deploys.node.refusals import found_there
+from deploys.node.session import CommandOutcome, NodeError, NodeSession, Switch
 from deploys.states import Kind, Step
 from deploys.worker import recovery
 from deploys.worker.assignment import Assignment, PinnedPackage
@@ -105,8 +106,8 @@ class Steps:
         if ended.timed_out or ended.exit_status != 0:
             raise NodeError(
                 ErrorCode.COMMAND_TIMEOUT if ended.timed_out else ErrorCode.COMMAND_FAILED,
-                f"The before-switch command ended with exit status {ended.exit_status} on node "
-                f"'{self._assignment.node.name}'; the old version runs. The log has its output.",
+                f"The before-switch command {_ended(ended, service.command_timeout_seconds)} "
+                f"in {self._assignment.deploy_root}; nothing was switched. The log has its output.",
             )
 
     # The switch.
@@ -127,7 +128,8 @@ class Steps:
         switch = await self._send_switch(package)
         await pause_at("switched")
         if switch.outcome == "not_intact" and not is_staged:
-            self._log.say(f"Release '{package.release}' is not intact on the node; staging it again.")
+            found = found_there(switch.found, root=self._assignment.deploy_root)
+            self._log.say(f"Release '{package.release}' is not intact on the node; staging it again. {found}")
             self._interruption.enter(Phase.PREPARING)
             self._interruption.check()
             restaged = await self._stage()
@@ -169,3 +171,7 @@ class Steps:
         history = self._assignment.release_history
         ours = kept_by_switch(to=package.release, history=history, keep_releases=rules.keep_releases)
         return list(dict.fromkeys([*ours, *self._assignment.releases_needed]))
+
+
+def _ended(ended: CommandOutcome, timeout_seconds: int) -> str:
+    return f"took longer than {timeout_seconds} s" if ended.timed_out else f"ended with exit status {ended.exit_status}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deploys.node.session import Event, OutputLine, StepStarted
+from deploys.node.session import Event, OutputLine, StepStarted, Waiting
 from deploys.operations.transitions import Move
 from deploys.states import Step, TargetStatus
 from deploys.worker.assignment import Assignment
@@ -46,6 +46,8 @@ class TargetLog:
                 self.say(text, stream=stream)
             case StepStarted(step=step):
                 self.begin(Step(step))
+            case Waiting():
+                self.say(_wait(event))
 
     async def ask_to_switch(self) -> Permit:
         """Commit that the switch begins, if it may. Granted, the step is `switch`."""
@@ -63,9 +65,14 @@ class TargetLog:
         return permit
 
     async def end(self, outcome: Outcome) -> None:
-        """Commit the outcome; a failed target keeps the step in which it failed."""
+        """Commit the outcome; a target with an error keeps the step in which it failed."""
         self._finish_step()
-        await self._move(outcome, self.step if outcome.error_code else Step.DONE)
+        await self._move(outcome, self._failed_step(outcome) if outcome.error_code else Step.DONE)
+
+    def _failed_step(self, outcome: Outcome) -> Step:
+        """What the way back is for is the restart's failure."""
+        step = outcome.failed_step or self.step
+        return Step.RESTART if step == Step.REVERT else step
 
     async def requeue(self) -> None:
         """Put the target back for another claim, as if untouched."""
@@ -104,3 +111,14 @@ class TargetLog:
                 seconds=dict(self._seconds),
             )
         )
+
+
+def _wait(event: Waiting) -> str:
+    match event.ending:
+        case "":
+            who = f"claim {event.fence}'s program (pid {event.pid})"
+            return f"The node waits for {who}, which is in the middle of a switch, at most {event.seconds} s."
+        case "killed":
+            return f"Claim {event.fence}'s program did not end in time and was killed on the node."
+        case _:
+            return f"Claim {event.fence}'s program has ended; going on."

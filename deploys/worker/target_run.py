@@ -35,9 +35,9 @@ from inventory.nodes.transports.base import LIAR_ADVICE, NodeMisbehaved, Transpo
 logger = logging.getLogger(__name__)
 
 NEXT_STEP = {
-    ErrorCode.NODE_UNREACHABLE: "The old version runs. See that the node is up and its address right, then retry.",
+    ErrorCode.NODE_UNREACHABLE: "Nothing was switched. See that the node is up and its address right, then retry.",
     ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
-    ErrorCode.NODE_UNSUITABLE: "Nothing has changed there, the old version runs. Put that right, or edit the node; then retry.",
+    ErrorCode.NODE_UNSUITABLE: "Nothing was switched. Put that right, or edit the node; then retry.",
 }
 FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
 
@@ -93,8 +93,13 @@ class TargetRun:
             return ended_early(stop.ending)
         except asyncio.CancelledError:
             return ended_early(self._interruption.ending())
-        except (PackageError, NodeError) as error:
+        except PackageError as error:
             return failure(error.code, error.message)
+        except NodeError as error:
+            message = f"On node '{self.assignment.node.name}': {error.message}"
+            if self._interruption.phase == Phase.RECOVERING:
+                return unresolved(error.code, f"{message} What became of an earlier switch is not known.")
+            return failure(error.code, message)
         except TransportError as error:
             where = f"Node '{self.assignment.node.name}': {error.message}."
             code = ErrorCode(error.code)

@@ -14,7 +14,7 @@ import pytest
 from deploys.host.reaper import reap
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
-from deploys.states import Kind, TargetStatus
+from deploys.states import Kind, Step, TargetStatus
 from deploys.worker import work_loop
 from deploys.worker.interruption import DEADLINES, Deadlines
 from inventory.models import Instance, RunStatus
@@ -49,6 +49,9 @@ def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, ru
 
     target = operation.targets.get()
     assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
+    assert (target.error_code, target.step) == ("cancelled_in_switch", Step.RESTART)
+    assert "was stopped by the cancel" in target.error_message
+    assert "leads to the previous release 'v1' again, which was restarted" in target.error_message
     assert current(instance) == "releases/v1"
     check_invariants([instance])
 
@@ -78,7 +81,7 @@ def test_a_node_that_answers_no_more_ends_as_unknown(far_lab: Lab, proxy: TcpPro
 
     target = operation.targets.get()
     instance.refresh_from_db()
-    assert target.status == TargetStatus.CANCELLED
+    assert (target.status, target.error_code) == (TargetStatus.CANCELLED, "cancelled_in_switch")
     assert "did not say in time what became of the switch" in target.error_message
     assert instance.run_status == RunStatus.UNKNOWN
     Path(instance.deploy_root, "hang").unlink()
@@ -108,6 +111,7 @@ def test_a_dead_workers_switch_is_ended_by_who_takes_over(lab: Lab, run_work_loo
 
     target = operation.targets.get()
     assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
+    assert (target.error_code, target.step) == ("cancelled_in_switch", Step.RESTART)
     check_invariants([instance])
 
 
@@ -122,7 +126,7 @@ def test_a_switch_that_broke_off_on_the_node_too_is_not_called_undone(lab: Lab, 
 
     target = operation.targets.get()
     instance.refresh_from_db()
-    assert target.status == TargetStatus.CANCELLED
+    assert (target.status, target.error_code, target.step) == ("cancelled", "cancelled_in_switch", Step.SWITCH)
     assert "broken off on the node" in target.error_message
     assert (instance.running_version, instance.run_status) == ("v2", RunStatus.UNKNOWN)
     check_invariants([instance])
