@@ -175,5 +175,5 @@ def test_insisting_gives_up_when_asked_to() -> None:
 def test_an_attempt_is_none_in_an_outage_and_leaves_a_connection_to_go_on_with() -> None:
     patience = Patience("work")
 
-    assert patience.attempt(ended_by_another) is None
+    assert patience.attempt(closed_under_it) is None
     assert patience.attempt(lambda: execute("SELECT 1") or "done") == "done"  # type: ignore[func-returns-value]
