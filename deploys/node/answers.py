@@ -62,7 +62,8 @@ class Switch:
 
     phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
     link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
-    previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet).
+    previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet). was_stopped:
+    an abort has ended the restart.
     back: how the way back went, '' when there was none: restarted (back_exit and back_timed_out tell how), gone (there was
     no release any more to go back to), unlinked (`current` did not go back; back_problem: why, if the node said so).
     found: of not_intact, what others have changed, a word and a path (`deploys.node.refusals`). current: what `current`
@@ -78,6 +79,7 @@ class Switch:
     timed_out: bool
     reverted: bool
     warnings: tuple[str, ...] = ()
+    was_stopped: bool = False
     back: str = ""
     back_exit: int | None = None
     back_timed_out: bool = False
@@ -169,6 +171,7 @@ class Answer:
             is_alive=False,
             restart_exit=_number(status),
             timed_out=late == "1",
+            was_stopped=late == "2",
             reverted=reverted == "1",
             warnings=tuple(self.warnings),
             back_problem=self.words.get("unlinked", ""),
@@ -189,6 +192,7 @@ class Answer:
             is_alive=living == "1",
             restart_exit=_number(status),
             timed_out=late == "1",
+            was_stopped=late == "2",
             reverted=reverted == "1",
             current=self.current(),
             **_back(*back),

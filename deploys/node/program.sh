@@ -7,6 +7,7 @@
 #                                  owner PID START BOOT GROUP BUDGET     the program that runs here; `owner done`: it ended
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
+#                                    LATE is 1 for a restart that was out of time, 2 for one that an abort has ended
 #                                  back EXIT LATE     of that switch: how the restart of its way back ended; for EXIT,
 #                                    `gone`: the release before is, and there was none; `unlinked`: the link did not go back
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
@@ -594,6 +595,7 @@ switch() {
 	if [ -n "$command" ]; then
 		run_command restart "$fifos" "$release" "$seconds" "$command"
 		l_exit=$status l_late=$late
+		[ "$status" = 0 ] || [ "$late" = 1 ] || [ ! -e abort ] || l_late=2
 	fi
 	[ "$status" = 0 ] || go_back
 	l_phase=done

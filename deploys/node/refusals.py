@@ -6,7 +6,7 @@ from deploys.error_codes import ErrorCode
 from inventory.nodes.state import Reading
 from inventory.security.redaction import scrub
 
-LOOK_WHO = "Find out who did that, then retry: the release is staged anew."
+LOOK_WHO = "Find out who {did_it}, then retry: the release is staged anew."
 
 _ADVICE = {
     ErrorCode.NODE_DISK_FULL: "Free some room and retry.",
@@ -47,9 +47,9 @@ def found_there(found: str, *, root: str) -> str:
     word, _, path = found.partition(" ")
     match word:
         case "gone" if path == root:
-            return f"The deploy root {root} is gone: somebody removed or renamed it."
+            return f"There is no deploy root {root}."
         case "gone":
-            return f"{path} is gone: somebody removed or renamed it."
+            return f"There is no {path}."
         case "no_folder":
             return f"{path} is not a folder."
         case "closed":
@@ -71,8 +71,10 @@ def advice_for(found: str) -> str:
             return f"Move {path} away, then retry."
         case "closed":
             return "Give it to the SSH user, then retry."
+        case "gone":
+            return LOOK_WHO.format(did_it="removed or renamed it")
         case _:
-            return LOOK_WHO
+            return LOOK_WHO.format(did_it="changed it")
 
 
 def leads_to(current: Reading | None) -> str:

@@ -120,10 +120,12 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
 
 
 def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
+    """Cancelled only when the cancel has ended a command on the node; a restart may fail by itself just before."""
+    is_cancelled = was_aborted and (switch.was_stopped or switch.has_way_back_failed)
     return Outcome(
-        status=TargetStatus.CANCELLED if was_aborted else TargetStatus.FAILED,
-        error_code=_restart_code(switch, was_aborted=was_aborted),
-        error_message=_restart_message(assignment, switch, was_aborted=was_aborted),
+        status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
+        error_code=_restart_code(switch, is_cancelled=is_cancelled),
+        error_message=_restart_message(assignment, switch),
         failed_step=Step.RESTART,
         reverted=switch.reverted,
         effect=_effect_of_way_back(assignment, switch)
@@ -138,8 +140,8 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Swit
     )
 
 
-def _restart_code(switch: Switch, *, was_aborted: bool) -> ErrorCode:
-    if was_aborted:
+def _restart_code(switch: Switch, *, is_cancelled: bool) -> ErrorCode:
+    if is_cancelled:
         return ErrorCode.CANCELLED_IN_SWITCH
     if switch.has_way_back_failed:
         return ErrorCode.REVERT_FAILED
@@ -154,8 +156,10 @@ def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     return Effect(version=version_of(switch.previous), release=switch.previous, run_status=run_status)
 
 
-def _restart_message(assignment: Assignment, switch: Switch, *, was_aborted: bool) -> str:
-    what = "was stopped by the cancel" if was_aborted else _ended(assignment, switch.restart_exit, switch.timed_out)
+def _restart_message(assignment: Assignment, switch: Switch) -> str:
+    what = _ended(assignment, switch.restart_exit, switch.timed_out)
+    if switch.was_stopped:
+        what = "was stopped by the cancel"
     where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
     back = _way_back(assignment, switch)
     return f"The restart command of '{assignment.version}' {what} {where}. {back} The log has its output."

@@ -129,7 +129,7 @@ class Steps:
         await pause_at("switched")
         if switch.outcome == "not_intact" and not is_staged:
             found = found_there(switch.found, root=self._assignment.deploy_root)
-            self._log.say(f"Release '{package.release}' is not intact on the node; staging it again. {found}")
+            self._log.say(f"Release '{package.release}' can't be taken from the node: {found} Staging it.")
             self._interruption.enter(Phase.PREPARING)
             self._interruption.check()
             restaged = await self._stage()

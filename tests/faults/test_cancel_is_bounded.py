@@ -56,6 +56,28 @@ def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, ru
     check_invariants([instance])
 
 
+def test_a_cancel_in_the_way_back_says_that_the_restart_had_failed_by_itself(
+    holds: Lab, run_work_loop: RunWorkLoop
+) -> None:
+    instance = deployed(holds, run_work_loop)
+    hang_only("v1", instance)
+    service = instance.service
+    service.restart_command = f'[ "$RELEASE_VERSION" = v1 ] || exit 3\n{service.restart_command}'
+    service.save()
+    operation = holds.deploy("v2", instances=[instance])
+    with working(run_work_loop):
+        wait_until(operation.targets.filter(step=Step.REVERT).exists, what="way back", seconds=30)
+        cancel(operation)
+
+    target = operation.targets.get()
+    assert (target.status, target.error_code, target.step) == ("cancelled", "cancelled_in_switch", Step.RESTART)
+    assert "'v2' ended with exit status 3" in target.error_message
+    assert "stopped by the cancel" not in target.error_message
+    assert "leads to 'v1' again, but its restart ended with" in target.error_message
+    instance.refresh_from_db()
+    assert (instance.running_version, instance.run_status) == ("v1", RunStatus.UNKNOWN)
+
+
 def test_a_hanging_before_switch_command_is_ended_on_the_node_too(holds: Lab, run_work_loop: RunWorkLoop) -> None:
     instance = deployed(holds, run_work_loop)
     pid_file = Path(instance.deploy_root, "pid")

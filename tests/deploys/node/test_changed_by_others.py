@@ -111,18 +111,18 @@ def put_a_file_for_current(root: Path) -> None:
 
 
 CHANGES = [
-    (remove_root, "The deploy root {root} is gone", NO_CURRENT),
+    (remove_root, "There is no deploy root {root}.", NO_CURRENT),
     (put_a_file_for_the_root, "{root} is not a folder", NO_CURRENT),
     (put_a_dead_link_for_the_root, "{root} is not a folder", NO_CURRENT),
-    (rename_releases, "{root}/releases is gone", NO_RELEASE_OF_OURS),
+    (rename_releases, "There is no {root}/releases.", NO_RELEASE_OF_OURS),
     (put_a_file_for_releases, "{root}/releases is not a folder", NO_RELEASE_OF_OURS),
-    (remove_the_release, "{root}/releases/1.1.0 is gone", LEADS_TO_OLD),
+    (remove_the_release, "There is no {root}/releases/1.1.0.", LEADS_TO_OLD),
     (link_the_release, "{root}/releases/1.1.0 is not a folder", LEADS_TO_OLD),
     (edit_a_file, "{root}/releases/1.1.0/VERSION was changed or removed since it was staged", LEADS_TO_OLD),
     (remove_a_file, "{root}/releases/1.1.0/bin/run was changed or removed since it was staged", LEADS_TO_OLD),
     (remove_its_record, "{root}/releases/1.1.0/.release.json was changed or removed", LEADS_TO_OLD),
     (edit_its_record, "{root}/releases/1.1.0/.release.json was changed or removed", LEADS_TO_OLD),
-    (remove_our_folder, "{root}/.release/seals/1.1.0/seal is gone", LEADS_TO_OLD),
+    (remove_our_folder, "There is no {root}/.release/seals/1.1.0/seal.", LEADS_TO_OLD),
     (tear_the_stamp, "{root}/.release/seals/1.1.0 was changed or removed", LEADS_TO_OLD),
     (put_a_folder_for_current, "{root}/current is a folder, not our link", NO_RELEASE_OF_OURS),
     (put_a_file_for_current, "{root}/current is a file, not our link", NO_RELEASE_OF_OURS),
@@ -167,7 +167,7 @@ def test_a_command_before_the_switch_is_not_blamed_for_a_release_that_is_gone(no
             )
         )
     assert caught.value.code == ErrorCode.SWITCH_FAILED
-    assert f"{node.root}/releases/1.1.0 is gone" in caught.value.message
+    assert f"There is no {node.root}/releases/1.1.0." in caught.value.message
     assert LEADS_TO_OLD in caught.value.message
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.node.session import StaleFence
+from deploys.node.session import NodeError, StaleFence
 from inventory.nodes.transports.base import ConnectionLost, Transport
 from tests.deploys.node.node_lab import NodeLab
 from tests.deploys.node.test_restart import is_gone
@@ -39,6 +39,13 @@ case "$*" in *"{word}")
 		while [ -e '{folder}/hold' ]; do sleep 0.02; done
 	fi ;;
 esac
+exec '{real}' "$@"
+"""
+
+
+REMOVE = """\
+#!/bin/sh
+rm -rf "$(readlink '{folder}/folder')"
 exec '{real}' "$@"
 """
 
@@ -124,6 +131,19 @@ def test_a_program_held_right_before_it_makes_something_visible_comes_too_late(
     assert isinstance(lab.within(main), StaleFence)
     assert lab.current == "releases/1.0.0"
     assert ("1.1.0" in lab.releases()) == (word == "current")
+
+
+def test_our_own_folder_removed_right_before_the_link_moves_is_taken_for_no_newer_claim(
+    lab: NodeLab, tools: Path
+) -> None:
+    lab.deploy("1.0.0", fence=1)
+    lab.stage("1.1.0", fence=2)
+    install(tools, "mv", REMOVE)
+    (tools / "folder").symlink_to(lab.root / ".release")
+    with pytest.raises(NodeError) as caught:
+        lab.switch("1.1.0", fence=2)
+    assert caught.value.code == "switch_failed"
+    assert f"There is no {lab.root}/.release/claim.2. `current` leads to '1.0.0'." in caught.value.message
 
 
 def test_a_stopped_program_is_ended_by_the_newer_claim(lab: NodeLab, tools: Path) -> None:

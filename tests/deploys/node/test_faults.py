@@ -247,6 +247,7 @@ def test_a_switch_on_a_full_disk_is_refused_before_the_link_moves_or_done(small_
     with pytest.raises(NodeError) as caught:
         small_disk.switch("1.1.0", fence=3, restart="true")
     assert caught.value.code == "node_disk_full"
+    assert "`current` leads to '1.0.0'." in caught.value.message
     assert small_disk.current == "releases/1.0.0"
     subprocess.run(["rm", "-rf", f"{small_disk.root}/filler"], check=True)
     assert small_disk.switch("1.1.0", fence=4, restart="true").outcome == "switched"

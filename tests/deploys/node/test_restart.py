@@ -115,6 +115,7 @@ def test_an_abort_ends_the_restart_and_the_way_back_follows(node: NodeLab) -> No
     switched = node.within(main)
     assert time.monotonic() - begun < 5
     assert (switched.outcome, switched.timed_out, switched.reverted) == ("restart_failed", False, True)  # type: ignore[attr-defined]
+    assert switched.was_stopped  # type: ignore[attr-defined]
     assert node.current == "releases/1.0.0"
 
 
