@@ -23,7 +23,7 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO release_web, release_wo
 -- plays no worker.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO release_web;
 GRANT INSERT, UPDATE, DELETE ON
-    inventory_service, inventory_node, inventory_instance,
+    inventory_service, inventory_jumphost, inventory_node, inventory_instance,
     auth_user, auth_user_groups, auth_user_user_permissions, auth_group, auth_group_permissions,
     django_session, django_admin_log,
     axes_accessattempt, axes_accessattemptexpiration, axes_accesslog, axes_accessfailurelog,
@@ -36,7 +36,7 @@ REVOKE USAGE, SELECT ON SEQUENCE deploys_fence FROM release_web;
 
 -- Worker: carries operations out. It sees no password, session or token, and changes no command, node, key or person.
 GRANT SELECT ON
-    inventory_service, inventory_node, inventory_instance, inventory_statuschange,
+    inventory_service, inventory_jumphost, inventory_node, inventory_instance, inventory_statuschange,
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
     django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
     TO release_worker;
@@ -49,6 +49,7 @@ GRANT UPDATE (
     reported_version, reported_status, reported_at, changed_at
 ) ON inventory_instance TO release_worker;
 GRANT UPDATE (synced_at, sync_queued_at, sync_started_at) ON inventory_service TO release_worker;
+GRANT UPDATE (seen_at) ON inventory_node TO release_worker;
 GRANT INSERT ON inventory_statuschange TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;

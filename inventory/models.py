@@ -15,11 +15,13 @@ from inventory.actors import ActorKind
 from inventory.names import validate_name
 from inventory.signing_keys import validate_signing_key
 from inventory.validation import (
+    misplaced_jump,
     missing_ssh_fields,
     validate_command,
     validate_deploy_root,
     validate_host,
     validate_host_key,
+    validate_jump_socket,
     validate_ssh_user,
     without_comment,
 )
@@ -111,6 +113,43 @@ class Service(models.Model):
         return self.name
 
 
+class JumpHost(models.Model):
+    """An SSH server between workers and nodes, which passes connections on and sees only what is encrypted.
+
+    jump: another one, through which this one is reached; never itself at the end (`editing.rules`).
+    """
+
+    name = models.CharField(_("name"), max_length=100, unique=True, validators=[validate_name])
+    host = models.CharField(_("host"), max_length=253, validators=[validate_host])
+    ssh_user = models.CharField(_("SSH user"), max_length=64, validators=[validate_ssh_user])
+    ssh_port = models.PositiveIntegerField(
+        _("SSH port"), default=22, validators=[MinValueValidator(1), MaxValueValidator(65_535)]
+    )
+    ssh_host_key = models.TextField(_("SSH host key"), validators=[validate_host_key])
+    jump = models.ForeignKey(
+        "self",
+        verbose_name=_("jump host"),
+        on_delete=models.PROTECT,
+        related_name="behind",
+        null=True,
+        blank=True,
+        help_text=_("The one through which this one is reached, if any."),
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("jump host")
+        verbose_name_plural = _("jump hosts")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """The host key takes its normal form."""
+        self.ssh_host_key = without_comment(self.ssh_host_key)
+
+
 class Node(models.Model):
     name = models.CharField(_("name"), max_length=100, unique=True, validators=[validate_name])
     host = models.CharField(_("host"), max_length=253, validators=[validate_host])
@@ -128,6 +167,25 @@ class Node(models.Model):
         db_default=Delivery.PUSH.value,
         help_text=_("To fetch packages from this system's web, a node needs curl or wget."),
     )
+    jump = models.ForeignKey(
+        JumpHost,
+        verbose_name=_("jump host"),
+        on_delete=models.PROTECT,
+        related_name="nodes",
+        null=True,
+        blank=True,
+        help_text=_("The one through which the node is reached, if any."),
+    )
+    jump_socket = models.CharField(
+        _("socket on the jump host"),
+        max_length=107,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_jump_socket],
+        help_text=_("For a node that dials out (`ssh -R`): the Unix socket on the jump host where it is reached."),
+    )
+    seen_at = models.DateTimeField(_("last reached"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
@@ -141,9 +199,10 @@ class Node(models.Model):
     def clean(self) -> None:
         """The rules that span fields; the host key takes its normal form."""
         self.ssh_host_key = without_comment(self.ssh_host_key)
-        missing = missing_ssh_fields(transport=self.transport, ssh_user=self.ssh_user, ssh_host_key=self.ssh_host_key)
-        if missing:
-            raise ValidationError(missing)
+        faults = missing_ssh_fields(transport=self.transport, ssh_user=self.ssh_user, ssh_host_key=self.ssh_host_key)
+        faults |= misplaced_jump(transport=self.transport, has_jump=self.jump is not None, socket=self.jump_socket)
+        if faults:
+            raise ValidationError(faults)
 
 
 class Instance(models.Model):

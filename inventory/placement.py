@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 # Nodes with the transport `local` are all the worker's own machine; ssh nodes are told apart by where ssh connects.
-Place = tuple[str, str, int]
+# The same address behind another jump host is another machine.
+Place = tuple[str, str, int, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,11 @@ class Overlap:
     inner: Root
 
 
-def place_of(*, transport: str, host: str, ssh_port: int) -> Place:
+def place_of(*, transport: str, host: str, ssh_port: int, jump: str = "", socket: str = "") -> Place:
+    """jump: which jump host, in any one spelling; '' for none."""
     if transport == "local":
-        return ("local", "", 0)
-    return (transport, host.lower().removesuffix("."), ssh_port)
+        return ("local", "", 0, "", "")
+    return (transport, host.lower().removesuffix("."), ssh_port, jump, socket)
 
 
 def overlaps(roots: Iterable[Root]) -> Iterator[Overlap]:

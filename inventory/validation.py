@@ -17,6 +17,10 @@ _MAX_PATH_PART_BYTES = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+# No colon, which `ssh -R` takes for a separator, and nothing that sh, systemd or sshd_config read as their own.
+_SOCKET = re.compile(r"(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+")
+# What a Unix socket's address has room for.
+_MAX_SOCKET_BYTES = 107
 _SSH_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,62}\$?")
 
 
@@ -63,6 +67,16 @@ def _is_host_name(value: str) -> bool:
         and all(_HOST_LABEL.fullmatch(label) for label in labels)
         and not re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", labels[-1])
     )
+
+
+def validate_jump_socket(value: str) -> None:
+    """The absolute path of a Unix socket, in its normal form."""
+    if len(value) > _MAX_SOCKET_BYTES or _SOCKET.fullmatch(value) is None:
+        raise ValidationError(
+            _("%(value)r is not the path of a socket: absolute, up to 107 letters, digits and . _ + - /"),
+            code="invalid_jump_socket",
+            params={"value": value},
+        )
 
 
 def validate_ssh_user(value: str) -> None:
@@ -135,3 +149,15 @@ def missing_ssh_fields(*, transport: str, ssh_user: str, ssh_host_key: str) -> d
         for field, value in given.items()
         if not value
     }
+
+
+def misplaced_jump(*, transport: str, has_jump: bool, socket: str) -> dict[str, ValidationError]:
+    """What of a node's way through a jump host can't be, by field."""
+    if transport != "ssh":
+        given = {"jump": has_jump, "jump_socket": socket}
+        error = ValidationError(_("is for a node reached over ssh alone"), code="not_over_ssh")
+        return {field: error for field, value in given.items() if value}
+    if socket and not has_jump:
+        text = _("is a socket on a jump host: say on which, as the node's jump host")
+        return {"jump_socket": ValidationError(text, code="socket_without_jump")}
+    return {}

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from inventory.admin import audit, changes, instances, nodes, services
+from inventory.admin import audit, changes, instances, jump_hosts, nodes, services
 
-__all__ = ["audit", "changes", "instances", "nodes", "services"]
+__all__ = ["audit", "changes", "instances", "jump_hosts", "nodes", "services"]

@@ -19,7 +19,8 @@ from inventory.editing.file.read import SECTIONS
 # How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _ROWS_A_QUERY = 2000
-_NAMES = {"service": "service__name", "node": "node__name"}
+_SECTIONS = {"jumphost": "jump_hosts"}
+_NAMES = {"service": "service__name", "node": "node__name", "jump": "jump__name"}
 
 
 class CsvExport(ScopedAdmin):
@@ -36,7 +37,7 @@ class CsvExport(ScopedAdmin):
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
-        section = f"{self.opts.model_name}s"
+        section = _SECTIONS.get(str(self.opts.model_name), f"{self.opts.model_name}s")
         headers = {"Content-Disposition": f'attachment; filename="{section}.csv"'}
         return StreamingHttpResponse(_lines(tuple(SECTIONS[section]), rows), content_type="text/csv", headers=headers)
 
@@ -58,5 +59,5 @@ def _lines(columns: tuple[str, ...], rows: QuerySet[Any]) -> Iterator[str]:
 
 def _cells(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         yield f"'{text}" if _FORMULA.match(text) else text

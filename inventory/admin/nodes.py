@@ -38,10 +38,21 @@ class NodeAdmin(ForAllServices, CountsInstances):
     object_kind = "node"
     form = NodeForm
     change_form_template = "admin/inventory/node/change_form.html"
-    list_display = ("name", "host", "transport", "ssh_user", "ssh_port", "fingerprint", "delivery", "instance_count")
-    list_filter = ("transport", "delivery")
+    list_display = (
+        "name",
+        "host",
+        "transport",
+        "ssh_user",
+        "ssh_port",
+        "fingerprint",
+        "jump",
+        "delivery",
+        "instance_count",
+    )
+    list_filter = ("transport", "jump", "delivery")
+    list_select_related = ("jump",)
     search_fields = ("name", "host")
-    readonly_fields = ("fingerprint", "created_at")
+    readonly_fields = ("fingerprint", "seen_at", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         queryset: QuerySet[Node] = super().get_queryset(request)

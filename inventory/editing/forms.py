@@ -10,7 +10,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from inventory.editing.rules import Edit, faults
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, JumpHost, Node, Service
 
 if TYPE_CHECKING:
     RowForm = forms.ModelForm[Any]
@@ -56,6 +56,15 @@ class ServiceForm(EditForm):
         }
 
 
+class JumpHostForm(EditForm):
+    class Meta:
+        model = JumpHost
+        exclude: tuple[str, ...] = ()
+        widgets = {  # Django's own way
+            "ssh_host_key": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        }
+
+
 class NodeForm(EditForm):
     class Meta:
         model = Node
@@ -87,4 +96,4 @@ class HostKeyForm(forms.Form):
 class InventoryFileForm(forms.Form):
     """An inventory file to be looked at before it is brought in."""
 
-    file = forms.FileField(label=_("Inventory file"), help_text=_("YAML: services, nodes and instances."))
+    file = forms.FileField(label=_("Inventory file"), help_text=_("YAML: services, jump hosts, nodes and instances."))

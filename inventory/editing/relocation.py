@@ -16,7 +16,7 @@ from inventory.models import Instance, RunStatus
 PLACE_FIELDS = frozenset({"node", "deploy_root"})
 MOVE_FIELDS = PLACE_FIELDS | {"service", "instance_id"}
 # Changing one of these means another machine for every instance of the node.
-NODE_PLACE_FIELDS = frozenset({"host", "transport", "ssh_port"})
+NODE_PLACE_FIELDS = frozenset({"host", "transport", "ssh_port", "jump", "jump_socket"})
 
 
 def lock_inventory() -> None:

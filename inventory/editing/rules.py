@@ -5,17 +5,17 @@ To be asked under `lock_inventory`, in the transaction that writes: otherwise an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
 from inventory.editing.relocation import MOVE_FIELDS, NODE_PLACE_FIELDS, lock_and_find_busy
 from inventory.instances import in_progress
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, JumpHost, Node, Service
 from inventory.placement import Overlap, Place, Root, overlaps, place_of
 
-Row = Service | Node | Instance
+Row = Service | JumpHost | Node | Instance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +41,7 @@ def faults(edits: Collection[Edit]) -> Iterator[Fault]:
     yield from _roots_in_the_way(edits)
     yield from _moved_while_in_progress(edits)
     yield from _renamed_while_in_progress(edits)
+    yield from _jumps_in_a_circle(edits)
 
 
 def _touching(fields: frozenset[str], kind: type[Row], edits: Collection[Edit]) -> dict[int, Edit]:
@@ -77,7 +78,7 @@ def _stored_roots(edits: Collection[Edit], placed: Iterable[Root], moved: Iterab
     nodes = {row.pk: row for edit in edits if isinstance(row := edit.row, Node)}
     edited = {edit.row.pk for edit in edits if isinstance(edit.row, Instance)}
     places = {root.place for root in placed} | {_place(nodes[pk]) for pk in moved}
-    stored = Node.objects.only("transport", "host", "ssh_port") if places else ()
+    stored = Node.objects.only("transport", "host", "ssh_port", "jump", "jump_socket") if places else ()
     at = {node.pk: place for node in stored if (place := _place(nodes.get(node.pk, node))) in places}
     rows = Instance.objects.filter(node__in=at).values_list("pk", "instance_id", "node_id", "deploy_root")
     for pk, instance_id, node_pk, path in rows:
@@ -86,7 +87,18 @@ def _stored_roots(edits: Collection[Edit], placed: Iterable[Root], moved: Iterab
 
 
 def _place(node: Node) -> Place:
-    return place_of(transport=node.transport, host=node.host, ssh_port=node.ssh_port)
+    return place_of(
+        transport=node.transport,
+        host=node.host,
+        ssh_port=node.ssh_port,
+        jump="" if node.jump_id is None and node.jump is None else _key(node.jump_id, node.jump),
+        socket=node.jump_socket,
+    )
+
+
+def _key(pk: int | None, row: JumpHost | None) -> str:
+    """Of a jump host, which has no number yet when it comes with the same file."""
+    return str(pk) if pk is not None else f"new {row.name if row else ''}"
 
 
 def _overlap_text(overlap: Overlap) -> str:
@@ -119,3 +131,41 @@ def _renamed_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
         if in_progress.operations.holders(service=pk):
             text = _("It can't be renamed while an operation on it is in progress.")
             yield Fault(edit=edit, code="service_busy", text=text, field="name")
+
+
+def _jumps_in_a_circle(edits: Collection[Edit]) -> Iterator[Fault]:
+    """A jump host is not reached through itself, nor through one that is reached through it."""
+    edited = {_jump_key(edit.row): edit for edit in edits if isinstance(edit.row, JumpHost)}
+    if not edited:
+        return
+    hosts = {_jump_key(row): row for row in JumpHost.objects.select_related("jump")} | {
+        key: _row(edit) for key, edit in edited.items()
+    }
+    for key, edit in edited.items():
+        way = list(_way(key, hosts))
+        if len(way) > 1 and way[-1] == key:
+            names = [hosts[each].name for each in way]
+            text = _("It would be reached through itself: %(way)s.") % {"way": " → ".join(names)}
+            yield Fault(edit=edit, code="jump_circle", text=text, field="jump")
+
+
+def _row(edit: Edit) -> JumpHost:
+    assert isinstance(edit.row, JumpHost)
+    return edit.row
+
+
+def _jump_key(row: JumpHost) -> str:
+    return _key(row.pk, row)
+
+
+def _way(start: str, hosts: Mapping[str, JumpHost]) -> Iterator[str]:
+    """From one jump host to those through which it is reached, up to the first that comes again."""
+    seen: set[str] = set()
+    at: str | None = start
+    while at is not None:
+        yield at
+        if at in seen:
+            return
+        seen.add(at)
+        jump = hosts[at].jump if at in hosts else None
+        at = None if jump is None else _jump_key(jump)

@@ -62,6 +62,15 @@ class ServiceEntry(StrictSerializer):
     sync_enabled = Truth(required=False)
 
 
+class JumpHostEntry(StrictSerializer):
+    name = Text()
+    host = Text()
+    ssh_user = Text()
+    ssh_port = WholeNumber(required=False)
+    ssh_host_key = Text()
+    jump = Text(required=False)
+
+
 class NodeEntry(StrictSerializer):
     name = Text()
     host = Text()
@@ -70,6 +79,8 @@ class NodeEntry(StrictSerializer):
     ssh_port = WholeNumber(required=False)
     ssh_host_key = Text(required=False)
     delivery = Text(required=False)
+    jump = Text(required=False)
+    jump_socket = Text(required=False)
 
 
 class InstanceEntry(StrictSerializer):

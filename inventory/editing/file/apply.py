@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import IntegrityError, connection, models, transaction
@@ -15,7 +15,7 @@ from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport, Outcome
 from inventory.editing.relocation import forgotten, lock_inventory
 from inventory.instances.facts import record
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, JumpHost, Node, Service
 from inventory.security import audit
 
 _BATCH = 1000
@@ -53,6 +53,8 @@ def _write(plan: Plan, actor: Actor) -> None:
     try:
         with transaction.atomic():
             _save(Service, plan.services.values())
+            for depth in _by_depth(plan.jump_hosts.values()):
+                _save(JumpHost, depth)
             _save(Node, plan.nodes.values())
             _save(Instance, plan.instances.values())
             record([forgotten(each.row.pk, changed=each.changed, actor=actor) for each in plan.moved])
@@ -73,6 +75,16 @@ def _save(model: type[models.Model], planned: Iterable[Planned]) -> None:
     model._default_manager.bulk_create(new, batch_size=_BATCH)
     for fields, changed in _by_changed_fields(rows).items():
         model._default_manager.bulk_update(changed, fields, batch_size=_BATCH)
+
+
+def _by_depth(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
+    """A new jump host is saved after the new one through which it is reached; there are no circles any more."""
+    waiting = list(planned)
+    while waiting:
+        blocked = {id(each.row) for each in waiting if each.before is None}
+        ready = [each for each in waiting if id(each.row.jump) not in blocked]
+        yield ready
+        waiting = [each for each in waiting if id(each.row.jump) in blocked]
 
 
 def _by_changed_fields(planned: Iterable[Planned]) -> dict[tuple[str, ...], list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,10 @@ from inventory.editing.file.read import SECTIONS, Document, Entry
 from inventory.editing.file.report import Change, Outcome, Row, shown
 from inventory.editing.relocation import MOVE_FIELDS
 from inventory.editing.rules import Edit, faults
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, JumpHost, Node, Service
 
-_KIND = {"services": "service", "nodes": "node", "instances": "instance"}
+_KIND = {"services": "service", "jump_hosts": "jump_host", "nodes": "node", "instances": "instance"}
+_REFERENCES = frozenset({"service", "node", "jump"})
 
 
 @dataclass(kw_only=True)
@@ -47,6 +48,7 @@ class Planned:
 class Plan:
     document: Document
     services: dict[str, Planned] = field(default_factory=dict)
+    jump_hosts: dict[str, Planned] = field(default_factory=dict)
     nodes: dict[str, Planned] = field(default_factory=dict)
     instances: dict[str, Planned] = field(default_factory=dict)
 
@@ -56,14 +58,16 @@ class Plan:
         return [each for each in self.instances.values() if not MOVE_FIELDS.isdisjoint(each.changed)]
 
     def all(self) -> list[Planned]:
-        return [*self.services.values(), *self.nodes.values(), *self.instances.values()]
+        return [each for rows in (self.services, self.jump_hosts, self.nodes, self.instances) for each in rows.values()]
 
 
 def make_plan(document: Document) -> Plan:
     """The file's entries beside the inventory's rows, unchecked; unknown and doubled names are complained of."""
     plan = Plan(document=document)
     plan.services = _merge(document, "services", Service.objects.all())
-    plan.nodes = _merge(document, "nodes", Node.objects.all())
+    plan.jump_hosts = _merge(document, "jump_hosts", JumpHost.objects.select_related("jump"))
+    plan.nodes = _merge(document, "nodes", Node.objects.select_related("jump"))
+    _refer_to_jump_hosts(plan)
     plan.instances = _merge_instances(plan)
     return plan
 
@@ -79,8 +83,20 @@ def _merge(document: Document, section: str, existing: models.QuerySet[Any]) -> 
         before = {each: getattr(row, each) for each in SECTIONS[section]} if row is not None else None
         merged[name] = Planned(entry=entry, row=row or existing.model(), before=before)
         if section != "instances":
-            _set_values(merged[name], entry.values)
+            _set_values(merged[name], {key: value for key, value in entry.values.items() if key not in _REFERENCES})
     return merged
+
+
+def _refer_to_jump_hosts(plan: Plan) -> None:
+    """'' is for none. One that is not there stands in for itself, so that nothing else is said of whoever names it."""
+    through = [*plan.jump_hosts.values(), *plan.nodes.values()]
+    known = _referable(plan.jump_hosts, JumpHost.objects.all(), through, "jump")
+    for planned in through:
+        name = str(planned.entry.values.get("jump", ""))
+        if name and name not in known and name not in _declared(plan.document, "jump_hosts"):
+            _complain_of_unknown(plan, planned, "jump", _("jump host"), name)
+        if "jump" in planned.entry.values:
+            planned.row.jump = (known.get(name) or JumpHost(name=name)) if name else None
 
 
 def _by_name(document: Document, section: str) -> dict[str, Entry]:
@@ -98,8 +114,8 @@ def _by_name(document: Document, section: str) -> dict[str, Entry]:
 def _merge_instances(plan: Plan) -> dict[str, Planned]:
     merged = _merge(plan.document, "instances", Instance.objects.select_related("service", "node"))
     references = {
-        "service": _referable(plan.services, Service.objects.all(), merged, "service"),
-        "node": _referable(plan.nodes, Node.objects.all(), merged, "node"),
+        "service": _referable(plan.services, Service.objects.all(), merged.values(), "service"),
+        "node": _referable(plan.nodes, Node.objects.all(), merged.values(), "node"),
     }
     for planned in merged.values():
         values = dict(planned.entry.values)
@@ -110,18 +126,20 @@ def _merge_instances(plan: Plan) -> dict[str, Planned]:
             if name in known:
                 values[key] = known[str(name)]
             elif name not in _declared(plan.document, f"{key}s"):
-                detail = _("there is no %(kind)s %(name)r, in this file or in the inventory")
-                plan.document.complain_of(
-                    planned.entry, detail % {"kind": key, "name": name}, key=key, code=f"unknown_{key}"
-                )
+                _complain_of_unknown(plan, planned, key, key, str(name))
         _set_values(planned, values)
     return merged
 
 
+def _complain_of_unknown(plan: Plan, planned: Planned, key: str, kind: str, name: str) -> None:
+    detail = _("there is no %(kind)s %(name)r, in this file or in the inventory") % {"kind": kind, "name": name}
+    plan.document.complain_of(planned.entry, detail, key=key, code=f"unknown_{key}")
+
+
 def _referable(
-    in_file: Mapping[str, Planned], rows: models.QuerySet[Any], instances: Mapping[str, Planned], key: str
+    in_file: Mapping[str, Planned], rows: models.QuerySet[Any], referring: Iterable[Planned], key: str
 ) -> dict[str, Any]:
-    names = {str(planned.entry.values.get(key, "")) for planned in instances.values()} - set(in_file)
+    names = {str(planned.entry.values.get(key, "")) for planned in referring} - set(in_file)
     return {row.name: row for row in rows.filter(name__in=names)} | {
         name: planned.row for name, planned in in_file.items()
     }
@@ -147,7 +165,7 @@ def check(plan: Plan) -> None:
 def _check_values(plan: Plan) -> None:
     """By the models' own rules, for the keys that the file gives."""
     for planned in plan.all():
-        given = set(planned.entry.values) - {"service", "node"}
+        given = set(planned.entry.values) - _REFERENCES
         others = {each.name for each in planned.row._meta.fields} - given
         _collect(plan.document, planned.entry, planned.row.clean_fields, exclude=others)
         if planned.entry.section != "instances":

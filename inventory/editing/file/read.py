@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from inventory.errors import Problem, ReleaseError
-from inventory.wire.inventory_document import InstanceEntry, NodeEntry, ServiceEntry, Text
+from inventory.wire.inventory_document import InstanceEntry, JumpHostEntry, NodeEntry, ServiceEntry, Text
 from inventory.wire.serializers import StrictSerializer
 
 MAX_BYTES = 16 * 1024**2
@@ -35,6 +35,7 @@ _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 
 _ENTRIES: Mapping[str, StrictSerializer] = {
     "services": ServiceEntry(),
+    "jump_hosts": JumpHostEntry(),
     "nodes": NodeEntry(),
     "instances": InstanceEntry(),
 }
@@ -51,7 +52,7 @@ class InventoryFileError(ReleaseError):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One service, node or instance as the file has it. lines tells the line of each key, those at fault included."""
+    """One service, jump host, node or instance as the file has it. lines tells the line of each key, those at fault included."""
 
     section: str
     index: int
@@ -173,7 +174,7 @@ def _line(node: yaml.Node | yaml.Event) -> int:
 
 def _read_root(root: yaml.Node, document: Document) -> None:
     if not isinstance(root, yaml.MappingNode):
-        document.complain(_line(root), _("must be a mapping with services, nodes and instances"))
+        document.complain(_line(root), _("must be a mapping with services, jump_hosts, nodes and instances"))
         return
     for section, key_line, node in _pairs(root, document, where=""):
         if section not in SECTIONS:

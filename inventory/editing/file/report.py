@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """kind: service, node or instance."""
+    """kind: service, jump_host, node or instance."""
 
     kind: str
     name: str
@@ -42,7 +42,8 @@ class Row:
 
     @property
     def kind_word(self) -> str:
-        return {"service": _("service"), "node": _("node"), "instance": _("instance")}[self.kind]
+        words = {"service": _("service"), "jump_host": _("jump host"), "node": _("node"), "instance": _("instance")}
+        return words[self.kind]
 
     @property
     def outcome_word(self) -> str:
@@ -99,6 +100,6 @@ def _changes(row: Row) -> str:
 
 def shown(field: str, value: Any) -> str:
     """A field's value in one short line."""
-    text = host_key_fingerprint(value) if field == "ssh_host_key" else str(value)
+    text = host_key_fingerprint(value) if field == "ssh_host_key" else "" if value is None else str(value)
     line = " ".join(text.split()) or "(empty)"
     return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"

@@ -57,7 +57,9 @@ def test_the_columns_and_values_are_those_of_the_inventory_file(admin_page: Clie
         {**service, "before_switch_command": "", "command_timeout": "60", "keep_releases": "5"}
         | {"require_sha256": "false", "signing_key": ""}
     ]
-    assert exported(admin_page, "node") == [{**node, "ssh_port": "22", "delivery": "push"}]
+    assert exported(admin_page, "node") == [
+        {**node, "ssh_port": "22", "delivery": "push"} | {"jump": "", "jump_socket": ""}
+    ]
     assert exported(admin_page, "instance") == [instance]
 
 

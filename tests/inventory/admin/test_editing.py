@@ -90,6 +90,8 @@ def node_form(**changed: Any) -> dict[str, Any]:
         "ssh_port": 22,
         "ssh_host_key": "",
         "delivery": "push",
+        "jump": "",
+        "jump_socket": "",
         **changed,
     }
 

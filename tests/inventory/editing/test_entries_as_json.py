@@ -9,14 +9,20 @@ import pytest
 
 from inventory.editing.file import read
 from inventory.editing.file.read import SECTIONS, InventoryFileError
-from inventory.wire.inventory_document import InstanceEntry, NodeEntry, ServiceEntry
+from inventory.wire.inventory_document import InstanceEntry, JumpHostEntry, NodeEntry, ServiceEntry
 
 SOUND: dict[str, dict[str, Any]] = {
     "services": {"name": "shop", "keep_releases": 7, "mutable_versions": True, "restart_command": ""},
+    "jump_hosts": {"name": "dmz", "host": "10.0.0.1", "ssh_user": "jump", "ssh_host_key": "ssh-ed25519 A", "jump": ""},
     "nodes": {"name": "web-1", "host": "10.0.0.7", "ssh_port": 22},
     "instances": {"instance_id": "i-1", "service": "shop", "node": "web-1", "port": 80, "deploy_root": "/srv/i-1"},
 }
-ENTRIES: dict[str, Any] = {"services": ServiceEntry, "nodes": NodeEntry, "instances": InstanceEntry}
+ENTRIES: dict[str, Any] = {
+    "services": ServiceEntry,
+    "jump_hosts": JumpHostEntry,
+    "nodes": NodeEntry,
+    "instances": InstanceEntry,
+}
 FAULTS = [
     ("services", "keep_releases", "7", "must be an integer"),
     ("services", "keep_releases", 7.0, "must be an integer"),
