@@ -49,7 +49,7 @@ class NodeAdmin(ForAllServices, CountsInstances):
         "delivery",
         "instance_count",
     )
-    list_filter = ("transport", "jump", "delivery")
+    list_filter = ("transport", ("jump", admin.RelatedOnlyFieldListFilter), "delivery")
     list_select_related = ("jump",)
     search_fields = ("name", "host")
     readonly_fields = ("fingerprint", "seen_at", "created_at")

@@ -58,9 +58,12 @@ def uploaded(name: str, content: bytes) -> Data:
     return lambda world: {"file": SimpleUploadedFile(name, content)}
 
 
+FOR_ALL = ("inventory_jumphost", "inventory_node")
+
+
 def files() -> Iterator[Row]:
-    for name in ("inventory_service", "inventory_node", "inventory_instance"):
-        yield Row(route=f"{name}_export", may=UNLIMITED if name == "inventory_node" else EVERYONE)
+    for name in ("inventory_service", "inventory_jumphost", "inventory_node", "inventory_instance"):
+        yield Row(route=f"{name}_export", may=UNLIMITED if name in FOR_ALL else EVERYONE)
         yield Row(route=f"{name}_import_yaml", may=UNLIMITED)
         yield Row(route=f"{name}_import_yaml", may=UNLIMITED, data=uploaded("x.yaml", b"wrong: 1"), says="wrong")
 
@@ -114,6 +117,19 @@ def nodes() -> Iterator[Row]:
         yield Row(route="inventory_node_delete", **about)
     yield Row(route="inventory_node_delete", may=UNLIMITED, of="unused node", data=YES)
     yield Row(route="inventory_node_changelist", may=UNLIMITED, data=selected("delete_selected", "unused node"))
+
+
+def jump_hosts() -> Iterator[Row]:
+    """They belong to who may see all services."""
+    new = {"name": "outer", "host": "192.0.2.1", "ssh_user": "jump", "ssh_port": 22, "ssh_host_key": HOST_KEY}
+    yield Row(route="inventory_jumphost_changelist", may=UNLIMITED)
+    yield Row(route="inventory_jumphost_add", may=UNLIMITED)
+    yield Row(route="inventory_jumphost_add", may=UNLIMITED, data=lambda world: new)
+    about: dict[str, Any] = {"of": "jump host", "may": UNLIMITED}
+    for page in ("change", "history", "delete"):
+        yield Row(route=f"inventory_jumphost_{page}", **about)
+    yield Row(route="inventory_jumphost_change", **about, data=lambda world: new)
+    yield Row(route="inventory_jumphost_delete", **about, data=YES)
 
 
 def moved_node(of: str) -> Data:
@@ -203,6 +219,7 @@ def people_and_tokens() -> Iterator[Row]:
 SECTIONS = {
     "files": tuple(files()),
     "services": tuple(services()),
+    "jump hosts": tuple(jump_hosts()),
     "nodes": tuple(nodes()),
     "instances": tuple(instances()),
     "what the system writes": tuple(what_the_system_writes()),

@@ -11,11 +11,12 @@ from django_q.models import OrmQ
 from deploys.models import Deploy, Operation, Package, Worker
 from deploys.operations.start import DeployRequest, start_deploy
 from inventory.actors import SYSTEM
-from inventory.models import AuditEntry, Instance, StatusChange
+from inventory.models import AuditEntry, Instance, JumpHost, StatusChange
 from inventory.security import audit
 from releasesite.models import ApiToken
 from rollbacks.models import Rollback
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
+from tests.inventory.admin.test_editing import HOST_KEY
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 
 # By name: "shop node", "bank target", "unused node", "token" …
@@ -26,6 +27,7 @@ def make_world() -> World:
     token, _secret = ApiToken.objects.issue(name="scheduler", scope="deploy")
     common: World = {
         "unused node": make_node("bank-unused"),
+        "jump host": JumpHost.objects.create(name="dmz", host="192.0.2.1", ssh_user="jump", ssh_host_key=HOST_KEY),
         "user": User.objects.create_user("bob"),
         "group": Group.objects.create(name="others"),
         "token": token,
