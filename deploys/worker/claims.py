@@ -12,6 +12,7 @@ from deploys.models import Target
 from deploys.operations.sql import unfinished
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
+from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
 
 # Of targets `t`: pending, or left by a dead worker; and no other operation is in progress on the instance.
@@ -23,22 +24,29 @@ CLAIMABLE = f"""
         WHERE other.instance_id = t.instance_id AND other.status = 'in_progress' AND other.id <> t.id)
 """
 
-# `pairs` must be worked out once: with statistics from before the targets were inserted, the planner takes them for none
-# and would work it out anew for each of them, which takes minutes.
+# Read once, and its targets then claimed by their keys: with statistics from before the targets were inserted, the planner
+# takes them for none, and joins with what it has found here would take minutes.
+_WAITING = f"""
+WITH warm AS MATERIALIZED (
+    SELECT n.id FROM inventory_node n WHERE n.name = ANY (%(warm)s)
+), pairs AS MATERIALIZED (
+    SELECT o.service_id, t.operation_id, warm.id IS NOT NULL AS is_warm, i.node_id, array_agg(t.id) AS targets
+    FROM deploys_target t
+    JOIN deploys_operation o ON o.id = t.operation_id
+    JOIN inventory_instance i ON i.id = t.instance_id
+    LEFT JOIN warm ON warm.id = i.node_id
+    WHERE {CLAIMABLE}
+    GROUP BY o.service_id, t.operation_id, is_warm, i.node_id
+), ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY service_id ORDER BY operation_id, is_warm DESC, node_id) AS place FROM pairs
+)
+SELECT service_id, targets FROM ranked WHERE place <= %(nodes)s ORDER BY operation_id, is_warm DESC, node_id
+"""  # noqa: S608 - only constants are spliced in
+
 _CLAIM = f"""
-WITH pairs AS MATERIALIZED (
-    SELECT DISTINCT t.operation_id, n.name = ANY (%(warm)s) AS is_warm, i.node_id
-    FROM deploys_target t
-    JOIN inventory_instance i ON i.id = t.instance_id
-    JOIN inventory_node n ON n.id = i.node_id
-    WHERE {CLAIMABLE}
-    ORDER BY t.operation_id, is_warm DESC, i.node_id LIMIT %(nodes)s
-), free AS (
+WITH free AS (
     SELECT t.id, t.status, t.fence AS prior_fence, t.step AS prior_step
-    FROM deploys_target t
-    JOIN inventory_instance i ON i.id = t.instance_id
-    JOIN pairs p ON p.operation_id = t.operation_id AND p.node_id = i.node_id
-    WHERE {CLAIMABLE}
+    FROM deploys_target t WHERE t.id = ANY (%(targets)s) AND {CLAIMABLE}
     FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE deploys_target t SET
@@ -50,17 +58,24 @@ RETURNING t.id, free.status, CASE WHEN free.status = 'in_progress' THEN free.pri
 """  # noqa: S608 - only constants are spliced in
 
 
-def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str] = ()) -> list[list[Assignment]]:
-    """Claim all claimable targets of up to max_nodes (operation, node) pairs, the oldest operation's first.
+def claim(
+    *, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str] = (), slots: Slots | None = None
+) -> list[list[Assignment]]:
+    """Claim all claimable targets of up to max_nodes (operation, node) pairs: services in turns, the oldest operation's first.
 
-    warm_nodes: names of nodes that the caller has a connection to; within an operation these are preferred.
+    warm_nodes: names of nodes that the caller has a connection to; within an operation these are preferred. slots: the
+    caller's, which say how many of each service's it has room for; without them there is room for all.
 
     Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two work loops.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"deploys.claim.{kind}"])
-            cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "nodes": max_nodes, "warm": list(warm_nodes)})
+            cursor.execute(_WAITING, {"kind": kind, "warm": list(warm_nodes), "nodes": max_nodes})
+            slots = slots or Slots(most=2 * max_nodes)
+            pairs = slots.share_out(_by_service(cursor.fetchall()), at_once=max_nodes)
+            targets = [target for pair in pairs for target in pair]
+            cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "targets": targets})
             claimed = {row[0]: row for row in cursor.fetchall()}
         assignments = _load(claimed)
         record([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])
@@ -68,6 +83,14 @@ def claim(*, kind: Kind, lease_id: int, max_nodes: int, warm_nodes: Sequence[str
     for assignment in assignments:
         by_node[assignment.operation_id, assignment.node_pk].append(assignment)
     return list(by_node.values())
+
+
+def _by_service(rows: Iterable[tuple[int, list[int]]]) -> dict[int, list[list[int]]]:
+    """Targets of one operation on one node stay together."""
+    waiting: dict[int, list[list[int]]] = defaultdict(list)
+    for service, targets in rows:
+        waiting[service].append(targets)
+    return waiting
 
 
 def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignment]:

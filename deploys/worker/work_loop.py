@@ -21,6 +21,7 @@ from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
 from deploys.worker.claim_failures import ClaimFailures
 from deploys.worker.claims import claim, let_go, stop_requests
+from deploys.worker.fair_share import Slots
 from deploys.worker.group_commit import GroupCommitWriter
 from deploys.worker.heartbeat import Heartbeat
 from deploys.worker.interruption import DEADLINES, Deadlines, Request
@@ -65,6 +66,7 @@ class WorkLoop:
         self._pool = event_loop.connection_pool()
         self._wake = asyncio.Event()
         self._nodes: set[asyncio.Task[None]] = set()
+        self._slots = Slots(most=settings.CONCURRENCY)
         self._runs: dict[int, TargetRun] = {}
         self._fetches: dict[int, PackageFetch] = {}
         self._node_pks: list[int] = []
@@ -132,8 +134,7 @@ class WorkLoop:
 
     async def _claim(self) -> None:
         """Take a share of what is there, so that the host's other workers get theirs; the rest at the next tick."""
-        free = settings.CONCURRENCY - len(self._nodes)
-        share = min(free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
+        share = min(self._slots.free, max(SMALLEST_SHARE, settings.CONCURRENCY // settings.WORKERS))
         if share <= 0 or not self._may_be_more or not self._failures.is_due:
             return
         if self._is_claim_unclear:
@@ -143,14 +144,31 @@ class WorkLoop:
         self._is_claim_unclear = self._is_claim_unclear or groups is None
         self._may_be_more = bool(groups) or self._failures.is_retrying
         for assignments in groups or ():
-            task = asyncio.create_task(self._work_on_node(assignments))
-            self._nodes.add(task)
-            task.add_done_callback(self._nodes.discard)
+            self._begin(assignments)
+
+    def _begin(self, assignments: Sequence[Assignment]) -> None:
+        service = assignments[0].service.pk
+        task = asyncio.create_task(self._work_on_node(assignments))
+        self._nodes.add(task)
+        self._slots.take(service)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._nodes.discard(task)
+            self._slots.give_back(service)
+
+        task.add_done_callback(end)
 
     async def _claim_groups(self, share: int) -> list[list[Assignment]] | None:
         """None in an outage, and after an error: what was claimed then is not known."""
         warm = self._pool.warm_nodes()
-        call = partial(claim, kind=self._kind, lease_id=self._lease_id, max_nodes=share, warm_nodes=warm)
+        call = partial(
+            claim,
+            kind=self._kind,
+            lease_id=self._lease_id,
+            max_nodes=share,
+            warm_nodes=warm,
+            slots=self._slots,
+        )
         try:
             groups = await _in_thread(lambda: self._patience.attempt(call))
         except Exception as error:
@@ -218,7 +236,8 @@ class WorkLoop:
         if is_woken:
             self._looks_for_stops_at = 0.0
         # With its last node done it looks once more: a target may have been requeued meanwhile.
-        self._may_be_more = self._may_be_more or is_woken or not ended or not self._nodes
+        is_left = self._slots.has_left_some or not self._nodes
+        self._may_be_more = self._may_be_more or is_woken or not ended or is_left
 
     async def _try(self, call: Callable[[], T]) -> T | None:
         """None in an outage, which only ever delays, and after an error, which must not end the work on other targets."""
