@@ -127,8 +127,9 @@ class PackageStore:
 
     def lock_file(self, name: str) -> Path:
         """Where processes of this host may lock something to do with packages. Raises OSError."""
+        self._make_folders()
         folder = self.folder / "locks"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         return folder / f"{name}.lock"
 
     @contextmanager
@@ -205,7 +206,8 @@ class PackageStore:
         return folder / f"{sha256}.tar.gz", folder / f"{sha256}.json"
 
     def _make_folders(self) -> None:
-        self.temporary_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.temporary_folder.mkdir(mode=0o700, exist_ok=True)
 
     def _sweep(self) -> None:
         """Remove what writers that died have left in tmp/."""

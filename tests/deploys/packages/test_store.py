@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -47,6 +48,12 @@ def test_it_knows_what_it_stored(store: PackageStore) -> None:
     artifact = put(store, "one")
     assert store.stored(sha256(b"one")) == artifact
     assert artifact.path == store.folder / artifact.sha256[:2] / f"{artifact.sha256}.tar.gz"
+
+
+def test_it_is_made_for_its_own_account_alone(store: PackageStore) -> None:
+    lock = store.lock_file("operation-1")
+
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in (store.folder, lock.parent)} == {0o700}
 
 
 def test_it_reads_what_an_earlier_version_noted(store: PackageStore) -> None:
