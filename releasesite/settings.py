@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from inventory.security.redaction import TOKEN_PREFIX, register_secret
-from releasesite import environment, logs
+from releasesite import data_folder, environment, logs
 from releasesite.secret_key import stored_secret_key
 
 BASE_DIR = environment.CHECKOUT
 _env = environment.read()
 
 DATA_DIR = _env.data_dir
+data_folder.prepare(DATA_DIR, has_database=_env.database is None)
 DEBUG = _env.debug
 ALLOWED_HOSTS = _env.allowed_hosts
 CSRF_TRUSTED_ORIGINS = _env.csrf_trusted_origins
