@@ -139,10 +139,14 @@ class Deploy(Operation):
 
 
 class Lease(models.Model):
-    """A work loop's claim to be alive. Its targets may be reassigned once `expires_at` (database clock) has passed."""
+    """A work loop's claim to be alive. Its targets may be reassigned once `expires_at` (database clock) has passed.
+
+    process: which one holds it (`deploys.worker.processes`); '' for one of a release that did not say so.
+    """
 
     worker = models.CharField(_("worker"), max_length=200)
     queue = models.CharField(_("queue"), max_length=20)
+    process = models.CharField(_("process"), max_length=200, blank=True, default="", db_default="", editable=False)
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     expires_at = models.DateTimeField(_("expires at"), db_index=True)
 
@@ -160,6 +164,7 @@ class Target(models.Model):
     fence comes from one sequence for the whole system and rises with every claim; the node refuses lower ones.
     stop_reason is set by a cancel or by a rollback that supersedes it, and obeyed at the next safe point.
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
+    begun_fence: the newest claim whose work on the node has begun. deaths: how many workers are proven to have died then.
     """
 
     operation = models.ForeignKey(
@@ -188,6 +193,8 @@ class Target(models.Model):
     )
     fence = models.BigIntegerField(_("fencing token"), null=True, blank=True)
     claims = models.PositiveIntegerField(_("times claimed"), default=0)
+    begun_fence = models.BigIntegerField(_("newest claim that has begun"), null=True, blank=True, editable=False)
+    deaths = models.PositiveIntegerField(_("workers that died"), default=0, db_default=0, editable=False)
 
     created_at = models.DateTimeField(_("created at"), db_default=Now())
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
@@ -265,7 +272,15 @@ class LogLine(models.Model):
 
 
 class Worker(models.Model):
-    """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task."""
+    """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task.
+
+    trouble, trouble_at: what one of its processes last met in the database, other than an error, and when.
+    """
+
+    class Trouble(models.TextChoices):
+        NONE = "", _("None")
+        CONNECTIONS = "connections", _("Short of connections")
+        SLOW = "slow", _("Slow")
 
     name = models.CharField(_("name"), max_length=200, unique=True)
     host = models.CharField(_("host"), max_length=253)
@@ -273,6 +288,10 @@ class Worker(models.Model):
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     seen_at = models.DateTimeField(_("last heartbeat"), db_default=Now())
     canary_at = models.DateTimeField(_("queue probed at"), null=True, blank=True)
+    trouble = models.CharField(
+        _("trouble with the database"), max_length=20, choices=Trouble, blank=True, default="", db_default=""
+    )
+    trouble_at = models.DateTimeField(_("last trouble with the database"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("worker")

@@ -71,6 +71,10 @@ class Step(models.TextChoices):
     DONE = "done", _("Done")
 
 
+# The node itself is being worked on, for this target and no other: before, a target waits for its package or its turn.
+ON_NODE = (Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP)
+
+
 class Source(models.TextChoices):
     """Where a target's release comes from. NOWHERE is only ever planned: the release is unavailable."""
 

@@ -1,43 +1,58 @@
-"""Hand on what dead workers left, and wake workers for what nobody has begun. Runs outside the clusters it watches."""
+"""Hand on what lost workers left, and wake workers for what nobody has begun. Runs outside the clusters it watches.
+
+A lease is lost when it ran out: then its process is dead, paused, cut off, or the database did not take its writes. Or its
+process is proven to be gone (`deploys.worker.processes`), which a reaper on the same machine sees at once. Only the
+second is held against a target, and only against one that the process had begun to work on.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
+from deploys.operations.log import write_system_line
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, TargetStatus
+from deploys.worker import processes
+from deploys.worker.assignment import MAY_HAVE_SWITCHED
+from deploys.worker.claim_limits import MAX_CLAIMS, MAX_DEATHS
 from deploys.worker.claims import CLAIMABLE
+from deploys.worker.leases import LEASE
 from inventory.actors import SYSTEM
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 
 logger = logging.getLogger(__name__)
 
-# A target that killed so many workers would kill the next one too.
-MAX_CLAIMS = 5
-
 # After a restart of PostgreSQL all leases look old; their workers get the time of one lease to renew them.
-_ORPHAN = """
-WITH dead AS (
-    SELECT id FROM deploys_lease
-    WHERE expires_at < clock_timestamp() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'
-), theirs AS (
-    SELECT id FROM deploys_target WHERE status = 'in_progress' AND lease_id IN (SELECT id FROM dead)
-    FOR UPDATE SKIP LOCKED
-), orphaned AS (
-    UPDATE deploys_target SET lease_id = NULL, updated_at = clock_timestamp()
-    WHERE id IN (SELECT id FROM theirs)
-    RETURNING id
+_EXPIRED = "l.expires_at < clock_timestamp() AND pg_postmaster_start_time() < clock_timestamp() - interval '10 seconds'"
+
+_LEASES = "SELECT id, worker, process, expires_at FROM deploys_lease"
+
+_FREE = f"""
+WITH theirs AS (
+    SELECT t.id, t.lease_id, t.begun_fence IS NOT NULL AND t.begun_fence = t.fence AS is_begun
+    FROM deploys_target t JOIN deploys_lease l ON l.id = t.lease_id
+    WHERE t.status = 'in_progress' AND (l.id = ANY(%(dead)s) OR {_EXPIRED})
+    FOR UPDATE OF t SKIP LOCKED
+), freed AS (
+    UPDATE deploys_target t SET lease_id = NULL, updated_at = clock_timestamp(),
+        deaths = t.deaths + CASE WHEN theirs.is_begun AND theirs.lease_id = ANY(%(dead)s) THEN 1 ELSE 0 END
+    FROM theirs WHERE t.id = theirs.id
+    RETURNING t.operation_id, theirs.lease_id, theirs.is_begun
 )
-SELECT count(*) FROM orphaned
-"""
+SELECT operation_id, lease_id, count(*), count(*) FILTER (WHERE is_begun) FROM freed GROUP BY operation_id, lease_id
+"""  # noqa: S608 - only constants are spliced in
 
 _FORGET_LEASES = """
 DELETE FROM deploys_lease l WHERE l.expires_at < clock_timestamp() - interval '1 minute'
@@ -53,40 +68,105 @@ WHERE {CLAIMABLE} AND (%(is_urgent)s OR t.updated_at < clock_timestamp() - inter
 _WAITING_HINTS = "SELECT count(*) FROM django_q_ormq WHERE key = %s AND lock <= clock_timestamp()"
 
 
+@dataclass(frozen=True)
+class _Holder:
+    """expires_at: when its lease ends, or ended."""
+
+    worker: str
+    process: str
+    expires_at: datetime
+    is_dead: bool
+
+
+@dataclass(frozen=True)
+class _Freed:
+    """What one lost worker held of one operation; begun: of how many of these instances its work on the node had begun."""
+
+    operation_id: int
+    holder: _Holder
+    count: int
+    begun: int
+
+
 def reap() -> int:
-    """Free the targets of leases that ran out, and see that somebody works on them. Returns how many were freed."""
+    """Free the targets of lost workers, and see that somebody works on them. Returns how many were freed."""
+    freed = _free(_holders())
     with connection.cursor() as cursor:
-        cursor.execute(_ORPHAN)
-        row = cursor.fetchone()
         cursor.execute(_FORGET_LEASES)
-    freed = int(row[0]) if row else 0
-    _give_up_on_killers()
-    if freed:
-        logger.warning("Reassigning %d targets whose worker went away.", freed)
+    _give_up_at_the_limits()
+    total = sum(each.count for each in freed)
+    if total:
+        logger.warning("Reassigning %d targets whose worker went away.", total)
     for kind in Kind:
-        _wake_if_needed(kind, is_urgent=freed > 0)
-    return freed
+        _wake_if_needed(kind, is_urgent=total > 0)
+    for each in freed:
+        write_system_line(each.operation_id, _said(each))
+    return total
 
 
-def _give_up_on_killers() -> None:
-    lost = Target.objects.filter(status=TargetStatus.IN_PROGRESS, lease=None, claims__gte=MAX_CLAIMS).select_related(
-        "operation"
+def _holders() -> dict[int, _Holder]:
+    with connection.cursor() as cursor:
+        cursor.execute(_LEASES)
+        rows = cursor.fetchall()
+    return {pk: _Holder(worker, process, ends, processes.is_gone(process)) for pk, worker, process, ends in rows}
+
+
+def _free(holders: dict[int, _Holder]) -> Sequence[_Freed]:
+    dead = [pk for pk, holder in holders.items() if holder.is_dead]
+    with connection.cursor() as cursor:
+        cursor.execute(_FREE, {"dead": dead})
+        rows = cursor.fetchall()
+    return [
+        _Freed(operation_id, holders[lease_id], count, begun)
+        for operation_id, lease_id, count, begun in rows
+        if lease_id in holders
+    ]
+
+
+def _said(freed: _Freed) -> str:
+    holder = freed.holder
+    since = f"{holder.expires_at - LEASE:%H:%M:%S} UTC"
+    whose = f"{freed.count} instances that it held here" if freed.count > 1 else "The instance that it held here"
+    begun = f"work on the node had begun for {freed.begun}" if freed.begun else "work on the node had begun for none"
+    if holder.is_dead:
+        what = f"Worker '{holder.worker}' has died: its process {processes.number_of(holder.process)} is gone"
+        seen = f"it was last heard of at {since}."
+    else:
+        what = f"Worker '{holder.worker}' has not renewed its lease since {since}"
+        seen = "it may be dead, paused or cut off, or the database too slow."
+    return f"{what}; {seen} {whose} go to another worker ({begun})."
+
+
+def _give_up_at_the_limits() -> None:
+    left = Target.objects.filter(status=TargetStatus.IN_PROGRESS, lease=None)
+    over = left.filter(Q(deaths__gte=MAX_DEATHS) | Q(claims__gte=MAX_CLAIMS)).select_related("operation")
+    apply_moves([_given_up(target) for target in over])
+
+
+def _given_up(target: Target) -> Move:
+    may_have_switched = target.step in MAY_HAVE_SWITCHED
+    return Move.of(
+        MovableTarget.of(target),
+        to=TargetStatus.FAILED,
+        actor=SYSTEM,
+        fence=target.fence,
+        error_code=ErrorCode.WORKER_LOST,
+        error_message=" ".join(_why_given_up(target, may_have_switched=may_have_switched)),
+        effect=Effect(run_status=RunStatus.UNKNOWN) if may_have_switched else None,
     )
-    apply_moves([
-        Move.of(
-            MovableTarget.of(target),
-            to=TargetStatus.FAILED,
-            actor=SYSTEM,
-            fence=target.fence,
-            error_code=ErrorCode.WORKER_LOST,
-            error_message=(
-                f"{target.claims} workers died while they worked on it, the last in step {target.step}. "
-                "See the workers' logs, sync the service, then try again."
-            ),
-            effect=Effect(run_status=RunStatus.UNKNOWN),
+
+
+def _why_given_up(target: Target, *, may_have_switched: bool) -> Collection[str]:
+    if target.deaths >= MAX_DEATHS:
+        why = f"{target.deaths} workers died while their work on it had begun, the last in step {target.step}."
+    else:
+        why = (
+            f"It was begun {target.claims} times and never came to an end, the last time in step {target.step}: "
+            f"{target.deaths} of those workers died, the others could not keep their lease or broke off."
         )
-        for target in lost
-    ])  # fmt: skip
+    if may_have_switched:
+        return (why, "Whether it was switched is not known. See the workers' logs, sync the service, then try again.")
+    return (why, "Nothing was switched. See the workers' logs and the database's, then try again.")
 
 
 def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:

@@ -1,18 +1,23 @@
-"""A claim that fails by an error, and not by an outage: what it would have taken must not stay pending for ever."""
+"""Work that fails by an error, and not by an outage: before it is claimed, or again and again after.
+
+What it would have taken must not stay unfinished for ever.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from django.db import connection
+from django.db import ProgrammingError, connection
 
 from deploys.error_codes import ErrorCode
+from deploys.models import Target
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.states import Kind, Step, TargetStatus
-from deploys.worker.assignment import MAY_HAVE_SWITCHED
+from deploys.worker.assignment import MAY_HAVE_SWITCHED, Assignment
 from deploys.worker.claims import CLAIMABLE
 from inventory.actors import SYSTEM
 from inventory.instances.facts import Effect
@@ -39,6 +44,12 @@ SELECT EXISTS (
 """
 
 
+def end_broken(assignment: Assignment, error: BaseException) -> None:
+    """End a claimed target whose run broke off by this error, as it did before: it would break off for ever."""
+    step = Target.objects.filter(pk=assignment.target_id).values_list("step", flat=True).first() or ""
+    apply_moves([_broken(assignment.as_claimed, step, assignment.fence, f"{_named(error)} in the worker")])
+
+
 class _Claimable(NamedTuple):
     target: MovableTarget
     step: str
@@ -46,7 +57,7 @@ class _Claimable(NamedTuple):
 
 
 class ClaimFailures:
-    """The failures of one work loop's claims in a row.
+    """The failures in a row of one work loop's claims, or of its start.
 
     After TRIES of them each further one ends the oldest operation's claimable targets as failed, `internal_error`, so
     that an operation that can't be claimed keeps no other waiting. Nothing is ended while another work loop of
@@ -70,7 +81,12 @@ class ClaimFailures:
 
     @property
     def is_due(self) -> bool:
-        return time.monotonic() >= self._due_at
+        return self.seconds_left <= 0
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the next try."""
+        return self._due_at - time.monotonic()
 
     def add(self, error: Exception) -> None:
         """Log it, and end what is to be ended. In the database thread. Raises nothing."""
@@ -100,9 +116,13 @@ class ClaimFailures:
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _is_another_working(self) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(_OTHERS_IN_PROGRESS, [self._kind, self._lease_id])
-            row = cursor.fetchone()
+        """Where leases can't even be read, nobody keeps one."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_OTHERS_IN_PROGRESS, [self._kind, self._lease_id])
+                row = cursor.fetchone()
+        except ProgrammingError:
+            return False
         return bool(row and row[0])
 
 
@@ -118,15 +138,23 @@ def _oldest_claimable(kind: Kind) -> Sequence[_Claimable]:
 
 def _failed(claimable: _Claimable, error: Exception) -> Move:
     """Guarded: whoever could claim the target meanwhile keeps it."""
-    is_dead_workers = claimable.target.status == TargetStatus.IN_PROGRESS
-    may_have_switched = is_dead_workers and claimable.step in MAY_HAVE_SWITCHED
+    what = f"{_named(error)} when a worker was to begin"
+    if claimable.target.status == TargetStatus.IN_PROGRESS:
+        return _broken(claimable.target, claimable.step, claimable.fence, what)
+    return replace(_broken(claimable.target, "", None, what), step=Step.QUEUED)
+
+
+def _broken(target: MovableTarget, step: str, fence: int | None, what: str) -> Move:
     return Move.of(
-        claimable.target,
+        target,
         to=TargetStatus.FAILED,
         actor=SYSTEM,
-        fence=claimable.fence if is_dead_workers else None,
+        fence=fence,
         error_code=ErrorCode.INTERNAL_ERROR,
-        error_message=f"{type(error).__name__} when a worker was to begin; its log has the details.",
-        step="" if is_dead_workers else Step.QUEUED,
-        effect=Effect(run_status=RunStatus.UNKNOWN) if may_have_switched else None,
+        error_message=f"{what}; its log has the details.",
+        effect=Effect(run_status=RunStatus.UNKNOWN) if step in MAY_HAVE_SWITCHED else None,
     )
+
+
+def _named(error: BaseException) -> str:
+    return type(error).__name__

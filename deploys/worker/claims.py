@@ -7,18 +7,21 @@ from collections.abc import Iterable, Sequence
 
 from django.db import connection, transaction
 from django.db.models import Max
+from django.db.models.functions import Now
 
 from deploys.models import Target
 from deploys.operations.sql import unfinished
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
+from deploys.worker.claim_limits import RESTED
 from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
 
-# Of targets `t`: pending, or left by a dead worker; and no other operation is in progress on the instance.
+# Of targets `t`: pending, or left by another worker; rested; and no other operation is in progress on the instance.
 CLAIMABLE = f"""
     t.kind = %(kind)s AND {unfinished("t")}
     AND (t.status = 'pending' OR t.lease_id IS NULL)
+    AND {RESTED}
     AND NOT EXISTS (
         SELECT FROM deploys_target other
         WHERE other.instance_id = t.instance_id AND other.status = 'in_progress' AND other.id <> t.id)
@@ -144,9 +147,9 @@ def _begun(assignment: Assignment) -> Change:
 
 
 def let_go(lease_id: int, *, except_targets: Iterable[int]) -> int:
-    """Free what this lease holds though its work loop does not know: a claim was committed, and its answer lost."""
+    """Free what this lease holds though its work loop works on it no more: a claim's answer was lost, or its work broke off."""
     held = Target.objects.filter(lease=lease_id, status=TargetStatus.IN_PROGRESS)
-    return held.exclude(pk__in=list(except_targets)).update(lease=None)
+    return held.exclude(pk__in=list(except_targets)).update(lease=None, updated_at=Now())
 
 
 def stop_requests(target_ids: Iterable[int]) -> dict[int, StopReason]:

@@ -19,6 +19,7 @@ from django.db import connection, transaction
 
 from deploys.models import LogLine
 from deploys.operations.locks import lock_instances, lock_operations
+from deploys.operations.sql import is_on_node
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.states import Step
@@ -181,11 +182,12 @@ def _lock_in_order(batch: _Batch) -> None:
         lock_operations(operations)
 
 
-_STEPS = """
-UPDATE deploys_target t SET step = v.step, step_seconds = v.seconds, updated_at = clock_timestamp()
+_STEPS = f"""
+UPDATE deploys_target t SET step = v.step, step_seconds = v.seconds, updated_at = clock_timestamp(),
+    begun_fence = CASE WHEN {is_on_node("v.step")} THEN v.fence ELSE t.begun_fence END
 FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, step text, seconds jsonb)
 WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress'
-"""
+"""  # noqa: S608 - only constants are spliced in
 
 
 def _write_steps(steps: Sequence[StepChange]) -> None:

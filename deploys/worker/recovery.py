@@ -26,6 +26,7 @@ class Ended:
     """The dead worker's switch came to its end on the node."""
 
     outcome: Outcome
+    switch: Switch
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class BrokenOff:
     """The switch broke off in its middle on the node itself; until it is done anew, `effect` holds for the instance."""
 
     effect: Effect
+    phase: str
 
 
 Recovered = Ended | NeverBegan | BrokenOff
@@ -57,8 +59,19 @@ async def recover(
         return NeverBegan()
     if last.phase == "done":
         stop = interruption.stop_reason
-        return Ended(switch_ended(assignment, package, last, stop, was_aborted=interruption.was_aborted))
-    return BrokenOff(_effect(claimed.state)) if _has_changed_node(last, claimed.state) else NeverBegan()
+        return Ended(switch_ended(assignment, package, last, stop, was_aborted=interruption.was_aborted), last)
+    return BrokenOff(_effect(claimed.state), last.phase) if _has_changed_node(last, claimed.state) else NeverBegan()
+
+
+def told_of(switch: Switch) -> str:
+    """What a switch that has ended came to, to go on after "the node says that"."""
+    if switch.outcome == "switched":
+        return f"the switch to '{switch.release}' was finished"
+    if switch.outcome != "restart_failed":
+        return f"the switch to '{switch.release}' failed before its restart"
+    how = "was out of time" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
+    back = f"and that it went back to '{switch.previous}'" if switch.reverted else "and that there was no way back"
+    return f"the restart command of '{switch.release}' {how} {back}"
 
 
 async def own_switch(link: NodeLink, assignment: Assignment, package: PinnedPackage) -> Switch | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from enum import Enum, auto
 
 from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError, StaleFence
 from deploys.packages.errors import PackageError
+from deploys.queue.worker_name import this_worker
+from deploys.states import Step
 from deploys.worker import leases
 from deploys.worker.assignment import Assignment
+from deploys.worker.claim_limits import MAX_REFUSALS
 from deploys.worker.failpoints import pause_at
 from deploys.worker.group_commit import GroupCommitWriter
 from deploys.worker.interruption import (
@@ -25,7 +29,7 @@ from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
 from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved
 from deploys.worker.pools import ask_database
-from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover
+from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover, told_of
 from deploys.worker.steps import Steps
 from deploys.worker.target_log import TargetLog
 from inventory.database.outage import Patience
@@ -39,7 +43,10 @@ NEXT_STEP = {
     ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
     ErrorCode.NODE_UNSUITABLE: "Nothing was switched. Put that right, or edit the node; then retry.",
 }
-FENCE_ADVICE = "Look into .release below its deploy root, remove the claim.* folders there, then retry."
+FENCE_ADVICE = (
+    "See that no other system deploys to this deploy root; then look into .release below it, remove the claim.* folders "
+    'there, and retry (docs/operations.md, "A node that names a newer claim").'
+)
 
 
 class TargetRun:
@@ -70,8 +77,11 @@ class TargetRun:
         """What comes of it, and when, is the table's word in `interruption`."""
         self._interruption.ask(request)
 
-    async def run(self) -> None:
-        """Work until the target has ended, is requeued, or belongs to someone else. Never raises."""
+    async def run(self) -> bool:
+        """Work until the target has ended, is requeued, or is somebody else's. False: our lease may hold it still.
+
+        Raises what its log could not be written for.
+        """
         try:
             end = await self._interruption.run(self._ladder())
         except StaleFence as stale:
@@ -79,11 +89,14 @@ class TargetRun:
         if isinstance(end, Outcome):
             await self._log.end(end if self._broken_off is None else broken_off(end, self._broken_off))
             await pause_at("recorded")
-        elif end == Ending.CLAIM_LOST:
-            logger.warning("Target %d was reassigned to another worker.", self.assignment.target_id)
+            return True
+        if end == Ending.CLAIM_LOST:
+            logger.warning("Target %d was reassigned to another worker, or is let go.", self.assignment.target_id)
         elif self._broken_off is None:
             # A switch broken off on the node stays in its step, so that the next worker knows of it.
             await self._log.requeue()
+            return True
+        return False
 
     async def _ladder(self) -> Outcome | Ending:
         """Every way to end: an Outcome, or for another worker, requeued or claim lost. Raises StaleFence."""
@@ -133,22 +146,36 @@ class TargetRun:
                 ended = await self._recover()
                 if ended is not None:
                     return ended
+            elif self.assignment.prior_fence is not None:
+                self._log.say(f"{self._whose_work()} nothing had been switched, so its work begins anew.")
             return await self._steps.run(is_begun=self._broken_off is not None)
 
     async def _recover(self) -> Outcome | None:
         """The outcome of a dead worker's switch; None: it is for this one to do, or to do again."""
         assert self.assignment.package is not None
-        self._log.say("Another worker's claim ran out; asking the node for its state.")
+        node = self.assignment.node.name
+        self._log.begin(Step.RESTART if self.assignment.prior_step == Step.REVERT else self.assignment.prior_step)
+        self._log.say(f"{self._whose_work()} asking the node '{node}' what became of its switch.")
         match await recover(self._link, self.assignment, self.assignment.package, self._interruption):
-            case Ended(outcome=outcome):
+            case Ended(outcome=outcome, switch=switch):
+                self._log.say(f"Node '{node}' says that {told_of(switch)}. Nothing is run again.")
                 return outcome
-            case BrokenOff(effect=effect):
+            case BrokenOff(effect=effect, phase=phase):
+                self._log.say(
+                    f"Node '{node}' says that the switch broke off in its middle ({phase}): it is done again, and the "
+                    "restart command runs again."
+                )
                 self._broken_off = effect
             case NeverBegan():
-                pass
+                self._log.say(f"Node '{node}' says that the switch never began: the instance's work begins anew.")
         self._interruption.enter(Phase.PREPARING)
         self._interruption.check()
         return None
+
+    def _whose_work(self) -> str:
+        claimed = self.assignment
+        prior = f"claim {claimed.prior_fence}, which ended in step '{claimed.prior_step}'"
+        return f"Worker '{this_worker()}' takes this instance over from {prior}:"
 
     async def _end_command(self) -> None:
         """Of this target on the node; in a recovery it is the dead worker's."""
@@ -157,20 +184,42 @@ class TargetRun:
         await self._link.end_command(fence, within_seconds=self._abort_seconds)
 
     async def _refused_as_stale(self, stale: StaleFence) -> Outcome | Ending:
-        """Another worker is at it; or the database is younger than the node's record, and gives out higher tokens now."""
-        if stale.newest > leases.HIGHEST_FENCE:
-            claim = f"Node '{self.assignment.node.name}' records claim {stale.newest}, higher than can be."
-            return failure(ErrorCode.INTERNAL_ERROR, f"{claim} {FENCE_ADVICE}")
-        target_id, fence = self.assignment.target_id, self.assignment.fence
-        is_held = await ask_database(
-            lambda: _still_held_above(stale.newest, target_id=target_id, fence=fence), patience=Patience("claims")
+        """Another worker is at it; or the database is younger than the node's record, and gives out higher tokens now.
+
+        A node that names what was never given out, or says so again and again, is not followed.
+        """
+        claimed = self.assignment
+        says = f"Node '{claimed.node.name}' says that a newer claim, {stale.newest}, holds {claimed.deploy_root}"
+        target_id, fence = claimed.target_id, claimed.fence
+        newer = await ask_database(
+            lambda: _newer_claim(stale.newest, target_id=target_id, fence=fence), patience=Patience("claims")
         )
-        if not is_held or self._interruption.phase == Phase.RECOVERING:
-            return Ending.CLAIM_LOST
-        self._log.say("The node knows higher claims than this database ever gave out: going on above them.")
-        return Ending.REQUEUED
+        match newer:
+            case NewerClaim.NEVER_GIVEN:
+                return self._refused(f"{says}: this system has never given out so high a one.")
+            case NewerClaim.FOLLOWED if claimed.claims >= MAX_REFUSALS:
+                return self._refused(
+                    f"{says}: it has refused {claimed.claims} claims, and no other worker has a newer one."
+                )
+            case NewerClaim.FOLLOWED:
+                self._log.say(f"{says}, which this database does not know: going on above it.")
+        return Ending.CLAIM_LOST
+
+    def _refused(self, what: str) -> Outcome:
+        if self._interruption.phase in MAY_HAVE_SWITCHED:
+            return unresolved(ErrorCode.INTERNAL_ERROR, f"{what} What runs there is not known. {FENCE_ADVICE}")
+        return failure(ErrorCode.INTERNAL_ERROR, f"{what} Nothing was switched. {FENCE_ADVICE}")
 
 
-def _still_held_above(newest: int, *, target_id: int, fence: int) -> bool:
-    leases.rise_above(newest)
-    return leases.is_held(target_id, fence)
+class NewerClaim(Enum):
+    """What there is to a newer claim that a node names: another worker's, one to go on above, or none of this system's."""
+
+    ANOTHERS = auto()
+    FOLLOWED = auto()
+    NEVER_GIVEN = auto()
+
+
+def _newer_claim(newest: int, *, target_id: int, fence: int) -> NewerClaim:
+    if not leases.is_held(target_id, fence):
+        return NewerClaim.ANOTHERS
+    return NewerClaim.FOLLOWED if leases.rise_above(newest) else NewerClaim.NEVER_GIVEN

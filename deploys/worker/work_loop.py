@@ -19,7 +19,8 @@ from deploys.queue.notifications import Wakeups
 from deploys.states import Kind
 from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
-from deploys.worker.claim_failures import ClaimFailures
+from deploys.worker.claim_failures import ClaimFailures, end_broken
+from deploys.worker.claim_limits import MAX_REFUSALS
 from deploys.worker.claims import claim, let_go, stop_requests
 from deploys.worker.fair_share import Slots
 from deploys.worker.group_commit import GroupCommitWriter
@@ -29,7 +30,7 @@ from deploys.worker.node_work import NodeWork
 from deploys.worker.package_fetch import PackageFetch
 from deploys.worker.pools import ENDING, in_pool
 from deploys.worker.target_run import TargetRun
-from inventory.database.outage import Patience
+from inventory.database.outage import Patience, is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,19 @@ def run(queue: str, *, deadlines: Deadlines = DEADLINES) -> None:
 
 
 async def _run(kind: Kind, deadlines: Deadlines) -> None:
-    await WorkLoop(kind, deadlines).run()
+    """An error that keeps it from working at all ends what waits for it, as one of a claim does."""
+    failures = ClaimFailures(kind=kind, lease_id=0)
+    while not draining.is_draining():
+        try:
+            return await WorkLoop(kind, deadlines).run()
+        except Exception as error:
+            if draining.is_draining():
+                raise
+            await _in_thread(partial(failures.add, error))
+        if not failures.is_retrying:
+            return None
+        await asyncio.sleep(max(0.0, failures.seconds_left))
+    return None
 
 
 class WorkLoop:
@@ -77,6 +90,8 @@ class WorkLoop:
         self._is_draining = False
         self._ticked_at = time.monotonic()
         self._patience = Patience(f"work loop {kind}")
+        # Its own: a database that is read-only answers this while it refuses the rest.
+        self._looking = Patience(f"requests to stop {kind}")
         self._failures = ClaimFailures(kind=kind, lease_id=0)
 
     async def run(self) -> None:
@@ -116,7 +131,7 @@ class WorkLoop:
     async def _work(self, heartbeat: Heartbeat) -> None:
         while True:
             self._drain_if_asked()
-            may_claim = not self._is_draining and not heartbeat.lost
+            may_claim = not self._is_draining and not heartbeat.lost and heartbeat.is_timely
             if may_claim:
                 await self._claim()
             await self._pass_on_stops()
@@ -187,14 +202,22 @@ class WorkLoop:
         self._node_pks.append(assignments[0].node_pk)
         try:
             ended = await asyncio.gather(*(each.run() for each in runs.values()), return_exceptions=True)
-            for error in filter(None, ended):
-                logger.error("Work on node '%s' broke off.", assignments[0].node.name, exc_info=error)
-                self._is_claim_unclear = True
+            for assignment, end in zip(assignments, ended, strict=True):
+                if isinstance(end, BaseException):
+                    await self._broke_off(assignment, end)
+                if end is not True:
+                    self._is_claim_unclear = self._may_be_more = True
             await node_work.clean_up()
         finally:
             for target_id in runs:
                 del self._runs[target_id]
             self._stop_fetch_if_last(operation_id)
+
+    async def _broke_off(self, assignment: Assignment, error: BaseException) -> None:
+        """By an error of ours, or an outage. It is let go, and claimed again; but not for ever."""
+        logger.error("Work on node '%s' broke off.", assignment.node.name, exc_info=error)
+        if assignment.claims >= MAX_REFUSALS and not is_outage(error):
+            await self._try(partial(end_broken, assignment, error))
 
     def _target_run(self, assignment: Assignment, node_work: NodeWork) -> TargetRun:
         return TargetRun(assignment, node_work, self._writer, deadlines=self._deadlines)
@@ -219,7 +242,8 @@ class WorkLoop:
         if not target_ids or time.monotonic() < self._looks_for_stops_at:
             return
         self._looks_for_stops_at = time.monotonic() + TICK_SECONDS
-        for target_id, reason in (await self._try(lambda: stop_requests(target_ids)) or {}).items():
+        asked = await self._try(lambda: stop_requests(target_ids), patience=self._looking)
+        for target_id, reason in (asked or {}).items():
             if target_id in self._runs:
                 self._runs[target_id].ask(Request(reason.value))
 
@@ -239,10 +263,10 @@ class WorkLoop:
         is_left = self._slots.has_left_some or not self._nodes
         self._may_be_more = self._may_be_more or is_woken or not ended or is_left
 
-    async def _try(self, call: Callable[[], T]) -> T | None:
+    async def _try(self, call: Callable[[], T], *, patience: Patience | None = None) -> T | None:
         """None in an outage, which only ever delays, and after an error, which must not end the work on other targets."""
         try:
-            return await _in_thread(lambda: self._patience.attempt(call))
+            return await _in_thread(lambda: (patience or self._patience).attempt(call))
         except Exception:
             logger.exception("A query of the work loop failed.")
             return None

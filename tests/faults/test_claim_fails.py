@@ -35,6 +35,11 @@ GONE_COLUMN_OF_THE_QUERY = (
     "ALTER TABLE deploys_target RENAME COLUMN started_at TO begun_at",
     "ALTER TABLE deploys_target RENAME COLUMN begun_at TO started_at",
 )
+# Before anything is claimed: a work loop can't even begin.
+GONE_COLUMN_OF_THE_LEASE = (
+    "ALTER TABLE deploys_lease RENAME COLUMN queue TO line",
+    "ALTER TABLE deploys_lease RENAME COLUMN line TO queue",
+)
 REFUSING_TRIGGER = (
     """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
@@ -61,7 +66,9 @@ def execute(statements: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "schema", [GONE_COLUMN, GONE_COLUMN_OF_THE_QUERY, REFUSING_TRIGGER], ids=["load", "query", "trigger"]
+    "schema",
+    [GONE_COLUMN, GONE_COLUMN_OF_THE_QUERY, GONE_COLUMN_OF_THE_LEASE, REFUSING_TRIGGER],
+    ids=["load", "query", "lease", "trigger"],
 )
 def test_the_deploy_ends_with_a_traceback_in_the_log_and_the_next_one_is_done(
     schema: tuple[str, str], lab: Lab

@@ -44,6 +44,7 @@ def test_the_second_dies_while_it_waits_for_the_firsts_switch(
     end_with_a_third(operation, run_work_loop)
     assert restarts(instance) == ["v1", "v2"]
     check_invariants([instance])
+    assert "Node 'node-1' says that the switch to 'v2' was finished. Nothing is run again." in log_of(operation)
 
 
 def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, run_work_loop: RunWorkLoop) -> None:
@@ -56,6 +57,11 @@ def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, ru
     end_with_a_third(operation, run_work_loop)
     assert restarts(instance) == ["v1", "v2"]
     check_invariants([instance])
+    log = log_of(operation)
+    assert log.count("has died: its process") == 2
+    assert log.count("asking the node 'node-1' what became of its switch") == 2
+    assert "broke off in its middle (switched): it is done again, and the restart command runs again" in log
+    assert log.count("Node 'node-1' says that") == 2
 
 
 @contextmanager

@@ -1,0 +1,22 @@
+"""A line in an operation's log from whoever is not at work on one of its targets."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from inventory.security.redaction import scrub
+
+# The number comes from the operation's row, which stays locked until the commit: readers see the lines in order.
+_APPEND = """
+WITH numbered AS (
+    UPDATE deploys_operation SET log_seq = log_seq + 1, updated_at = clock_timestamp() WHERE id = %s
+    RETURNING id, log_seq
+)
+INSERT INTO deploys_logline (operation_id, seq, at, step, stream, text)
+SELECT id, log_seq, clock_timestamp(), '', 'system', %s FROM numbered
+"""
+
+
+def write_system_line(operation_id: int, text: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_APPEND, [operation_id, scrub(text)])
