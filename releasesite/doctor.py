@@ -18,6 +18,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
+from inventory.database.outage import has_no_connection_left
 from inventory.models import Delivery, Node, TransportKind
 from inventory.security.redaction import redact_url
 from releasesite.api.probes import has_worker
@@ -26,6 +28,7 @@ from releasesite.demo import ports
 OLDEST_PYTHON, OLDEST_POSTGRES = (3, 11), 140_000
 LITTLE_ROOM_BYTES = 2 * 1024**3
 DEFAULT_PORT = "8000"
+CONNECTIONS_ADVICE = "Raise max_connections, or lower RELEASE_WORKERS (docs/scaling.md)."
 
 
 class Verdict(Enum):
@@ -53,6 +56,7 @@ def examine() -> Iterator[Finding]:
         yield migrated
         if migrated.verdict is not Verdict.BAD:
             yield _ssh_key()
+            yield from _database_trouble()
             yield from _pulling_nodes()
             yield _worker()
     yield _package_hosts()
@@ -103,6 +107,8 @@ def _database() -> Finding:
         connection.ensure_connection()
     except (django.db.Error, ValueError) as error:
         first_line = str(error).strip().split("\n")[0]
+        if has_no_connection_left(error):
+            return bad(f"{name} has no connection left: {first_line}", CONNECTIONS_ADVICE)
         return bad(f"{name} cannot be reached: {first_line}", _database_advice())
     version = connection.cursor().connection.info.server_version
     if version < OLDEST_POSTGRES:
@@ -133,6 +139,19 @@ def _migrations() -> Finding:
     if missing:
         return bad(f"The database lacks {len(missing)} migrations.", "Run: python manage.py migrate")
     return good("The database has every migration")
+
+
+def _database_trouble() -> Iterator[Finding]:
+    match database_trouble():
+        case DatabaseTrouble.READ_ONLY:
+            advice = "Point DATABASE_URL at the primary, or set default_transaction_read_only to off."
+            yield bad("The database is read-only: it can be looked at, and nothing starts.", advice)
+        case DatabaseTrouble.CONNECTIONS:
+            said = "The database is short of connections: workers were refused one within the last minute."
+            yield bad(said, CONNECTIONS_ADVICE)
+        case DatabaseTrouble.SLOW:
+            said = "The database is slow: within the last minute a worker waited seconds for a small write."
+            yield note(said, "Look at its load, its disk and the network to it.")
 
 
 def _ssh_key() -> Finding:

@@ -10,13 +10,14 @@ from typing import Any
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import Error, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken, get_digest_token
 from knox.settings import CONSTANTS
 
 from inventory.actors import SYSTEM, Actor
+from inventory.database.outage import is_read_only
 from inventory.models import Service
 from inventory.security import audit
 from inventory.security.access import Scope
@@ -147,11 +148,15 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
             audit.record(actor=actor, action="token.revoke", object_kind="token", object_id=self.name)
 
     def mark_used(self) -> None:
-        """Written once a minute at most: a poller must not turn every read into a write."""
+        """Written once a minute at most: a poller must not turn every read into a write. Left out where nothing is written."""
         now = timezone.now()
         if self.last_used_at is not None and now - self.last_used_at < timedelta(minutes=1):
             return
-        type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+        try:
+            type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+        except Error as error:
+            if not is_read_only(error):
+                raise
 
 
 class ServiceLimit(models.Model):

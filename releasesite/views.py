@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import defaults
 from django.views.decorators.http import require_POST
 
-from inventory.database.outage import is_outage
+from inventory.database.outage import is_outage, is_read_only
 from releasesite.api.errors import RETRY_SECONDS
 from releasesite.context_processors import THEMES
 
@@ -55,7 +55,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Neither page asks the database for anything; a database that is away is said."""
-    if is_outage(sys.exception()):
-        page = get_template("503.html").render()
+    error = sys.exception()
+    if is_outage(error):
+        page = get_template("503.html").render({"is_read_only": is_read_only(error)})
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return defaults.server_error(request)

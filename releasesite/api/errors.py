@@ -11,7 +11,7 @@ from drf_standardized_errors.handler import exception_handler
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from inventory.database.outage import is_outage
+from inventory.database.outage import has_no_connection_left, is_outage, is_read_only
 from inventory.errors import Problem, ReleaseError
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,14 @@ logger = logging.getLogger(__name__)
 DATABASE_UNAVAILABLE = Problem(
     code="database_unavailable",
     detail="The database can't be reached just now; nothing has been changed. Send the request again shortly.",
+)
+DATABASE_READ_ONLY = Problem(
+    code="database_read_only",
+    detail="The database takes no writes just now; nothing has been changed. What only reads works. Send it again later.",
+)
+DATABASE_CONNECTIONS = Problem(
+    code="database_connections",
+    detail="The database has no connection left just now; nothing has been changed. Send the request again shortly.",
 )
 RETRY_SECONDS = 5
 
@@ -33,9 +41,15 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         return Response(error_body(error.http_status, error.problems), status=error.http_status)
     if is_outage(error):
         logger.exception("database unavailable")
-        body = error_body(503, [DATABASE_UNAVAILABLE])
+        body = error_body(503, [_outage(error)])
         return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return exception_handler(error, context)  # type: ignore[arg-type]
+
+
+def _outage(error: Exception) -> Problem:
+    if is_read_only(error):
+        return DATABASE_READ_ONLY
+    return DATABASE_CONNECTIONS if has_no_connection_left(error) else DATABASE_UNAVAILABLE
 
 
 def _error_type(http_status: int) -> str:

@@ -1,10 +1,15 @@
-"""`/healthz`: this process answers. `/readyz`: the database and a worker are there as well. No token needed."""
+"""`/healthz`: this process answers. `/readyz`: the database takes our work and a worker is there. No token needed."""
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from functools import cache
 
 import django.db
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from rest_framework.request import Request
@@ -12,16 +17,26 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deploys.models import Lease, Worker
+from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from inventory.errors import Problem
+from releasesite.api import database_problems
 from releasesite.api.errors import error_body
+
+logger = logging.getLogger(__name__)
 
 SEEN_WITHIN = timedelta(seconds=15)
 # The supervisor restarts a cluster that has answered no probe for this long at the most.
 PROBE_WITHIN = timedelta(seconds=60)
 
-DATABASE_AWAY = Problem(
-    code="database_unavailable", detail="The database can't be reached. Check DATABASE_URL and that PostgreSQL runs."
-)
+TROUBLES = {
+    DatabaseTrouble.READ_ONLY: database_problems.READ_ONLY,
+    DatabaseTrouble.CONNECTIONS: Problem(
+        code="database_connections",
+        detail="The database is short of connections: workers were refused one within the last minute, and go on slowly. "
+        "Raise max_connections, or run fewer processes (docs/scaling.md).",
+    ),
+}
+SLOW = "The database is slow: within the last minute a worker waited seconds for a small write."
 WORKERS_AWAY = Problem(
     code="no_worker",
     detail="No worker is there: operations are accepted and wait. Start one with `python manage.py worker`.",
@@ -42,17 +57,35 @@ class Health(Probe):
 
 class Readiness(Probe):
     def get(self, request: Request) -> Response:
-        away = what_is_away()
-        if away is None:
-            return Response({"status": "ok"})
-        return Response(error_body(503, [away]), status=503)
+        """A database that is merely slow is told beside `ok`: no work is refused for it."""
+        try:
+            trouble = database_trouble()
+            away = what_is_away(trouble)
+        except django.db.Error as error:
+            logger.warning("not ready: %s", error)
+            trouble, away = None, database_problems.problem_of(error)
+        if away is not None:
+            return Response(error_body(503, [away]), status=503)
+        return Response({"status": "ok", "warning": SLOW} if trouble is not None else {"status": "ok"})
 
 
-def what_is_away() -> Problem | None:
-    try:
-        return None if has_worker() else WORKERS_AWAY
-    except django.db.Error:
-        return DATABASE_AWAY
+def what_is_away(trouble: DatabaseTrouble | None) -> Problem | None:
+    """Raises the database's own errors."""
+    if trouble in TROUBLES:
+        return TROUBLES[trouble]
+    if lacks_migrations():
+        return database_problems.NOT_MIGRATED
+    return None if has_worker() else WORKERS_AWAY
+
+
+def lacks_migrations() -> bool:
+    """The database is older than this process's code."""
+    return not _migrations() <= MigrationRecorder(connection).applied_migrations().keys()
+
+
+@cache
+def _migrations() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).graph.nodes)
 
 
 def has_worker() -> bool:

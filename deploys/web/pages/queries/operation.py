@@ -138,11 +138,11 @@ def attempts(operation: Operation) -> int:
     return operation.targets.filter(is_latest=False).count() if operation.attempt > 1 else 0
 
 
-def operation_mark(row: OperationRow, *, dead: datetime | None) -> str:
+def operation_mark(row: OperationRow, *, dead: datetime | None, trouble: str | None = None) -> str:
     """Changes whenever what the page shows of the operation may have."""
     operation, progress = row.operation, row.progress
     seen = (
         operation.updated_at, operation.finished_at, operation.cancel_requested_at, operation.attempt,
-        operation.package_id, progress, dead,
+        operation.package_id, progress, dead, trouble,
     )  # fmt: skip
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.operations.retry import retry_operation
@@ -37,12 +38,14 @@ def show(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
     operation = visible_operation(access_of(request), Kind(kind), public_id)
     row = rows([operation])[0]
     dead = queries.dead_since(operation) if row.is_running else None
-    mark = queries.operation_mark(row, dead=dead)
+    trouble = database_trouble() if row.is_running else None
+    mark = queries.operation_mark(row, dead=dead, trouble=trouble)
     if is_fragment(request):
         if request.GET.get("mark") == mark:
             return HttpResponse(status=204)
-        return render(request, "deploys/_operation_live.html", live_context(request, row, mark, dead))
-    context = live_context(request, row, mark, dead) | log_context(request, operation, _first_part(request, operation))
+        return render(request, "deploys/_operation_live.html", live_context(request, row, mark, dead, trouble))
+    context = live_context(request, row, mark, dead, trouble)
+    context |= log_context(request, operation, _first_part(request, operation))
     return render(request, "deploys/operation.html", context)
 
 
@@ -57,7 +60,9 @@ def _first_part(request: HttpRequest, operation: Operation) -> logs.LogPart:
     return logs.newest(operation, instance)
 
 
-def live_context(request: HttpRequest, row: OperationRow, mark: str, dead: Any) -> dict[str, Any]:
+def live_context(
+    request: HttpRequest, row: OperationRow, mark: str, dead: Any, trouble: DatabaseTrouble | None
+) -> dict[str, Any]:
     operation = row.operation
     wanted = queries.TargetFilter.of(request.GET)
     targets = wanted.matching(operation)
@@ -69,6 +74,7 @@ def live_context(request: HttpRequest, row: OperationRow, mark: str, dead: Any) 
         "progress": row.progress,
         "mark": mark,
         "dead_since": dead,
+        "database_trouble": trouble,
         "wanted": wanted,
         "pages": pages,
         "targets": queries.target_rows(targets, pages),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from deploys.operations.database_trouble import database_trouble
 from deploys.web.pages.queries.overview import has_worker, overview, overview_mark
 from inventory.console.pages import Pages, is_fragment, page, word
 from inventory.security.access import access_of
@@ -17,7 +18,8 @@ SHOWS = ("attention", "running", "failed", "unhealthy", "drifted")
 def show(request: HttpRequest) -> HttpResponse:
     access = access_of(request)
     query, show_only = word(request.GET, "q"), word(request.GET, "show")
-    mark = overview_mark(access)
+    trouble = database_trouble()
+    mark = f"{overview_mark(access)}.{trouble or 'well'}"
     if is_fragment(request) and request.GET.get("mark") == mark:
         return HttpResponse(status=204)
     whole = overview(access)
@@ -31,5 +33,6 @@ def show(request: HttpRequest) -> HttpResponse:
         "show": show_only,
         "mark": mark,
         "has_worker": has_worker(),
+        "database_trouble": trouble,
     }
     return render(request, "deploys/_overview_live.html" if is_fragment(request) else "deploys/overview.html", context)
