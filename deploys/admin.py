@@ -42,7 +42,7 @@ class OperationAdmin(ReadOnlyAdmin):
     search_fields = ("public_id",)
     search_help_text = _("A full id, or a service's name.")
     # The URL keeps its userinfo and query for the download alone.
-    exclude = ("package_url", "fingerprint", "log_seq", "package")
+    exclude = ("package_url", "fingerprint", "log_seq", "log_bytes", "package")
     readonly_fields = ("shown_url", "page")
 
     def named(self, term: str) -> Q:

@@ -50,7 +50,7 @@ class Operation(models.Model):
 
     status and the counts are stored here when the last target ends; until then they are derived from the targets
     (`deploys.operations.queries`). log_seq numbers the log's lines: it is only ever raised under this row's lock, so that
-    numbers become visible in their order.
+    numbers become visible in their order. log_bytes: of their text.
     """
 
     kind = models.CharField(_("kind"), max_length=8, choices=Kind)
@@ -84,6 +84,7 @@ class Operation(models.Model):
     )
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
     log_seq = models.BigIntegerField(_("log sequence number"), default=0)
+    log_bytes = models.BigIntegerField(_("size of the log in bytes"), default=0, db_default=0, editable=False)
 
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     updated_at = models.DateTimeField(_("updated at"), db_default=Now())

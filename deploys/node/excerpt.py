@@ -7,8 +7,9 @@ to a log, whatever it prints, and a line that nobody will see costs next to noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from inventory.security.redaction import MASK, LineScrubber, clean_output, ends_key, scrub
 
@@ -16,6 +17,7 @@ LONGEST_LINE = 16 * 1024
 START_LINES = 2_000
 END_LINES = 200
 END_BYTES = 64 * 1024
+NEAR_END_LINES = 500
 # Of equal lines in a row so many are shown; what comes after is counted.
 SHOWN_OF_EQUAL = 2
 CUT = "[output cut after 1 MiB]"
@@ -95,6 +97,28 @@ class Excerpt:
         if self._end is None:
             self._show_first_of(run)
 
+    def take_whole(self, lines: Sequence[bytes]) -> None:
+        """The next ones, none of them in parts. Where only the end is kept, most are not looked at one by one."""
+        taken = 0
+        for line, equal in groupby(lines):
+            if self._end is not None and len(lines) - taken > NEAR_END_LINES:
+                break
+            count = len(list(equal))
+            taken += count
+            self.take(Piece(line), count)
+        if taken < len(lines):
+            self._take_last_of(lines[taken:])
+
+    def _take_last_of(self, lines: Sequence[bytes]) -> None:
+        assert self._end is not None
+        runs = _runs(lines[-NEAR_END_LINES:])
+        left_out = len(lines) - NEAR_END_LINES
+        if len(runs) <= END_LINES or self._may_be_key(b"\n".join(lines)):
+            runs, left_out = _runs(lines), 0
+        self._end.lines_left_out += left_out
+        for line, count in runs:
+            self.take(Piece(line), count)
+
     def cut(self) -> None:
         """From here on only the end is kept, and the mark does not say of how much."""
         self._close_run()
@@ -129,10 +153,12 @@ class Excerpt:
 
     def _text_if_needed(self, piece: Piece) -> str | None:
         """A private key is told by the lines before: where one may begin or go on, each line is looked at in its turn."""
-        may_be_key = self._scrubber.is_within_key or b"BEGIN" in piece.line or b"\x1b" in piece.line
-        if self._end is not None and not may_be_key:
+        if self._end is not None and not self._may_be_key(piece.line):
             return None
         return self._scrubber.scrub(piece.text, cut_before=piece.is_cut_before, cut_after=piece.is_cut_after)
+
+    def _may_be_key(self, printed: bytes) -> bool:
+        return self._scrubber.is_within_key or b"BEGIN" in printed or b"\x1b" in printed
 
     def _close_run(self) -> None:
         if self._run is not None and self._end is None:
@@ -159,6 +185,10 @@ class Excerpt:
         for at in range(0, max(len(text), 1), LONGEST_LINE):
             self._show(text[at : at + LONGEST_LINE])
             self._shown_lines += 1
+
+
+def _runs(lines: Iterable[bytes]) -> list[tuple[bytes, int]]:
+    return [(line, len(list(equal))) for line, equal in groupby(lines)]
 
 
 def _text(run: _Run) -> str:

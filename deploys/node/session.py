@@ -24,10 +24,8 @@ from deploys.node.answers import (
     Waiting,
 )
 from deploys.node.frames import Streams
-from deploys.node.grammar import TABLES, most_commands
 from deploys.node.refusals import refusal
-from inventory.nodes.grammar import BEGUN, FrameCheck, Table
-from inventory.nodes.program import NodeCall, ended_early, new_mark
+from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.flow import Flow
 from inventory.security.redaction import scrub
@@ -65,9 +63,18 @@ class NodeSession:
     """
 
     def __init__(
-        self, transport: Transport, *, root: str, fence: int, env: Mapping[str, str], on_event: Callable[[Event], None]
+        self,
+        transport: Transport,
+        *,
+        root: str,
+        fence: int,
+        env: Mapping[str, str],
+        on_event: Callable[[Event], None],
+        flow: Flow | None = None,
     ) -> None:
+        """flow: of what commands print."""
         self._transport = transport
+        self._flow = flow or Flow()
         self._root = root
         self._fence = fence
         self._env = env
@@ -112,13 +119,11 @@ class NodeSession:
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
             if artifact_path is None or answer.words.get("outcome") in ("present", "installed"):
-                return self._staged(answer)
+                return answer.staged()
         if url is not None:
-            return self._staged(await attempt(calls.URL, f"{url}\n".encode()))
-        return self._staged(await attempt(calls.STDIN, artifact_path))
-
-    def _staged(self, answer: Answer) -> Staged:
-        if "damaged" in answer.words:
+            return (await attempt(calls.URL, f"{url}\n".encode())).staged()
+        answer = await attempt(calls.STDIN, artifact_path)
+        if "outcome" not in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
         return answer.staged()
 
@@ -187,8 +192,8 @@ class NodeSession:
         stdin: Path | bytes | None = None,
         is_urgent: bool = False,
     ) -> Answer:
-        _mark, task, *_ = arguments
-        conversation = _Conversation(self._transport, call, TABLES[task], self._on_event)
+        flow = Flow() if is_urgent else self._flow
+        conversation = _Conversation(self._transport, call, self._on_event, flow)
         result = await self._transport.run(
             calls.node_program(),
             arguments,
@@ -197,7 +202,7 @@ class NodeSession:
             is_done=conversation.streams.is_done,
             timeout_seconds=timeout_seconds,
             is_urgent=is_urgent,
-            flow=conversation.flow,
+            flow=flow,
         )
         conversation.streams.finish()
         if not conversation.streams.is_over():
@@ -224,21 +229,14 @@ class NodeSession:
 class _Conversation:
     """One call's frames turned into events and an answer."""
 
-    def __init__(self, transport: Transport, call: NodeCall, table: Table, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, transport: Transport, call: NodeCall, on_event: Callable[[Event], None], flow: Flow) -> None:
         self.answer = Answer()
         self._last_lines: dict[str, str] = {}
-        self._check = FrameCheck(table)
-        self.streams = Streams(
-            mark=call.mark,
-            most_commands=most_commands(table),
-            on_frame=self._frame,
-            on_line=self._line,
-            on_cut=self._cut,
-        )
+        self.streams = Streams(mark=call.mark, on_frame=self._frame, on_line=self._line, on_cut=self._cut)
         self._transport = transport
         self._call = call
         self._on_event = on_event
-        self.flow = Flow()
+        self._flow = flow
         self._muting: set[asyncio.Task[None]] = set()
 
     @property
@@ -252,7 +250,7 @@ class _Conversation:
         return self._last_lines.get(STDERR, "") or ("" if self.has_begun else self._last_lines.get(STDOUT, ""))
 
     def _frame(self, words: str) -> None:
-        word, rest = self._check.take(words)
+        word, _, rest = words.partition(" ")
         self.answer.take(word, rest)
         match word:
             case "step":
@@ -277,9 +275,9 @@ class _Conversation:
         program, out_reader, err_reader = processes
         task = asyncio.create_task(self._mute(out_reader if stream == STDOUT else err_reader, program))
         self._muting.add(task)
-        self.flow.hold(task)
+        self._flow.hold(task)
         task.add_done_callback(self._muting.discard)
-        task.add_done_callback(self.flow.release)
+        task.add_done_callback(self._flow.release)
 
     async def _mute(self, reader: str, program: str) -> None:
         arguments = calls.mute(self._call, reader=reader, program=program)

@@ -51,6 +51,7 @@ class Assignment:
     stop_reason: StopReason
     kind: Kind
     operation_id: int
+    operation_total: int
     public_id: str
     version: str
     package_url: str
@@ -115,6 +116,7 @@ def assignment_of(
         stop_reason=StopReason(target.stop_reason),
         kind=Kind(operation.kind),
         operation_id=operation.pk,
+        operation_total=operation.total,
         public_id=operation.public_id,
         version=operation.version,
         package_url=operation.package_url,

@@ -1,7 +1,8 @@
 """Group commit: everything that a work loop has to write goes through one writer, in order.
 
 While one transaction is being committed, the next one's events gather; so a busy work loop writes many at once,
-and an idle one writes at once.
+and an idle one writes at once. No transaction grows without bound: log lines take turns for what room there is, and nothing
+else waits for another target's lines. A target's own are committed before its end or with it.
 """
 
 from __future__ import annotations
@@ -9,22 +10,28 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
 
-from deploys.models import LogLine
 from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.sql import is_on_node
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
-from deploys.states import Step
+from deploys.worker.backlog import Backlog
+from deploys.worker.batch import Batch, Line, MoveRequest, PermitRequest, StepChange
+from deploys.worker.log_lines import write_lines
+from deploys.worker.log_share import LogSize
+from deploys.worker.refusals import EventRefused, Written, write_in_parts
+from deploys.worker.storable import storable
 from deploys.worker.switch_permits import Lost, Permit, SwitchRequest, write_permits
 from inventory.database.outage import Patience
+from inventory.nodes.transports.flow import Flow
 from inventory.security.redaction import scrub
 
 logger = logging.getLogger(__name__)
@@ -32,54 +39,34 @@ logger = logging.getLogger(__name__)
 # One thread, so that its connection stays open from one work loop to the next.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
 
-_EVENTS_A_TRANSACTION = 5_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    operation_id: int
-    instance_id: int | None
-    step: str
-    stream: str
-    text: str
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepChange:
-    """seconds: how long each finished step took so far."""
-
-    target_id: int
-    fence: int
-    step: Step
-    seconds: dict[str, float]
-
-
-@dataclass
-class _Batch:
-    lines: list[Line] = field(default_factory=list)
-    steps: list[StepChange] = field(default_factory=list)
-    moves: list[tuple[Move, asyncio.Future[bool]]] = field(default_factory=list)
-    permits: list[tuple[SwitchRequest, asyncio.Future[Permit]]] = field(default_factory=list)
-
-    @property
-    def is_progress_alone(self) -> bool:
-        """Nothing but which step is in progress, which the next batch says again."""
-        return not (self.lines or self.moves or self.permits)
-
-    def __len__(self) -> int:
-        return len(self.lines) + len(self.steps) + len(self.moves) + len(self.permits)
+# Of one transaction, which is to take well below a second: whoever ends or wants a permit meanwhile waits for it.
+MOST_LINES = 1_000
+FEWEST_LINES = 50
+MOST_BYTES = 4 * 1024 * 1024
+MOST_MOVES = 500
+LONG_SECONDS = 0.4
+SHORT_SECONDS = 0.15
+# So often in a row an outage is taken for one before the same is tried in parts: the server may end a session for what
+# it is made to do in it.
+TRIES_AS_A_WHOLE = 5
 
 
 class GroupCommitWriter:
     """Belongs to one event loop. `start` it, and `close` it: that waits until everything is written."""
 
     def __init__(self) -> None:
-        self._batch = _Batch()
+        self._backlog = Backlog()
+        self._steps: list[StepChange] = []
+        self._permits: list[PermitRequest] = []
+        self._moves: list[MoveRequest] = []
+        self._refused: dict[int, EventRefused] = {}
+        self._log_sizes: dict[int, LogSize] = {}
+        self._most_lines = MOST_LINES
         self._has_work = asyncio.Event()
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
         self._patience = Patience("group commit")
+        self._seconds = 0.0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._write_for_ever())
@@ -91,91 +78,179 @@ class GroupCommitWriter:
             await self._task
 
     def line(
-        self, *, operation_id: int, text: str, instance_id: int | None = None, step: str = "", stream: str = "system"
+        self,
+        *,
+        operation_id: int,
+        text: str,
+        target_id: int | None = None,
+        instance_id: int | None = None,
+        step: str = "",
+        stream: str = "system",
+        flow: Flow | None = None,
     ) -> None:
-        self._batch.lines.append(
-            Line(
-                operation_id=operation_id,
-                instance_id=instance_id,
-                step=step,
-                stream=stream,
-                text=scrub(text).replace("\x00", ""),
-                at=datetime.now(UTC),
-            )
+        """flow: of the program that printed it."""
+        line = Line(
+            operation_id=operation_id,
+            target_id=target_id,
+            instance_id=instance_id,
+            step=step,
+            stream=stream,
+            text=storable(scrub(text)),
+            at=datetime.now(UTC),
         )
+        self.log_size(operation_id).add(line.text)
+        self._backlog.add(line, flow)
         self._has_work.set()
+
+    def log_size(self, operation_id: int) -> LogSize:
+        """It stays true."""
+        return self._log_sizes.setdefault(operation_id, LogSize())
 
     def step(self, change: StepChange) -> None:
-        self._batch.steps.append(change)
+        self._steps.append(change)
         self._has_work.set()
 
-    async def move(self, move: Move) -> bool:
-        """Returns, once it is committed, whether the target moved; False: this claim no longer holds it."""
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._batch.moves.append((move, done))
+    async def move(self, move: Move, *, last_step: StepChange) -> bool:
+        """Returns, once it is committed, whether the target moved; False: this claim no longer holds it.
+
+        Raises EventRefused, once for each refusal: then it has not moved, and may be moved otherwise.
+        """
+        request = MoveRequest(move=replace(move, error_message=storable(move.error_message)), last_step=last_step)
+        self._moves.append(request)
         self._has_work.set()
-        return await done
+        return await request.answer
 
     async def permit_switch(self, request: SwitchRequest) -> Permit:
-        """Commit the step `switch`, unless the target is to stop. Granted, nothing may stop it before its restart."""
-        done: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._batch.permits.append((request, done))
+        """Commit the step `switch`, unless the target is to stop. Granted, nothing may stop it before its restart.
+
+        Raises EventRefused, as `move` does.
+        """
+        permit = PermitRequest(request=request)
+        self._permits.append(permit)
         self._has_work.set()
-        return await done
+        return await permit.answer
 
     async def _write_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._has_work.wait()
             self._has_work.clear()
-            batch, self._batch = self._batch, _Batch()
-            if len(batch):
+            batch = self._next_batch()
+            if batch.events:
                 try:
-                    moved, permits = await loop.run_in_executor(_thread, self._write_until_it_works, batch)
+                    written, seconds = await loop.run_in_executor(_thread, self._write_until_it_works, batch)
                 except Exception as error:
-                    logger.exception("%d events could not be written; their targets are reassigned.", len(batch))
-                    _refuse(batch, error)
+                    logger.exception("%d events could not be written; their targets are reassigned.", len(batch.events))
+                    _fail(batch, error)
                 else:
-                    _answer(batch, moved, permits)
+                    self._adapt(seconds)
+                    self._answer(batch, written)
+                self._backlog.written(batch.of(Line))
             elif self._is_closing:
                 return
-            if self._is_closing:
+            if self._is_closing or self._backlog or self._moves:
                 self._has_work.set()
 
-    def _write_until_it_works(self, batch: _Batch) -> tuple[set[int], dict[int, Permit]]:
+    def _next_batch(self) -> Batch:
+        self._refuse_who_waits()
+        steps, self._steps = self._steps, []
+        permits, self._permits = self._permits, []
+        ending = [(request.move.operation_id, request.owner) for request in self._moves]
+        lines = self._backlog.take(lines=self._most_lines, bytes=MOST_BYTES, ending=ending)
+        return Batch([*steps, *permits, *lines, *self._take_moves()])
+
+    def _refuse_who_waits(self) -> None:
+        """Something of theirs was refused before."""
+        waiting = {request.owner for request in self._moves} | {request.owner for request in self._permits}
+        refused = {owner: self._refused.pop(owner) for owner in waiting & self._refused.keys()}
+        for move in self._moves:
+            if move.owner in refused:
+                _settle(move.answer, None, refused[move.owner])
+        for permit in self._permits:
+            if permit.owner in refused:
+                _settle(permit.answer, None, refused[permit.owner])
+        self._moves = [move for move in self._moves if move.owner not in refused]
+        self._permits = [permit for permit in self._permits if permit.owner not in refused]
+
+    def _take_moves(self) -> list[MoveRequest]:
+        """Those whose lines are written, or in this batch."""
+        ready: list[MoveRequest] = []
+        later: list[MoveRequest] = []
+        for request in self._moves:
+            has_lines = self._backlog.has_lines_of(request.move.operation_id, request.owner)
+            (later if has_lines or len(ready) >= MOST_MOVES else ready).append(request)
+        self._moves = later
+        return ready
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds > LONG_SECONDS:
+            self._most_lines = max(FEWEST_LINES, self._most_lines // 2)
+        elif seconds < SHORT_SECONDS:
+            self._most_lines = min(MOST_LINES, self._most_lines * 2)
+
+    def _answer(self, batch: Batch, written: Written) -> None:
+        for operation_id, (lines, size) in written.log_sizes.items():
+            own = [line.text for line in batch.of(Line) if line.operation_id == operation_id]
+            self.log_size(operation_id).now_stored(lines, size, own=own)
+        refused = dict(written.refused)
+        for move in batch.of(MoveRequest):
+            _settle(move.answer, move.owner in written.moved, refused.pop(move.owner, None))
+        for permit in batch.of(PermitRequest):
+            _settle(permit.answer, written.permits.get(permit.owner, Lost()), refused.pop(permit.owner, None))
+        self._refused |= {owner: refusal for owner, refusal in refused.items() if owner > 0}
+
+    def _write_until_it_works(self, batch: Batch) -> tuple[Written, float]:
         """An outage must not turn good work into failures: keep the events and try again."""
-        return self._patience.insist(lambda: _write(batch))
+        written = write_in_parts(batch, self._insist)
+        return written, self._seconds
+
+    def _insist(self, batch: Batch) -> Written:
+        tries = 0
+
+        def write() -> Written:
+            nonlocal tries
+            tries += 1
+            began = time.monotonic()
+            try:
+                return _write(batch)
+            finally:
+                self._seconds = time.monotonic() - began
+
+        return self._patience.insist(write, gives_up=lambda: tries >= TRIES_AS_A_WHOLE and len(batch.events) > 1)
 
 
-def _answer(batch: _Batch, moved: set[int], permits: dict[int, Permit]) -> None:
-    for move, has_moved in batch.moves:
-        if not has_moved.done():
-            has_moved.set_result(move.target_id in moved)
-    for request, permit in batch.permits:
-        if not permit.done():
-            permit.set_result(permits.get(request.target_id, Lost()))
+def _settle(answer: asyncio.Future[Any], value: object, refusal: Exception | None) -> None:
+    if answer.done():
+        return
+    if refusal is not None:
+        answer.set_exception(refusal)
+    else:
+        answer.set_result(value)
 
 
-def _refuse(batch: _Batch, error: Exception) -> None:
+def _fail(batch: Batch, error: Exception) -> None:
     """Raise it for everyone who waits: a batch that can't be written must not hold up the work loop for ever."""
-    waiting: list[asyncio.Future[Any]] = [*(done for _, done in batch.moves), *(done for _, done in batch.permits)]
-    for done in waiting:
-        if not done.done():
-            done.set_exception(error)
+    for move in batch.of(MoveRequest):
+        _settle(move.answer, None, error)
+    for permit in batch.of(PermitRequest):
+        _settle(permit.answer, None, error)
 
 
-def _write(batch: _Batch) -> tuple[set[int], dict[int, Permit]]:
+def _write(batch: Batch) -> Written:
     with lazy_commit() if batch.is_progress_alone else transaction.atomic():
-        _lock_in_order(batch)
-        _write_steps(batch.steps)
-        permits = write_permits([request for request, _ in batch.permits])
-        _write_lines(batch.lines)
-        return apply_moves([move for move, _ in batch.moves]), permits
+        moves = batch.of(MoveRequest)
+        lines = batch.of(Line)
+        _lock_in_order(lines, moves)
+        _write_steps([*batch.of(StepChange), *(request.last_step for request in moves)])
+        permits = write_permits([permit.request for permit in batch.of(PermitRequest)])
+        log_sizes = write_lines(lines)
+        moved = apply_moves([request.move for request in moves])
+    return Written(moved=moved, permits=permits, log_sizes=log_sizes)
 
 
-def _lock_in_order(batch: _Batch) -> None:
-    instances = {move.instance_id for move, _ in batch.moves}
-    operations = {line.operation_id for line in batch.lines} | {move.operation_id for move, _ in batch.moves}
+def _lock_in_order(lines: Iterable[Line], moves: Sequence[MoveRequest]) -> None:
+    instances = {request.move.instance_id for request in moves}
+    operations = {line.operation_id for line in lines} | {request.move.operation_id for request in moves}
     if instances:
         lock_instances(instances)
     if operations:
@@ -200,35 +275,3 @@ def _write_steps(steps: Sequence[StepChange]) -> None:
     ]
     with connection.cursor() as cursor:
         cursor.execute(_STEPS, [json.dumps(records)])
-
-
-def _write_lines(lines: Sequence[Line]) -> None:
-    by_operation: dict[int, list[Line]] = {}
-    for line in lines:
-        by_operation.setdefault(line.operation_id, []).append(line)
-    for operation_id, theirs in sorted(by_operation.items()):
-        LogLine.objects.bulk_create(_numbered(operation_id, theirs), batch_size=_EVENTS_A_TRANSACTION)
-
-
-def _numbered(operation_id: int, lines: Sequence[Line]) -> list[LogLine]:
-    """Numbers come from the operation's row, which stays locked until the commit: readers see them in order."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE deploys_operation SET log_seq = log_seq + %s, updated_at = clock_timestamp()"
-            " WHERE id = %s RETURNING log_seq",
-            [len(lines), operation_id],
-        )
-        row: Any = cursor.fetchone()
-    first = row[0] - len(lines) + 1
-    return [
-        LogLine(
-            operation_id=operation_id,
-            seq=seq,
-            instance_id=line.instance_id,
-            at=line.at,
-            step=line.step,
-            stream=line.stream,
-            text=line.text,
-        )
-        for seq, line in enumerate(lines, start=first)
-    ]

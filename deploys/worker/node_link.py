@@ -32,6 +32,7 @@ class NodeLink:
             fence=fence or self._assignment.fence,
             env=self._assignment.environment,
             on_event=self._log.on_event,
+            flow=self._log.flow,
         )
 
     async def try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:

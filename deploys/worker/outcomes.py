@@ -11,6 +11,7 @@ from deploys.node.session import Switch
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
+from deploys.worker.refusals import EventRefused
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 from inventory.releases import version_of
@@ -68,6 +69,17 @@ def _cancelled_in_switch(message: str, effect: Effect) -> Outcome:
 def unresolved(code: ErrorCode, message: str) -> Outcome:
     """The switch went out, but the node no longer says what became of it."""
     return failure(code, message, effect=UNKNOWN)
+
+
+def unstorable(refused: EventRefused, effect: Effect | None) -> Outcome:
+    """The database refused something of the target's. effect: what had come of it, None for nothing.
+
+    If it was the end that was refused, the effect may be what can't be stored.
+    """
+    if effect is None:
+        return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} The old version runs.")
+    kept = UNKNOWN if refused.is_end else effect
+    return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} Sync the service to see what runs.", effect=kept)
 
 
 def broken_off(outcome: Outcome, effect: Effect) -> Outcome:

@@ -8,46 +8,65 @@ from deploys.node.session import Event, OutputLine, StepStarted, Waiting
 from deploys.operations.transitions import Move
 from deploys.states import Step, TargetStatus
 from deploys.worker.assignment import Assignment
-from deploys.worker.group_commit import GroupCommitWriter, StepChange
+from deploys.worker.batch import StepChange
+from deploys.worker.group_commit import GroupCommitWriter
+from deploys.worker.log_share import LogShare, Output
 from deploys.worker.outcomes import Outcome
 from deploys.worker.switch_permits import Granted, Permit, SwitchRequest
+from inventory.nodes.transports.flow import Flow
 
 
 class TargetLog:
-    """step: the one in progress. source: where the release came from, '' until that is known."""
+    """step: the one in progress. source: where the release came from, '' until that is known.
+
+    flow: of the programs whose output comes here; it is held while too much of it waits to be written.
+    """
 
     def __init__(self, assignment: Assignment, writer: GroupCommitWriter) -> None:
         self.step = Step.CONNECT
         self.source = ""
+        self.flow = Flow()
         self._assignment = assignment
         self._writer = writer
         self._began = time.monotonic()
         self._seconds: dict[str, float] = {}
+        size = writer.log_size(assignment.operation_id)
+        self._share = LogShare(targets=assignment.operation_total, size=size)
 
     def begin(self, step: Step) -> None:
         if step != self.step:
             self._finish_step()
             self.step = step
-            self._write_step(step)
+            self._writer.step(self._change_to(step))
 
-    def say(self, text: str, *, stream: str = "system") -> None:
-        self._writer.line(
-            operation_id=self._assignment.operation_id,
-            instance_id=self._assignment.instance_pk,
-            step=self.step,
-            stream=stream,
-            text=text,
-        )
+    def say(self, text: str) -> None:
+        """What the commands printed before, and found no room, comes before it."""
+        for output in self._share.rest():
+            self._write(output)
+        self._write(Output(self.step, "system", text))
 
     def on_event(self, event: Event) -> None:
         """Of the node program."""
         match event:
             case OutputLine(stream=stream, text=text):
-                self.say(text, stream=stream)
+                output = Output(self.step, stream, text)
+                if self._share.has_room(output):
+                    self._write(output)
             case StepStarted(step=step):
                 self.begin(Step(step))
             case Waiting():
                 self.say(_wait(event))
+
+    def _write(self, output: Output) -> None:
+        self._writer.line(
+            operation_id=self._assignment.operation_id,
+            target_id=self._assignment.target_id,
+            instance_id=self._assignment.instance_pk,
+            step=output.step,
+            stream=output.stream,
+            text=output.text,
+            flow=self.flow,
+        )
 
     async def ask_to_switch(self) -> Permit:
         """Commit that the switch begins, if it may. Granted, the step is `switch`."""
@@ -65,7 +84,7 @@ class TargetLog:
         return permit
 
     async def end(self, outcome: Outcome) -> None:
-        """Commit the outcome; a target with an error keeps the step in which it failed."""
+        """Commit the outcome; a target with an error keeps the step in which it failed. Raises EventRefused."""
         self._finish_step()
         await self._move(outcome, self._failed_step(outcome) if outcome.error_code else Step.DONE)
 
@@ -75,41 +94,39 @@ class TargetLog:
         return Step.RESTART if step == Step.REVERT else step
 
     async def requeue(self) -> None:
-        """Put the target back for another claim, as if untouched."""
+        """Put the target back for another claim, as if untouched. Raises EventRefused."""
         await self._move(Outcome(status=TargetStatus.PENDING), Step.QUEUED)
 
     async def _move(self, outcome: Outcome, step: Step) -> None:
+        for output in self._share.rest():
+            self._write(output)
         if outcome.error_message:
             self.say(outcome.error_message)
-        self._write_step(step)
-        await self._writer.move(
-            Move.of(
-                self._assignment.as_claimed,
-                to=outcome.status,
-                actor=self._assignment.actor,
-                fence=self._assignment.fence,
-                error_code=outcome.error_code,
-                error_message=outcome.error_message,
-                reverted=outcome.reverted,
-                source=self.source,
-                step=step,
-                effect=outcome.effect,
-            )
+        move = Move.of(
+            self._assignment.as_claimed,
+            to=outcome.status,
+            actor=self._assignment.actor,
+            fence=self._assignment.fence,
+            error_code=outcome.error_code,
+            error_message=outcome.error_message,
+            reverted=outcome.reverted,
+            source=self.source,
+            step=step,
+            effect=outcome.effect,
         )
+        await self._writer.move(move, last_step=self._change_to(step))
 
     def _finish_step(self) -> None:
         now = time.monotonic()
         self._seconds[self.step] = round(self._seconds.get(self.step, 0.0) + now - self._began, 4)
         self._began = now
 
-    def _write_step(self, step: Step) -> None:
-        self._writer.step(
-            StepChange(
-                target_id=self._assignment.target_id,
-                fence=self._assignment.fence,
-                step=step,
-                seconds=dict(self._seconds),
-            )
+    def _change_to(self, step: Step) -> StepChange:
+        return StepChange(
+            target_id=self._assignment.target_id,
+            fence=self._assignment.fence,
+            step=step,
+            seconds=dict(self._seconds),
         )
 
 

@@ -27,9 +27,10 @@ from deploys.worker.interruption import (
 )
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
-from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved
+from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved, unstorable
 from deploys.worker.pools import ask_database
 from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover, told_of
+from deploys.worker.refusals import EventRefused
 from deploys.worker.steps import Steps
 from deploys.worker.target_log import TargetLog
 from inventory.database.outage import Patience
@@ -43,6 +44,8 @@ NEXT_STEP = {
     ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
     ErrorCode.NODE_UNSUITABLE: "Nothing was switched. Put that right, or edit the node; then retry.",
 }
+# A line may be refused, then the end itself, then what is known to have come of it.
+TRIES_TO_END = 3
 FENCE_ADVICE = (
     "See that no other system deploys to this deploy root; then look into .release below it, remove the claim.* folders "
     'there, and retry (docs/operations.md, "A node that names a newer claim").'
@@ -87,16 +90,33 @@ class TargetRun:
         except StaleFence as stale:
             end = await self._refused_as_stale(stale)
         if isinstance(end, Outcome):
-            await self._log.end(end if self._broken_off is None else broken_off(end, self._broken_off))
+            await self._end(end if self._broken_off is None else broken_off(end, self._broken_off))
             await pause_at("recorded")
             return True
         if end == Ending.CLAIM_LOST:
             logger.warning("Target %d was reassigned to another worker, or is let go.", self.assignment.target_id)
         elif self._broken_off is None:
             # A switch broken off on the node stays in its step, so that the next worker knows of it.
-            await self._log.requeue()
+            await self._requeue()
             return True
         return False
+
+    async def _end(self, outcome: Outcome) -> None:
+        """What the database refuses of it, or has refused of this target before, does not keep it from ending."""
+        for _ in range(TRIES_TO_END):
+            try:
+                await self._log.end(outcome)
+            except EventRefused as refused:
+                outcome = unstorable(refused, outcome.effect)
+            else:
+                return
+        await self._log.end(outcome)
+
+    async def _requeue(self) -> None:
+        try:
+            await self._log.requeue()
+        except EventRefused as refused:
+            await self._end(unstorable(refused, None))
 
     async def _ladder(self) -> Outcome | Ending:
         """Every way to end: an Outcome, or for another worker, requeued or claim lost. Raises StaleFence."""
@@ -123,6 +143,8 @@ class TargetRun:
             return self._disbelieved(error)
         except StaleFence:
             raise
+        except EventRefused as refused:
+            return unstorable(refused, None)
         except Exception as error:
             logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
             return failure(ErrorCode.INTERNAL_ERROR, f"{type(error).__name__} in the worker; its log has the details.")

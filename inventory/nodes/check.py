@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from inventory.nodes.grammar import check_table
-from inventory.nodes.program import ROOTS_AT_ONCE, ask
-from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, Transport, TransportError
+from inventory.nodes.program import ask
+from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 TEST_SECONDS = 20.0
@@ -38,7 +37,7 @@ async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
     try:
         async with asyncio.timeout(TEST_SECONDS):
             transport = await pool.transport(address)
-            frames = [frame for some in _batches(roots) for frame in await _check(transport, some)]
+            frames = await ask(transport, "check", roots, timeout_seconds=TEST_SECONDS)
         return "; ".join(_problems(frames))
     except TransportError as error:
         return error.message
@@ -48,14 +47,6 @@ async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
         return f"no answer within {TEST_SECONDS:.0f} s"
     finally:
         await pool.close()
-
-
-def _batches(roots: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (roots[start : start + ROOTS_AT_ONCE] for start in range(0, len(roots), ROOTS_AT_ONCE))
-
-
-async def _check(transport: Transport, roots: Sequence[str]) -> list[tuple[str, str]]:
-    return await ask(transport, "check", roots, check_table(len(roots)), timeout_seconds=TEST_SECONDS)
 
 
 def _problems(frames: Sequence[tuple[str, str]]) -> Iterator[str]:

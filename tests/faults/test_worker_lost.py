@@ -21,8 +21,9 @@ from deploys.queue.names import DEPLOYS
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker import claim_limits, leases
 from deploys.worker.assignment import Assignment
+from deploys.worker.batch import StepChange
 from deploys.worker.claims import claim, let_go
-from deploys.worker.group_commit import StepChange, _write_steps
+from deploys.worker.group_commit import _write_steps
 from deploys.worker.heartbeat import Heartbeat
 from deploys.worker.processes import is_gone, process_named
 from inventory.actors import SYSTEM

@@ -1,0 +1,54 @@
+"""Log lines into the database, numbered under their operation's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from deploys.models import LogLine
+from deploys.worker.batch import Line
+from deploys.worker.log_share import size_of
+
+
+def write_lines(lines: Sequence[Line]) -> dict[int, tuple[int, int]]:
+    """Within a transaction that has locked the operations. Returns how many lines and bytes each one's log has now."""
+    by_operation: dict[int, list[Line]] = {}
+    for line in lines:
+        by_operation.setdefault(line.operation_id, []).append(line)
+    sizes: dict[int, tuple[int, int]] = {}
+    for operation_id, theirs in sorted(by_operation.items()):
+        sizes[operation_id] = _grow(operation_id, theirs)
+        LogLine.objects.bulk_create(_numbered(theirs, last=sizes[operation_id][0]))
+    return sizes
+
+
+_GROW = """
+UPDATE deploys_operation
+SET log_seq = log_seq + %s, log_bytes = log_bytes + %s, updated_at = clock_timestamp()
+WHERE id = %s RETURNING log_seq, log_bytes
+"""
+
+
+def _grow(operation_id: int, lines: Sequence[Line]) -> tuple[int, int]:
+    """Numbers come from the operation's row, which stays locked until the commit: readers see them in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GROW, [len(lines), sum(size_of(line.text) for line in lines), operation_id])
+        row: Any = cursor.fetchone()
+    return row[0], row[1]
+
+
+def _numbered(lines: Sequence[Line], *, last: int) -> list[LogLine]:
+    return [
+        LogLine(
+            operation_id=line.operation_id,
+            seq=seq,
+            instance_id=line.instance_id,
+            at=line.at,
+            step=line.step,
+            stream=line.stream,
+            text=line.text,
+        )
+        for seq, line in enumerate(lines, start=last - len(lines) + 1)
+    ]
