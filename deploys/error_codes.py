@@ -89,6 +89,16 @@ class ErrorCode(StrEnum):
         _("The node’s host key differs from the one on record"),
         _("Find out why it changed; only then accept the new key in the admin and retry."),
     )
+    JUMP_UNREACHABLE = (
+        "jump_unreachable",
+        _("A jump host on the way to the node does not answer"),
+        _("See that the jump host named is up and lets its user through, then retry the failed instances."),
+    )
+    JUMP_HOST_KEY_MISMATCH = (
+        "jump_host_key_mismatch",
+        _("A jump host’s host key differs from the one on record"),
+        _("Find out why it changed; only then accept the new key in the admin and retry."),
+    )
     NODE_UNSUITABLE = (
         "node_unsuitable",
         _("The node is not set up as required"),

@@ -16,6 +16,7 @@ from deploys.worker.assignment import Assignment, assignment_of
 from deploys.worker.claim_limits import RESTED
 from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
+from inventory.nodes.transports.jump_address import LOADED
 
 # Of targets `t`: pending, or left by another worker; rested; and no other operation is in progress on the instance.
 CLAIMABLE = f"""
@@ -99,7 +100,7 @@ def _by_service(rows: Iterable[tuple[int, list[int]]]) -> dict[int, list[list[in
 def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignment]:
     targets = (
         Target.objects.filter(pk__in=claimed)
-        .select_related("operation__service", "operation__package", "instance__node")
+        .select_related("operation__service", "operation__package", "instance__node", f"instance__node__{LOADED}")
         .order_by("pk")
     )
     rows = list(targets)

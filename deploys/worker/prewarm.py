@@ -17,6 +17,7 @@ from deploys.worker import event_loop
 from inventory.database.outage import Patience
 from inventory.models import Node, TransportKind
 from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.jump_address import LOADED
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def announce(node_pks: Iterable[int]) -> None:
 
 def warm(node_pks: Sequence[int]) -> None:
     """Begin to log in to these nodes from this process, and return at once: a rollback must never wait for it."""
-    nodes = Node.objects.filter(pk__in=node_pks, transport=TransportKind.SSH)
+    nodes = Node.objects.select_related(LOADED).filter(pk__in=node_pks, transport=TransportKind.SSH)
     event_loop.start(_log_in([NodeAddress.of(node) for node in nodes]))
 
 

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 NEXT_STEP = {
     ErrorCode.NODE_UNREACHABLE: "Nothing was switched. See that the node is up and its address right, then retry.",
     ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
+    ErrorCode.JUMP_UNREACHABLE: "Nothing was switched. See that the jump host is up and its address right, then retry.",
+    ErrorCode.JUMP_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the jump host itself before you accept it.",
     ErrorCode.NODE_UNSUITABLE: "Nothing was switched. Put that right, or edit the node; then retry.",
 }
 # A line may be refused, then the end itself, then what is known to have come of it.

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from inventory.editing.rules import Edit, faults
 from inventory.models import Instance, JumpHost, Node, Service
+from inventory.validation import misplaced_jump, validate_jump_socket
 
 if TYPE_CHECKING:
     RowForm = forms.ModelForm[Any]
@@ -91,6 +92,19 @@ class HostKeyForm(forms.Form):
 
     host = forms.CharField(label=_("Host"), max_length=253)
     ssh_port = forms.IntegerField(label=_("Port"), min_value=1, max_value=65_535, initial=22)
+    jump = forms.ModelChoiceField(label=_("Jump host"), queryset=JumpHost.objects.all(), required=False)
+    jump_socket = forms.CharField(
+        label=_("Socket on the jump host"), max_length=107, required=False, validators=[validate_jump_socket]
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        has_jump = cleaned.get("jump") is not None
+        for field, error in misplaced_jump(
+            transport="ssh", has_jump=has_jump, socket=cleaned.get("jump_socket", "")
+        ).items():
+            self.add_error(field, error)
+        return cleaned
 
 
 class InventoryFileForm(forms.Form):

@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from inventory.nodes.program import ask
 from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
+from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.nodes.transports.pool import ConnectionPool
+from inventory.nodes.transports.ssh_login import Logins
 
 TEST_SECONDS = 20.0
 # Less than this is no room for any release.
@@ -30,6 +34,27 @@ def try_connection(address: NodeAddress, roots: Sequence[str] = ()) -> Connectio
     began = time.monotonic()
     error = asyncio.run(_try(address, roots or (NO_ROOT,)))
     return Connection(milliseconds=round((time.monotonic() - began) * 1000), error=error)
+
+
+def try_jump_host(address: JumpAddress) -> Connection:
+    """Logs in to it as a deploy to a node behind it would, and asks it for nothing."""
+    began = time.monotonic()
+    error = asyncio.run(_try_jump_host(address))
+    return Connection(milliseconds=round((time.monotonic() - began) * 1000), error=error)
+
+
+async def _try_jump_host(address: JumpAddress) -> str:
+    hops = Logins(lambda: str(settings.SSH_KEY_FILE)).hops
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            await hops.to(address)
+        return ""
+    except TransportError as error:
+        return error.message
+    except TimeoutError:
+        return f"no answer within {TEST_SECONDS:.0f} s"
+    finally:
+        await hops.close()
 
 
 async def _try(address: NodeAddress, roots: Sequence[str]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from inventory.nodes.transports.flow import Flow
+from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.security.redaction import clean_output, clean_text, scrub
 
 if TYPE_CHECKING:
@@ -60,6 +62,18 @@ class HostKeyMismatch(TransportError):
     code = "node_host_key_mismatch"
 
 
+class JumpUnreachable(NodeUnreachable):
+    """A jump host on the way can't be reached, or lets us not through; the message names it."""
+
+    code = "jump_unreachable"
+
+
+class JumpHostKeyMismatch(HostKeyMismatch):
+    """As HostKeyMismatch, of a jump host on the way; the message names it."""
+
+    code = "jump_host_key_mismatch"
+
+
 class NodeUnsuitable(TransportError):
     """The node can't be worked on as it is, or not from here: nothing of ours has run there."""
 
@@ -102,7 +116,10 @@ def quoted(said: str | bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeAddress:
-    """All that a transport knows of a node. ssh_host_key is one line, `ssh-ed25519 AAAA…`."""
+    """All that a transport knows of a node. ssh_host_key is one line, `[@cert-authority ]ssh-ed25519 AAAA…`.
+
+    jump_socket: where a node that dials out is reached on its jump host. seen_at: when it was last, as far as is known.
+    """
 
     name: str
     host: str
@@ -110,6 +127,9 @@ class NodeAddress:
     ssh_user: str
     ssh_port: int
     ssh_host_key: str
+    jump: JumpAddress | None = None
+    jump_socket: str = ""
+    seen_at: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, node: Node) -> NodeAddress:
@@ -120,6 +140,9 @@ class NodeAddress:
             ssh_user=node.ssh_user,
             ssh_port=node.ssh_port,
             ssh_host_key=node.ssh_host_key,
+            jump=None if node.jump is None else JumpAddress.of(node.jump),
+            jump_socket=node.jump_socket,
+            seen_at=node.seen_at,
         )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from django.conf import settings
 
 from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
-from inventory.nodes.transports.ssh_login import Gates
+from inventory.nodes.transports.ssh_login import Logins
 
 IDLE_SECONDS = 600.0
 CONNECTIONS = 1000
@@ -27,7 +29,7 @@ class ConnectionPool:
         self._standby = standby
         self._local = LocalTransport()
         self._warm: dict[NodeAddress, SshTransport] = {}
-        self._gates = Gates()
+        self._logins = Logins(lambda: str(settings.SSH_KEY_FILE))
         self._closing: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -57,12 +59,14 @@ class ConnectionPool:
             self._expiry.cancel()
         for address in list(self._warm):
             self._drop(address)
+        self._close_hops()
         await asyncio.gather(*self._closing)
 
     async def _ssh(self, address: NodeAddress) -> SshTransport:
         transport = self._warm.pop(address, None)
         if transport is None:
-            transport = SshTransport(address, key_file=settings.SSH_KEY_FILE, gates=self._gates, standby=self._standby)
+            transport = SshTransport(address, logins=self._logins, standby=self._standby)
+        transport.address = address
         # Last in the dictionary: the order is that of the latest use.
         self._warm[address] = transport
         transport.used_at = time.monotonic()
@@ -88,10 +92,20 @@ class ConnectionPool:
         for address, transport in list(self._warm.items()):
             if not transport.running and transport.used_at < limit:
                 self._drop(address)
+        self._close_hops()
         if self._warm:
             self._expire_later()
 
+    def _close_hops(self) -> None:
+        """Those to jump hosts that no node's connection goes through."""
+        used = {address.jump for address in self._warm if address.jump is not None}
+        for hop in self._logins.hops.keep_only(used):
+            self._close_later(hop.close())
+
     def _drop(self, address: NodeAddress) -> None:
-        task = asyncio.ensure_future(self._warm.pop(address).close())
+        self._close_later(self._warm.pop(address).close())
+
+    def _close_later(self, closing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -26,7 +26,7 @@ from inventory.nodes.transports.base import (
 )
 from inventory.nodes.transports.bootstrap import COMMAND_LINE, message
 from inventory.nodes.transports.flow import Flow
-from inventory.nodes.transports.ssh_login import Gates, log_in
+from inventory.nodes.transports.ssh_login import Logins
 from inventory.nodes.transports.ssh_session import Session, feed
 from inventory.nodes.transports.ssh_standby import Standby
 
@@ -48,16 +48,18 @@ asyncssh.set_log_level("ERROR")
 class SshTransport:
     """One node's connection. Any number of `run` at once; only `SESSIONS` of them are on the node together."""
 
-    def __init__(self, address: NodeAddress, *, key_file: str, gates: Gates | None = None, standby: str = "") -> None:
-        """key_file: a private key's path, '' for the ssh agent. gates: shared by all transports of a loop.
+    def __init__(
+        self, address: NodeAddress, *, key_file: str = "", logins: Logins | None = None, standby: str = ""
+    ) -> None:
+        """logins: shared by all transports of a loop; without it one of its own, with key_file.
 
         standby: a program that understands `ssh_standby`; one is kept started ahead of its call. '' for none.
         """
         self.address = address
         self.running = 0
         self.used_at = time.monotonic()
-        self._key_file = key_file
-        self._gates = gates or Gates()
+        self._owns_logins = logins is None
+        self._logins = logins or Logins(lambda: key_file)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions = asyncio.Semaphore(SESSIONS)
@@ -82,7 +84,7 @@ class SshTransport:
         return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
-        self._connection = await log_in(self.address, key_file=self._key_file, gates=self._gates)
+        self._connection = await self._logins.log_in(self.address)
         self._standby = Standby(self._standby_program, host=self.address.host)
         self._stand_by_later()
         return self._connection
@@ -125,6 +127,8 @@ class SshTransport:
         if connection is not None:
             connection.abort()
             await connection.wait_closed()
+        if self._owns_logins:
+            await self._logins.hops.close()
 
     @asynccontextmanager
     async def _turn(self, *, is_urgent: bool) -> AsyncIterator[None]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from inventory.nodes.transports.login_limit import TurnedAway, check_greeting
 from inventory.nodes.transports.name_lookup import addresses_of
+
+# Enough to see whether it is a greeting.
+_PEEKED_BYTES = 64
 
 
 async def dial(host: str, port: int) -> socket.socket:
     """A connected socket with the server's first bytes waiting in it.
 
     So what comes next costs computing, not waiting, and whoever limits that isn't held up by nodes that never answer.
-    Tries each address of the host in turn. Raises OSError.
+    Tries each address of the host in turn. Raises OSError; TurnedAway when somebody listens, and has no turn for us.
     """
     loop = asyncio.get_running_loop()
     addresses = await addresses_of(host, port)
@@ -41,6 +45,10 @@ async def _first_bytes(connection: socket.socket) -> None:
         await readable
     finally:
         loop.remove_reader(connection)
+    try:
+        check_greeting(connection.recv(_PEEKED_BYTES, socket.MSG_PEEK))
+    except ConnectionResetError:
+        raise TurnedAway from None
 
 
 def _done(future: asyncio.Future[None]) -> None:

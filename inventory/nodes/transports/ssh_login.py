@@ -1,19 +1,23 @@
-"""Logging in to a node over SSH: a key only, the inventory's host key only, no file of the user's read."""
+"""Logging in to a node or a jump host over SSH: a key only, the inventory's host key only, no file of the user's read."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from functools import lru_cache
-from pathlib import Path
+from weakref import WeakValueDictionary
 
 import asyncssh
 
-from inventory.nodes.transports.base import HostKeyMismatch, NodeAddress, NodeUnreachable, shown
+from inventory.nodes.transports.base import HostKeyMismatch, NodeUnreachable, shown
+from inventory.nodes.transports.host_key import ExpectedKey, fingerprint
+from inventory.nodes.transports.jump_address import JumpAddress
+from inventory.nodes.transports.login_keys import fault_of_certificate, login_keys
+from inventory.nodes.transports.login_limit import LoginLimit, TurnedAway
 from inventory.nodes.transports.ssh_dial import dial
+from inventory.nodes.transports.ssh_hops import Address, Hop, Hops
+from inventory.nodes.transports.ssh_stream import Stream
 
 CONNECT_SECONDS = 10
 LOGIN_SECONDS = 10
@@ -22,6 +26,8 @@ HANDSHAKES_AT_ONCE = 32
 # One that a node answers takes some hundredths of a second.
 HANDSHAKE_SECONDS = 2.0
 KEEPALIVE_SECONDS = 15
+# Many nodes wait for a jump host that has fallen silent.
+JUMP_KEEPALIVE_SECONDS = 5
 KEEPALIVE_MISSES = 3
 
 # The cheapest first; see docs/performance.md for what each costs. The rest is for nodes that offer no better.
@@ -33,9 +39,9 @@ CIPHERS = (
     "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr",
 )  # fmt: skip
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
-HOST_KEYS = (
-    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
-)  # fmt: skip
+
+
+Server = tuple[JumpAddress | None, str, int]
 
 
 class Gates:
@@ -48,6 +54,12 @@ class Gates:
     def __init__(self) -> None:
         self.dialing = asyncio.Semaphore(DIALS_AT_ONCE)
         self._handshaking = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+        self._limits: WeakValueDictionary[Server, LoginLimit] = WeakValueDictionary()
+
+    def limit_of(self, address: Address) -> LoginLimit:
+        """Shared by all who log in to the same server, whatever the inventory calls it."""
+        server = (address.jump, address.jump_socket or address.host, address.ssh_port)
+        return self._limits.setdefault(server, LoginLimit())
 
     @asynccontextmanager
     async def handshaking(self) -> AsyncIterator[None]:
@@ -63,52 +75,98 @@ class Gates:
             leaving.close()
 
 
-async def log_in(address: NodeAddress, *, key_file: str, gates: Gates) -> asyncssh.SSHClientConnection:
-    """A live connection to the node. key_file: a private key's path, '' for the ssh agent.
+class Logins:
+    """To nodes and jump hosts, from one event loop. key_file: gives a private key's path, '' for the ssh agent."""
 
-    Raises HostKeyMismatch before anything of ours is sent, and NodeUnreachable for everything else.
-    """
-    where = f"{address.ssh_user}@{address.host}:{address.ssh_port}"
-    expected = _host_key(address)
-    client = _Client(expected)
-    try:
-        async with gates.dialing, asyncio.timeout(CONNECT_SECONDS):
-            connection = await dial(address.host, address.ssh_port)
+    def __init__(self, key_file: Callable[[], str]) -> None:
+        self._key_file = key_file
+        self._gates = Gates()
+        self.hops = Hops(self.log_in)
+
+    async def log_in(self, address: Address) -> asyncssh.SSHClientConnection:
+        """A live connection. Raises HostKeyMismatch before anything of ours is sent, and NodeUnreachable for all else.
+
+        Of jump hosts on the way: JumpHostKeyMismatch and JumpUnreachable.
+        """
+        where = _where(address)
+        expected = _expected_key(address)
+        # Who waits for a jump host holds nothing that others wait for.
+        hop = await self.hops.to(address.jump) if address.jump else None
+        client = _Client()
         try:
-            async with gates.handshaking(), asyncio.timeout(LOGIN_SECONDS), _login_keys(key_file) as keys:
+            return await self._gates.limit_of(address).log_in(lambda: self._attempt(address, hop, client, expected))
+        except TimeoutError:
+            raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
+        except asyncssh.PermissionDenied as error:
+            raise NodeUnreachable(self._refused(where, error)) from error
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise HostKeyMismatch(_mismatch(where, expected, client.received, error)) from error
+        except (OSError, asyncssh.Error, ValueError) as error:
+            raise NodeUnreachable(f"{where} can't be reached: {shown(str(error))}") from error
+
+    async def _attempt(
+        self, address: Address, hop: Hop | None, client: _Client, expected: ExpectedKey
+    ) -> asyncssh.SSHClientConnection:
+        connection = await self._dial(address, hop)
+        try:
+            async with self._gates.handshaking(), asyncio.timeout(LOGIN_SECONDS), login_keys(self._key_file()) as keys:
                 return await _handshake(address, connection, client=client, expected=expected, keys=keys)
         except BaseException:
-            connection.close()
+            _drop(connection)
             raise
-    except TimeoutError:
-        raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
-    except asyncssh.PermissionDenied as error:
-        raise NodeUnreachable(f"{where} refuses the login ({shown(error.reason)}); is our public key there?") from error
-    except asyncssh.HostKeyNotVerifiable as error:
-        raise HostKeyMismatch(_mismatch(where, expected=expected, received=client.received)) from error
-    except (OSError, asyncssh.Error, ValueError) as error:
-        raise NodeUnreachable(f"{where} can't be reached: {shown(str(error))}") from error
+
+    async def _dial(self, address: Address, hop: Hop | None) -> socket.socket | Stream:
+        try:
+            async with self._gates.dialing, asyncio.timeout(CONNECT_SECONDS):
+                return await (self.hops.stream(hop, address) if hop else dial(address.host, address.ssh_port))
+        except TurnedAway:
+            raise
+        except OSError as error:
+            self._gates.limit_of(address).give_up(error)
+            if hop is not None:
+                await hop.check_alive()
+            raise
+
+    def _refused(self, where: str, error: asyncssh.PermissionDenied) -> str:
+        why = f"{where} refuses the login ({shown(error.reason)})"
+        if fault := fault_of_certificate(self._key_file()):
+            return f"{why}; {fault}"
+        return f"{why}; is our public key there?"
+
+
+def _where(address: Address) -> str:
+    where = f"{address.ssh_user}@{address.host}:{address.ssh_port}"
+    return f"{where}, reached through jump host '{address.jump.name}'," if address.jump else where
+
+
+def _drop(connection: socket.socket | Stream) -> None:
+    if isinstance(connection, Stream):
+        connection.drop()
+    else:
+        connection.close()
 
 
 async def _handshake(
-    address: NodeAddress,
-    connection: socket.socket,
+    address: Address,
+    connection: socket.socket | Stream,
     *,
     client: _Client,
-    expected: asyncssh.SSHKey,
+    expected: ExpectedKey,
     keys: Sequence[asyncssh.SSHKeyPair],
 ) -> asyncssh.SSHClientConnection:
+    is_stream = isinstance(connection, Stream)
     return await asyncssh.connect(
         address.host,
         address.ssh_port,
-        sock=connection,
+        sock=None if is_stream else connection,
+        tunnel=connection if is_stream else (),
         username=address.ssh_user,
         client_factory=lambda: client,
         client_keys=keys,
         agent_path=None,
         config=None,
-        known_hosts=([expected], [], []),
-        server_host_key_algs=_host_key_order(expected),
+        known_hosts=expected.trusted,
+        server_host_key_algs=expected.algorithms,
         x509_trusted_certs=None,
         kex_algs=KEX,
         encryption_algs=CIPHERS,
@@ -120,7 +178,7 @@ async def _handshake(
         agent_forwarding=False,
         connect_timeout=CONNECT_SECONDS,
         login_timeout=LOGIN_SECONDS,
-        keepalive_interval=KEEPALIVE_SECONDS,
+        keepalive_interval=JUMP_KEEPALIVE_SECONDS if isinstance(address, JumpAddress) else KEEPALIVE_SECONDS,
         keepalive_count_max=KEEPALIVE_MISSES,
     )
 
@@ -128,52 +186,36 @@ async def _handshake(
 class _Client(asyncssh.SSHClient):
     """Remembers the key that the server showed, so that a refusal can name it."""
 
-    def __init__(self, expected: asyncssh.SSHKey) -> None:
-        self.received: asyncssh.SSHKey | None = None
-        self._expected = expected
+    def __init__(self) -> None:
+        self.received: str = ""
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Asked only about a key that is not the expected one."""
-        self.received = key
+        self.received = fingerprint(key)
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Asked only about an authority that is not the expected one."""
+        self.received = f"a certificate by {fingerprint(key)}"
         return False
 
 
-def _host_key(address: NodeAddress) -> asyncssh.SSHKey:
+def _expected_key(address: Address) -> ExpectedKey:
     try:
-        return asyncssh.import_public_key(address.ssh_host_key)
+        return ExpectedKey.of(address.ssh_host_key)
     except asyncssh.KeyImportError as error:
         raise HostKeyMismatch(
-            f"node {address.name} has no usable ssh_host_key ({error}); "
+            f"{address.name} has no usable ssh_host_key ({error}); "
             f"put the line of `ssh-keyscan {address.host}` without the host's name into the inventory"
         ) from error
 
 
-def _host_key_order(expected: asyncssh.SSHKey) -> list[str]:
-    """The expected kind first, then every other: a server that lost its key still shows us which one it has."""
-    ours = [name.decode() for name in expected.sig_algorithms if name.decode() in HOST_KEYS]
-    return ours + [name for name in HOST_KEYS if name not in ours]
-
-
-def _mismatch(where: str, *, expected: asyncssh.SSHKey, received: asyncssh.SSHKey | None) -> str:
-    shown = f"{received.get_algorithm()} {received.get_fingerprint()}" if received else "an unreadable host key"
+def _mismatch(where: str, expected: ExpectedKey, received: str, error: asyncssh.HostKeyNotVerifiable) -> str:
+    if expected.is_authority and not received:
+        # The right authority: it is the certificate itself that does not hold.
+        what = f"{where} shows a certificate that is not good ({shown(error.reason)}); nothing was sent"
+        return f"{what}. Have its host key signed anew, for the name or address in the inventory"
     return (
-        f"{where} shows {shown}, but the inventory expects {expected.get_algorithm()} {expected.get_fingerprint()}; "
-        "nothing was sent. If the node was rightly rebuilt, change its ssh_host_key"
+        f"{where} shows {received or 'an unreadable host key'}, but the inventory expects {expected}; "
+        "nothing was sent. If it was rightly rebuilt, change its ssh_host_key"
     )
-
-
-@asynccontextmanager
-async def _login_keys(key_file: str) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
-    if key_file:
-        yield _keys(key_file, Path(key_file).stat().st_mtime_ns)
-        return
-    path = os.environ.get("SSH_AUTH_SOCK", "")
-    if not path:
-        raise NodeUnreachable("no key to log in with: set RELEASE_SSH_KEY_FILE, or start the worker with an ssh agent")
-    async with asyncssh.connect_agent(path) as agent:
-        yield await agent.get_keys()
-
-
-@lru_cache(maxsize=4)
-def _keys(key_file: str, _modified_ns: int) -> Sequence[asyncssh.SSHKeyPair]:
-    return list(asyncssh.load_keypairs([key_file]))

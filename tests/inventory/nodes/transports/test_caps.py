@@ -142,7 +142,7 @@ def test_a_reason_before_any_host_key_is_cleaned_and_cut(lying_node: LyingNode) 
     with speaks_first(disconnect_at_once(NASTY.encode() + b"\xff" + b"z" * 5000)) as port:
         messages = [try_connection(address(lying_node, ssh_port=port)).error]
         with pytest.raises(NodeUnreachable) as caught:
-            fetch_host_key(host="127.0.0.1", port=port)
+            fetch_host_key(address(lying_node, ssh_port=port))
         messages.append(caught.value.message)
     for message in messages:
         assert_is_safe(message)
