@@ -130,6 +130,13 @@ def jump_hosts() -> Iterator[Row]:
         yield Row(route=f"inventory_jumphost_{page}", **about)
     yield Row(route="inventory_jumphost_change", **about, data=lambda world: new)
     yield Row(route="inventory_jumphost_delete", **about, data=YES)
+    yield Row(route="inventory_jumphost_host_key", may=UNLIMITED)
+    yield Row(route="inventory_jumphost_accept_host_key", **about)
+    accepted: Data = lambda world: {  # noqa: E731
+        "accept": signing.dumps([world["jump host"].pk, HOST_KEY], salt="inventory.host-key.jump")
+    }
+    yield Row(route="inventory_jumphost_accept_host_key", **about, data=accepted)
+    yield Row(route="inventory_jumphost_test", **about, data=YES, says="be reached")
 
 
 def moved_node(of: str) -> Data:

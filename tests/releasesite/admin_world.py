@@ -27,7 +27,9 @@ def make_world() -> World:
     token, _secret = ApiToken.objects.issue(name="scheduler", scope="deploy")
     common: World = {
         "unused node": make_node("bank-unused"),
-        "jump host": JumpHost.objects.create(name="dmz", host="192.0.2.1", ssh_user="jump", ssh_host_key=HOST_KEY),
+        "jump host": JumpHost.objects.create(
+            name="dmz", host="127.0.0.1", ssh_port=1, ssh_user="jump", ssh_host_key=HOST_KEY
+        ),
         "user": User.objects.create_user("bob"),
         "group": Group.objects.create(name="others"),
         "token": token,
