@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncssh
 from axes.models import AccessAttempt
 from django.contrib.auth.models import Group, User
 from django_q.models import OrmQ
@@ -16,9 +17,9 @@ from inventory.security import audit
 from releasesite.models import ApiToken
 from rollbacks.models import Rollback
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
-from tests.inventory.admin.test_editing import HOST_KEY
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 
+OLD_KEY = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
 # By name: "shop node", "bank target", "unused node", "token" …
 World = dict[str, Any]
 
@@ -28,7 +29,7 @@ def make_world() -> World:
     common: World = {
         "unused node": make_node("bank-unused"),
         "jump host": JumpHost.objects.create(
-            name="dmz", host="127.0.0.1", ssh_port=1, ssh_user="jump", ssh_host_key=HOST_KEY
+            name="dmz", host="127.0.0.1", ssh_port=1, ssh_user="jump", ssh_host_key=OLD_KEY
         ),
         "user": User.objects.create_user("bob"),
         "group": Group.objects.create(name="others"),
