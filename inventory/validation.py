@@ -10,6 +10,8 @@ import asyncssh
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+# As in OpenSSH's known_hosts.
+CERT_AUTHORITY = "@cert-authority"
 MAX_COMMAND_CHARS = 16_384
 # A name of more bytes than this does not fit a directory entry.
 _MAX_PATH_PART_BYTES = 255
@@ -85,21 +87,33 @@ def validate_ssh_user(value: str) -> None:
 
 
 def validate_host_key(value: str) -> None:
-    """One public key in OpenSSH's one-line format; a known_hosts line, which begins with the host, is none."""
-    if len(value.strip().splitlines()) == 1 and _parses_as_public_key(without_comment(value)):
+    """One public key in OpenSSH's one-line format; a known_hosts line, which begins with the host, is none.
+
+    Behind `@cert-authority` it is the key that signs the certificates of servers.
+    """
+    if len(value.strip().splitlines()) == 1 and _parses_as_public_key(_without_mark(without_comment(value))):
         return
     raise ValidationError(
         _(
             "is not a public key: write one line as in the node's /etc/ssh/ssh_host_ed25519_key.pub, "
-            "such as “ssh-ed25519 AAAA…”, without the host in front"
+            "such as “ssh-ed25519 AAAA…”, without the host in front; or “@cert-authority ssh-ed25519 AAAA…”"
         ),
         code="invalid_host_key",
     )
 
 
 def without_comment(host_key: str) -> str:
-    """`algorithm base64`, the normal form in which valid host keys are kept and compared."""
-    return " ".join(host_key.split(maxsplit=2)[:2])
+    """`[@cert-authority ]algorithm base64`, the normal form in which valid host keys are kept and compared."""
+    parts = host_key.split()
+    return " ".join(parts[: 3 if parts[:1] == [CERT_AUTHORITY] else 2])
+
+
+def is_authority(host_key: str) -> bool:
+    return host_key.startswith(f"{CERT_AUTHORITY} ")
+
+
+def _without_mark(host_key: str) -> str:
+    return host_key.removeprefix(f"{CERT_AUTHORITY} ")
 
 
 def _parses_as_public_key(line: str) -> bool:
@@ -111,8 +125,11 @@ def _parses_as_public_key(line: str) -> bool:
 
 
 def host_key_fingerprint(host_key: str) -> str:
-    """`SHA256:…`, as ssh-keygen -l shows it; '' for no key."""
-    return asyncssh.import_public_key(host_key).get_fingerprint() if host_key else ""
+    """`SHA256:…`, as ssh-keygen -l shows it, `CA SHA256:…` for an authority's; '' for no key."""
+    if not host_key:
+        return ""
+    fingerprint: str = asyncssh.import_public_key(_without_mark(host_key)).get_fingerprint()
+    return f"CA {fingerprint}" if is_authority(host_key) else fingerprint
 
 
 def validate_deploy_root(value: str) -> None:

@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from inventory.database.outage import has_no_connection_left
 from inventory.models import Delivery, Node, TransportKind
+from inventory.nodes.transports.login_keys import fault_of_certificate
 from inventory.security.redaction import redact_url
 from releasesite.api.probes import has_worker
 from releasesite.demo import ports
@@ -171,6 +172,8 @@ def _key_file(path: str) -> Finding:
     except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         advice = "Set RELEASE_SSH_KEY_FILE to a private key without a passphrase, or use an ssh agent."
         return bad(f"SSH key {path} cannot be used: {error}.", advice)
+    if fault := fault_of_certificate(path):
+        return bad(f"{fault[0].upper()}{fault[1:]}.", "Without it only servers that know the key itself let us log in.")
     return good(f"SSH key {path} can be read")
 
 

@@ -24,7 +24,7 @@ from inventory.nodes.host_keys import fetch_host_key
 from inventory.nodes.transports.base import NodeAddress, TransportError
 from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.nodes.transports.ssh_hops import Address
-from inventory.validation import host_key_fingerprint
+from inventory.validation import host_key_fingerprint, is_authority
 
 _ACCEPT_WITHIN_SECONDS = 600
 _SALTS = {"node": "inventory.host-key", "jumphost": "inventory.host-key.jump"}
@@ -76,7 +76,10 @@ class SshServerAdmin(InventoryAdmin):
             return self._accept(request, server)
         context: dict[str, Any] = {"server": server, "title": _("Host key of %(name)s") % {"name": server}}
         context["stored"] = host_key_fingerprint(server.ssh_host_key)
-        if request.method == "POST":
+        if is_authority(server.ssh_host_key):
+            text = _("It shows certificates of the authority %(key)s: there is no single key to fetch.")
+            context["problem"] = text % {"key": context["stored"]}
+        elif request.method == "POST":
             context |= self._fetched(self.address_of(server))
             context["is_same"] = context.get("key") == server.ssh_host_key
             context["signed"] = signing.dumps([server.pk, context.get("key")], salt=self._salt)

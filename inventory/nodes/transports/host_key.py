@@ -7,7 +7,8 @@ from typing import Self
 
 import asyncssh
 
-AUTHORITY = "@cert-authority"
+from inventory.validation import CERT_AUTHORITY, is_authority
+
 # The cheapest first; see docs/performance.md for what each costs. The rest is for servers that offer no better.
 HOST_KEYS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
@@ -27,9 +28,8 @@ class ExpectedKey:
     @classmethod
     def of(cls, line: str) -> Self:
         """line: `[@cert-authority ]ssh-ed25519 AAAA…`. Raises asyncssh.KeyImportError."""
-        is_authority = line.startswith(f"{AUTHORITY} ")
-        key = asyncssh.import_public_key(line.removeprefix(AUTHORITY).lstrip() if is_authority else line)
-        return cls(key=key, is_authority=is_authority)
+        key = asyncssh.import_public_key(line.removeprefix(CERT_AUTHORITY).lstrip())
+        return cls(key=key, is_authority=is_authority(line))
 
     def __str__(self) -> str:
         shown = fingerprint(self.key)

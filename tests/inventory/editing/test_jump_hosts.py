@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
@@ -15,6 +16,7 @@ from inventory.editing.file.apply import import_inventory
 from inventory.editing.file.read import InventoryFileError
 from inventory.editing.file.report import ImportReport
 from inventory.models import JumpHost, Node
+from inventory.validation import host_key_fingerprint, validate_host_key
 from tests.inventory.admin.conftest import edits
 from tests.inventory.admin.test_editing import HOST_KEY, errors, node_form
 from tests.support.fleet import make_instances, make_node, make_service
@@ -143,6 +145,23 @@ def test_a_bad_file_changes_nothing_and_names_the_line(chain: None, what: str) -
 
     assert refusals(text) == told
     assert JumpHost.objects.count() == Node.objects.count() == 2
+
+
+def test_an_authoritys_key_is_taken_and_shown_as_such() -> None:
+    line = f"@cert-authority {HOST_KEY}"
+    bring_in(f"nodes: [{{name: n, host: h, ssh_user: u, ssh_host_key: '{line}  a comment'}}]")
+
+    node = Node.objects.get()
+    assert node.ssh_host_key == line
+    assert host_key_fingerprint(line) == f"CA {host_key_fingerprint(HOST_KEY)}"
+    for bad in (
+        "@cert-authority",
+        "@cert-authority h ssh-ed25519 AAAA",
+        f"@revoked {HOST_KEY}",
+        f"{line} {line}\n{line}",
+    ):
+        with pytest.raises(ValidationError):
+            validate_host_key(bad)
 
 
 def test_the_pages_refuse_a_circle_in_the_same_words(page: Client, chain: None) -> None:
