@@ -172,4 +172,4 @@ def test_another_name_another_time_and_another_authority_are_refused(
 
 def test_a_server_without_a_certificate_shows_its_key_and_is_refused(signed: Authority, sshd: SshServer) -> None:
     with pytest.raises(HostKeyMismatch, match=r"shows ssh-ed25519 SHA256:.* expects a certificate by"):
-        log_in(signed, **{**sshd.node_fields, "ssh_host_key": signed.host_ca})
+        log_in(signed, ssh_port=sshd.port, ssh_host_key=signed.host_ca)
