@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from deploys.node.excerpt import Excerpt, Piece
 from inventory.nodes.program import FRAME_START
-from inventory.nodes.transports.base import STDERR, STDOUT
+from inventory.nodes.transports.base import STDERR, STDOUT, NodeMisbehaved
 
 CAP_BYTES = 1024 * 1024
 # A line is looked through for secrets as a whole, before it is cut. One that is longer than this, in parts.
@@ -115,10 +115,18 @@ class Stream:
 
 
 class Streams:
-    """Both streams of one call, and when all has come that will come."""
+    """Both streams of one call, and when all has come that will come.
 
-    def __init__(self, *, mark: str, on_frame: Callable[[str], None], on_line: OnLine, on_cut: OnCut) -> None:
+    on_frame(words): each frame, but those of the commands' readers; it checks it, and raises NodeMisbehaved. Of the readers' the
+    number is checked here: each of most_commands says two at most on each stream.
+    """
+
+    def __init__(
+        self, *, mark: str, most_commands: int, on_frame: Callable[[str], None], on_line: OnLine, on_cut: OnCut
+    ) -> None:
         self._on_frame = on_frame
+        self._most_commands = most_commands
+        self._gaps = {STDOUT: 0, STDERR: 0}
         self._commands = 0
         self._ended = {STDOUT: 0, STDERR: 0}
         self._is_over = False
@@ -145,18 +153,24 @@ class Streams:
     def _take(self, stream: str, words: str) -> None:
         match words:
             case "end":
-                self._ended[stream] += 1
+                self._count(self._ended, stream, words)
                 self._streams[stream].command_ended()
                 return
             case "gap":
+                self._count(self._gaps, stream, words)
                 self._streams[stream].gap()
                 return
-            case "over":
-                self._is_over = True
+        self._on_frame(words)
+        if words == "over":
+            self._is_over = True
         if words.startswith("command "):
             self._end_those_cut_off()
             self._commands += 1
-        self._on_frame(words)
+
+    def _count(self, counts: dict[str, int], stream: str, words: str) -> None:
+        counts[stream] += 1
+        if counts[stream] > self._most_commands:
+            raise NodeMisbehaved(f"`{words}` more often than {self._most_commands} times")
 
     def _end_those_cut_off(self) -> None:
         """The last command's daemons may hold a stream of its open for ever: its `end` need not have come."""

@@ -31,7 +31,7 @@
 
 base=$root/.release
 claim=$base/claim.$fence
-boot=- newest=0 trash= message= budget=60 taken=0 template= release= found= compared=
+boot=- newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= found= compared=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_pid=- l_start=- l_boot=-
 
@@ -111,6 +111,7 @@ blame_tools() {
 	[ -z "$missing" ] || code=node_unsuitable text=$missing
 }
 
+# flatten TEXT: $flat is it on one line, and cut: a tool may have a message for each of many files.
 flatten() {
 	set -f
 	IFS='
@@ -120,6 +121,7 @@ flatten() {
 	flat=$*
 	unset IFS
 	set +f
+	[ "${#flat}" -le 2000 ] || flat=$(printf '%.2000s' "$flat")
 }
 
 # try COMMAND…: its message in $message when it fails. It runs again for that, because catching it costs a fork.
@@ -622,7 +624,10 @@ logged() {
 		warn "a line of releases.log was not written: $message"
 }
 
+# No more of them than anybody reads.
 warn() {
+	warnings=$((warnings + 1))
+	[ "$warnings" -le 50 ] || return 0
 	flatten "$1"
 	say "warning $flat"
 }

@@ -24,8 +24,10 @@ from deploys.node.answers import (
     Waiting,
 )
 from deploys.node.frames import Streams
+from deploys.node.grammar import TABLES, most_commands
 from deploys.node.refusals import refusal
-from inventory.nodes.program import BEGUN, NodeCall, ended_early, new_mark
+from inventory.nodes.grammar import BEGUN, FrameCheck, Table
+from inventory.nodes.program import NodeCall, ended_early, new_mark
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.flow import Flow
 from inventory.security.redaction import scrub
@@ -119,11 +121,13 @@ class NodeSession:
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
             if artifact_path is None or answer.words.get("outcome") in ("present", "installed"):
-                return answer.staged()
+                return self._staged(answer)
         if url is not None:
-            return (await attempt(calls.URL, f"{url}\n".encode())).staged()
-        answer = await attempt(calls.STDIN, artifact_path)
-        if "outcome" not in answer.words:
+            return self._staged(await attempt(calls.URL, f"{url}\n".encode()))
+        return self._staged(await attempt(calls.STDIN, artifact_path))
+
+    def _staged(self, answer: Answer) -> Staged:
+        if "damaged" in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
         return answer.staged()
 
@@ -192,8 +196,9 @@ class NodeSession:
         stdin: Path | bytes | None = None,
         is_urgent: bool = False,
     ) -> Answer:
+        _mark, task, *_ = arguments
         flow = Flow() if is_urgent else self._flow
-        conversation = _Conversation(self._transport, call, self._on_event, flow)
+        conversation = _Conversation(self._transport, call, TABLES[task], self._on_event, flow)
         result = await self._transport.run(
             calls.node_program(),
             arguments,
@@ -229,10 +234,19 @@ class NodeSession:
 class _Conversation:
     """One call's frames turned into events and an answer."""
 
-    def __init__(self, transport: Transport, call: NodeCall, on_event: Callable[[Event], None], flow: Flow) -> None:
+    def __init__(
+        self, transport: Transport, call: NodeCall, table: Table, on_event: Callable[[Event], None], flow: Flow
+    ) -> None:
         self.answer = Answer()
         self._last_lines: dict[str, str] = {}
-        self.streams = Streams(mark=call.mark, on_frame=self._frame, on_line=self._line, on_cut=self._cut)
+        self._check = FrameCheck(table)
+        self.streams = Streams(
+            mark=call.mark,
+            most_commands=most_commands(table),
+            on_frame=self._frame,
+            on_line=self._line,
+            on_cut=self._cut,
+        )
         self._transport = transport
         self._call = call
         self._on_event = on_event
@@ -250,7 +264,7 @@ class _Conversation:
         return self._last_lines.get(STDERR, "") or ("" if self.has_begun else self._last_lines.get(STDOUT, ""))
 
     def _frame(self, words: str) -> None:
-        word, _, rest = words.partition(" ")
+        word, rest = self._check.take(words)
         self.answer.take(word, rest)
         match word:
             case "step":

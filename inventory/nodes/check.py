@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from inventory.nodes.program import ask
-from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
+from inventory.nodes.grammar import check_table
+from inventory.nodes.program import ROOTS_AT_ONCE, ask
+from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.nodes.transports.pool import ConnectionPool
 from inventory.nodes.transports.ssh_login import Logins
@@ -62,7 +63,7 @@ async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
     try:
         async with asyncio.timeout(TEST_SECONDS):
             transport = await pool.transport(address)
-            frames = await ask(transport, "check", roots, timeout_seconds=TEST_SECONDS)
+            frames = [frame for some in _batches(roots) for frame in await _check(transport, some)]
         return "; ".join(_problems(frames))
     except TransportError as error:
         return error.message
@@ -72,6 +73,14 @@ async def _try(address: NodeAddress, roots: Sequence[str]) -> str:
         return f"no answer within {TEST_SECONDS:.0f} s"
     finally:
         await pool.close()
+
+
+def _batches(roots: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (roots[start : start + ROOTS_AT_ONCE] for start in range(0, len(roots), ROOTS_AT_ONCE))
+
+
+async def _check(transport: Transport, roots: Sequence[str]) -> list[tuple[str, str]]:
+    return await ask(transport, "check", roots, check_table(len(roots)), timeout_seconds=TEST_SECONDS)
 
 
 def _problems(frames: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from inventory.nodes.grammar import BEGUN, OVER, FrameCheck, Table
 from inventory.nodes.transports.base import CommandResult, ConnectionLost, NodeUnsuitable, Transport
 from inventory.security.redaction import clean_output, scrub
 
 # What a frame starts with: a control character, then a nonce that nothing else on the node knows.
 FRAME_START = "\x1e"
-BEGUN, OVER = "begun", "over"
+# Of one call: its arguments are one line that the node reads byte by byte.
+ROOTS_AT_ONCE = 200
 _SHOWN_CHARACTERS = 300
 _ADVICE = "it has to run a command line with a POSIX sh, and none of its profiles may read stdin"
 
@@ -48,21 +50,24 @@ def program_text(path: Path) -> str:
 
 
 async def ask(
-    transport: Transport, task: str, roots: Sequence[str], *, timeout_seconds: float
+    transport: Transport, task: str, roots: Sequence[str], table: Table, *, timeout_seconds: float
 ) -> list[tuple[str, str]]:
-    """The frames of a task of base.sh, each as (word, rest). Raises TransportError, NodeMisbehaved."""
+    """The frames of a task of base.sh, each as (word, rest), checked by its table. Raises TransportError, NodeMisbehaved.
+
+    roots: no more than ROOTS_AT_ONCE.
+    """
     call = NodeCall(mark=new_mark(), root=roots[0])
     result = await transport.run(base_program(), call.arguments(task, *roots[1:]), timeout_seconds=timeout_seconds)
-    frames = frames_in(result.stdout, call.mark)
+    frames = FrameCheck(table).take_all(frames_in(result.stdout, call.mark))
     words = {word for word, _rest in frames}
     if OVER not in words:
         raise ended_early(result, has_begun=BEGUN in words)
     return frames
 
 
-def frames_in(output: bytes, mark: str) -> list[tuple[str, str]]:
-    pattern = re.compile(re.escape(mark.encode()) + rb" ([^\x1e\n ]+) ?([^\x1e\n]*)\n")
-    return [(word.decode(errors="replace"), rest.decode(errors="replace")) for word, rest in pattern.findall(output)]
+def frames_in(output: bytes, mark: str) -> list[str]:
+    pattern = re.compile(re.escape(mark.encode()) + rb" ([^\x1e\n]*)\n")
+    return [frame.decode(errors="replace") for frame in pattern.findall(output)]
 
 
 def ended_early(result: CommandResult, *, has_begun: bool, last_words: str = "") -> ConnectionLost | NodeUnsuitable:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inventory.names import is_name
-from inventory.nodes.program import ask
-from inventory.nodes.transports.base import ConnectionLost, Transport
+from inventory.nodes.grammar import read_table
+from inventory.nodes.program import ROOTS_AT_ONCE, ask
+from inventory.nodes.transports.base import NodeMisbehaved, Transport
 from inventory.releases import version_of
 
-# Of one call: its arguments are one line that the node reads byte by byte.
-_ROOTS_AT_ONCE = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,18 +31,18 @@ class Reading:
 async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
     """One reading a root, in order. Raises TransportError, NodeMisbehaved."""
     readings: list[Reading] = []
-    for start in range(0, len(roots), _ROOTS_AT_ONCE):
-        some = roots[start : start + _ROOTS_AT_ONCE]
-        frames = await ask(transport, "read", some, timeout_seconds=timeout_seconds)
+    for start in range(0, len(roots), ROOTS_AT_ONCE):
+        some = roots[start : start + ROOTS_AT_ONCE]
+        frames = await ask(transport, "read", some, read_table(len(some)), timeout_seconds=timeout_seconds)
         told = [rest for word, rest in frames if word == "current"]
         if len(told) != len(some):
-            raise ConnectionLost("The node's answer was cut short.")
+            raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
         readings += [reading(words) for words in told]
     return readings
 
 
 def reading(words: str) -> Reading:
-    """Of a `current` frame (inventory/nodes/base.sh): KIND RELEASE VERSION SHA256. Raises ConnectionLost: it is none."""
+    """Of a `current` frame (inventory/nodes/base.sh): KIND RELEASE VERSION SHA256, in the form that its table has."""
     match words.split(" "):
         case ["none", "-", "-", "-"]:
             return Reading()
@@ -53,7 +52,5 @@ def reading(words: str) -> Reading:
                 version=version if is_name(version) else version_of(release),
                 sha256=sha256 if _SHA256.fullmatch(sha256) else "",
             )
-        case ["release" | "elsewhere", *_]:
-            return Reading(problem="`current` leads to no release of ours")
         case _:
-            raise ConnectionLost(f"The node's answer can't be read: {words[:100]!r}")
+            return Reading(problem="`current` leads to no release of ours")

@@ -93,7 +93,7 @@ def honest(call: Call) -> list[Said]:
             return [ran, Err(call.frames("end"))]
         case "switch":
             ran = call.frames("begun", "step switch", "step restart", "command 11 12 13", "end")
-            return [ran, Err(call.frames("end")), call.frames("switched - 0 0 0", "over")]
+            return [ran, Err(call.frames("end")), call.frames("switched - 0 0 0 - 0", "over")]
         case _:
             words = ["begun", "over"]
     return [call.frames(*words)]
@@ -191,7 +191,9 @@ class LyingNode:
                 process.exit_with_signal(signal, False, message)
                 return False
             case Disconnect(reason=reason):
-                process.channel.get_connection().disconnect(asyncssh.DISC_BY_APPLICATION, reason)
+                # Its own `disconnect` closes every channel first, and then nobody hears the reason.
+                process.channel.get_connection()._send_disconnect(asyncssh.DISC_PROTOCOL_ERROR, reason, "")
+                await asyncio.sleep(1)
                 return False
         return True
 

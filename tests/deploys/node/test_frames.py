@@ -21,6 +21,7 @@ class Heard:
         self.cuts: list[str] = []
         self.streams = Streams(
             mark=MARK,
+            most_commands=1000,
             on_frame=self.frames.append,
             on_line=lambda stream, text: self.lines.append((stream, text)),
             on_cut=self.cuts.append,

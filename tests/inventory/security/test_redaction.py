@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.security import redaction
-from inventory.security.redaction import TOKEN_PREFIX, clean_output, redact_url, scrub
+from inventory.security.redaction import TOKEN_PREFIX, clean_output, clean_text, redact_url, scrub
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,13 @@ def test_it_cleans_what_a_command_printed(output: bytes, shown: str) -> None:
 @given(st.binary())
 def test_it_leaves_no_control_character_in_any_output(output: bytes) -> None:
     assert all(char == "\t" or char.isprintable() or ord(char) > 0x9F for char in clean_output(output))
+
+
+def test_no_character_that_nobody_sees_or_that_reorders_a_line_is_shown() -> None:
+    """Of Unicode's controls and format characters only those are left that have a shape of their own, and the tab."""
+    shaped = {0x0600, 0x0601, 0x0602, 0x0603, 0x0604, 0x0605, 0x06DD, 0x070F, 0x0890, 0x0891, 0x08E2, 0x110BD, 0x110CD}
+    hieroglyphs_joined = set(range(0x13430, 0x13440))
+    unsafe = {point for point in range(0x110000) if unicodedata.category(chr(point)) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    left = {point for point in unsafe if chr(point) in clean_text(f"a{chr(point)}b")}
+    assert left - shaped - hieroglyphs_joined == {ord("\t")}
+    assert clean_text("\u3164\u115f\u034f") == ""

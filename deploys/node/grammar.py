@@ -1,0 +1,123 @@
+"""What deploys/node/program.sh may say, task by task: see `inventory.nodes.grammar`.
+
+Not here are `end` and `gap`, which a command's readers say, each in its own time (deploys/node/frames.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inventory.nodes.grammar import BEGUN, CURRENT, NUMBER, OVER, RELEASE, TEXT, Frame, Table, table
+
+# Of program.sh's `fail`; no other code is taken from a node.
+CODES = ("internal_error", "node_disk_full", "node_not_writable", "node_unsuitable", "switch_failed")
+STAGE_CODES = (*CODES, "damaged", "package_unreachable", "package_checksum_mismatch")
+
+_PID = r"[1-9][0-9]{0,9}"
+_EXIT = r"[0-9]{1,3}"
+_FLAG = "[01]"
+# Of a restart: 2 when an abort has ended it.
+_LATE = "[012]"
+_MAYBE_RELEASE = f"(?:-|{RELEASE})"
+_MAYBE_EXIT = f"(?:-|{_EXIT})"
+# How a way back went: EXIT LATE.
+_BACK = f"(?:-|gone|unlinked|{_EXIT}) {_FLAG}"
+# FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING, and the way back.
+_LAST = (
+    rf"[1-9][0-9]{{0,18}} {RELEASE} {_MAYBE_RELEASE} (?:switching|switched|reverting|done|refused) "
+    rf"{_MAYBE_EXIT} {_LATE} {_FLAG} {_FLAG} {_BACK}"
+)
+_FOUND = f"(?:gone|no_folder|closed|changed|folder|file) {TEXT}"
+_COMMAND = f"{_PID} {_PID} {_PID}"
+# `warn` in program.sh says no more.
+_MOST_WARNINGS = 50
+# Older claims, each of which was found in mid-switch.
+_MOST_WAITS = 1000
+
+_WAITS = ("waiting", "waited")
+
+
+def _waits(*after: str) -> tuple[Frame, Frame]:
+    """What the claiming of a root says, behind these frames."""
+    return (
+        Frame(name="waiting", rest=f"{NUMBER} {_PID} {NUMBER}", most=_MOST_WAITS, after=(*after, *_WAITS)),
+        Frame(name="waited", rest=f"{NUMBER} (?:ended|killed)", most=_MOST_WAITS, after=("waiting",)),
+    )
+
+
+def _error(codes: tuple[str, ...], *after: str) -> Frame:
+    return Frame(
+        name="error", rest=rf"(?:stale {NUMBER}|(?:{'|'.join(codes)})(?: {TEXT})?)", after=(*after, "current", "found")
+    )
+
+
+_BEGUN = Frame(name=BEGUN, after=())
+_NOTHING = table(_BEGUN, Frame(name=OVER, after=(BEGUN,)))
+
+TABLES: Mapping[str, Table] = {
+    "state": table(
+        _BEGUN,
+        Frame(name="current", rest=CURRENT, after=(BEGUN,)),
+        Frame(name="last", rest=_LAST, after=("current",)),
+        Frame(name=OVER, after=("current", "last")),
+    ),
+    "stage": table(
+        _BEGUN,
+        *_waits(BEGUN),
+        # From before, and with an error once more.
+        Frame(name="current", rest=CURRENT, most=2, after=(BEGUN, *_WAITS, "current", "last", "step stage", "kept")),
+        Frame(name="last", rest=_LAST, after=("current",)),
+        Frame(name="step stage", after=("current", "last")),
+        Frame(name="kept", rest=rf"/{TEXT}", after=("step stage",)),
+        Frame(name="outcome", rest="(?:present|needs_artifact)", after=("current", "last")),
+        Frame(name="outcome installed", after=("step stage", "kept")),
+        Frame(name="found", rest=_FOUND, after=("current",)),
+        _error(STAGE_CODES, BEGUN, *_WAITS, "last", "step stage", "kept"),
+        Frame(name=OVER, after=("outcome", "outcome installed", "error")),
+    ),
+    "before_switch": table(
+        _BEGUN,
+        *_waits(BEGUN),
+        Frame(name="step before_switch", after=(BEGUN, *_WAITS)),
+        Frame(name="command", rest=_COMMAND, after=("step before_switch",)),
+        Frame(name="ended", rest=f"{_EXIT} {_FLAG}", after=("command",)),
+        Frame(name="current", rest=CURRENT, after=(BEGUN, *_WAITS)),
+        Frame(name="found", rest=_FOUND, after=("current",)),
+        _error(CODES, BEGUN, *_WAITS),
+        Frame(name=OVER, after=("ended", "error")),
+    ),
+    "switch": table(
+        _BEGUN,
+        Frame(name="step switch", after=(BEGUN,)),
+        *_waits("step switch"),
+        Frame(name="current", rest=CURRENT, after=("step switch", *_WAITS, "command", "unlinked", "warning")),
+        Frame(name="found", rest=_FOUND, after=("current",)),
+        Frame(name="outcome", rest="not_intact", after=("found",)),
+        Frame(name="step restart", after=("step switch", *_WAITS)),
+        Frame(name="unlinked", rest=TEXT, after=("command",)),
+        Frame(name="step revert", after=("command", "warning")),
+        Frame(name="command", rest=_COMMAND, most=2, after=("step restart", "step revert")),
+        Frame(name="step clean_up", after=("step switch", *_WAITS, "command", "warning")),
+        Frame(
+            name="warning",
+            rest=TEXT,
+            most=_MOST_WARNINGS,
+            after=("step switch", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+        ),
+        Frame(
+            name="switched",
+            rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
+            after=("step switch", *_WAITS, "command", "step clean_up", "warning", "current"),
+        ),
+        _error(CODES, "step switch", *_WAITS),
+        Frame(name=OVER, after=("outcome", "switched", "error")),
+    ),
+    "abort": _NOTHING,
+    "mute": _NOTHING,
+    "forget": _NOTHING,
+}
+
+
+def most_commands(table: Table) -> int:
+    """How many commands a call runs: each has an `end`, and maybe a `gap`, on either stream."""
+    return table["command"].most if "command" in table else 0
