@@ -67,17 +67,19 @@ class ErrorCode(StrEnum):
     PACKAGE_TOO_LARGE = (
         "package_too_large",
         _("The package is larger than allowed"),
-        _("Make it smaller, or ask an admin to raise RELEASE_PACKAGE_MAX_BYTES."),
+        _("Do what the message says; an admin can raise RELEASE_PACKAGE_MAX_BYTES, but none of the other limits."),
     )
     PACKAGE_INVALID = (
         "package_invalid",
-        _("The package is not an intact archive"),
-        _("Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that."),
+        _("The package can’t be unpacked"),
+        _(
+            "The message names what is wrong with it. Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, without that."
+        ),
     )
     PACKAGE_UNSAFE = (
         "package_unsafe",
-        _("The package would write outside its release"),
-        _("Build it without absolute paths, “..” and links that point outside."),
+        _("The package would leave its release, or hides something"),
+        _("Build it without absolute paths, “..”, links that point outside, devices and invisible characters."),
     )
     NODE_UNREACHABLE = (
         "node_unreachable",

@@ -6,12 +6,16 @@ from deploys.error_codes import ErrorCode
 
 
 class PackageError(Exception):
-    """The package is unavailable. message: what happened, where, what to do next."""
+    """The package is unavailable. message: what happened, where, what to do next.
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    advice: the last of these, while the message is still without it.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.code = ErrorCode(code)
         self.message = message
+        self.advice = advice
 
 
 class FetchStopped(Exception):

@@ -13,6 +13,7 @@ from django.conf import settings
 from deploys.error_codes import ErrorCode
 from deploys.packages import download, errors, repack_process, signatures
 from deploys.packages.archive.refusals import Limits
+from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.download import Downloaded
 from deploys.packages.errors import PackageError
 from deploys.packages.hosts import HostRule
@@ -24,7 +25,7 @@ _MOST_DOWNLOADS = 3
 _EXTRACTED_TIMES = 10
 PATIENCE = download.PATIENCE
 _NEXT_STEP = {
-    ErrorCode.PACKAGE_INVALID: "Build it again as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
+    ErrorCode.PACKAGE_INVALID: "Build it again without that, as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
     ErrorCode.PACKAGE_TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
     ErrorCode.PACKAGE_UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
 }
@@ -38,6 +39,7 @@ class _Wanted:
     expected_sha256: str
     signing_key: str
     signature: str
+    zip_names: str
     should_stop: Callable[[], bool]
     on_note: Callable[[str], None]
     turn_to_read: Callable[[], AbstractContextManager[None]]
@@ -47,10 +49,10 @@ class _Wanted:
         return redact_url(self.url)
 
 
-def needs_no_host(*, expected_sha256: str, signing_key: str, signature: str) -> bool:
+def needs_no_host(*, expected_sha256: str, signing_key: str, signature: str, zip_names: str = UTF8) -> bool:
     """Whether `fetch` would find all in the store, so that it is quick."""
     is_signature_here = bool(signature) or not signing_key
-    return is_signature_here and PackageStore.of_this_host().stored(expected_sha256.lower()) is not None
+    return is_signature_here and _stored(expected_sha256, zip_names, PackageStore.of_this_host()) is not None
 
 
 def fetch(
@@ -59,6 +61,7 @@ def fetch(
     expected_sha256: str = "",
     signing_key: str = "",
     signature: str = "",
+    zip_names: str = UTF8,
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[str], None] = errors.ignore,
     turn_to_read: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -67,6 +70,7 @@ def fetch(
 
     expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
     (`deploys.packages.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
+    zip_names: the encoding of a zip's names that are not UTF-8 (`archive.zip_names`).
     turn_to_read: held as long as the archive is being read. Blocks; all callbacks are called in this thread, the first
     two about ten times a second. Raises `PackageError`, or `FetchStopped` within about a second of `should_stop()`;
     either way nothing is left behind. No database.
@@ -76,6 +80,7 @@ def fetch(
         expected_sha256=expected_sha256.lower(),
         signing_key=signing_key,
         signature=signature,
+        zip_names=zip_names,
         should_stop=should_stop,
         on_note=on_note,
         turn_to_read=turn_to_read,
@@ -83,7 +88,7 @@ def fetch(
     store = PackageStore.of_this_host()
     with store.room():
         signed_by = _signature(wanted) if signing_key else b""
-        known = store.stored(wanted.expected_sha256)
+        known = _stored(wanted.expected_sha256, wanted.zip_names, store)
         if known is not None:
             _check_signature(wanted, known.sha256, signed_by)
             on_note(f"Package {wanted.shown_url} is in the store already")
@@ -132,7 +137,13 @@ def _verified_artifact(
             "for. Compare it with the build's, and deploy again with the right one.",
         )
     _check_signature(wanted, downloaded.sha256, signature)
-    return store.stored(downloaded.sha256) or _repacked(wanted, package, downloaded, store)
+    return _stored(downloaded.sha256, wanted.zip_names, store) or _repacked(wanted, package, downloaded, store)
+
+
+def _stored(sha256: str, zip_names: str, store: PackageStore) -> Artifact | None:
+    """Not what was made by another service's word on the names: this one's may refuse them."""
+    known = store.stored(sha256.lower())
+    return known if known is not None and known.suits(zip_names) else None
 
 
 def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store: PackageStore) -> Artifact:
@@ -143,6 +154,7 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
                 file,
                 folder=store.temporary_folder,
                 limits=_limits(downloaded.size_bytes),
+                zip_names=wanted.zip_names,
                 should_stop=wanted.should_stop,
                 on_note=wanted.on_note,
             )
@@ -158,7 +170,7 @@ def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> 
     kind = ""
     if error.code == ErrorCode.PACKAGE_INVALID and downloaded.content_type:
         kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."
-    next_step = _NEXT_STEP.get(error.code, "")
+    next_step = error.advice or _NEXT_STEP.get(error.code, "")
     return PackageError(
         error.code, f"The package at {wanted.shown_url} is refused: {error.message}.{kind} {next_step}".rstrip()
     )

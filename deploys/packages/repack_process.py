@@ -25,6 +25,7 @@ from deploys.packages import errors
 from deploys.packages.archive.child import HOST_TROUBLE
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.repack import Repacked
+from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.errors import FetchStopped, PackageError
 
 logger = logging.getLogger(__name__)
@@ -47,23 +48,30 @@ def repack(
     *,
     folder: Path,
     limits: Limits,
+    zip_names: str = UTF8,
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[str], None] = errors.ignore,
 ) -> Repacked:
     """Write the artifact of `package` to `artifact`; both are open files with a descriptor.
 
-    folder: where temporary files may go. Only what the reader itself says is a verdict on the package; one that dies is
-    followed by another, READINGS in all. Raises `PackageError`, OSError for trouble of this host's, or `FetchStopped` soon
-    after `should_stop()` is true.
+    folder: where temporary files may go. zip_names: the encoding of a zip's names that are not UTF-8. on_note:
+    told of what is taken otherwise than the package says, and of a reader that died. Only what the reader itself says is a
+    verdict on the package; one that dies is followed by another, READINGS in all. Raises `PackageError`, OSError for
+    trouble of this host's, or `FetchStopped` soon after `should_stop()` is true.
     """
     for reading in range(1, READINGS + 1):
         try:
-            return _read(package, artifact, folder, limits, should_stop)
+            reader = command(artifact.fileno(), limits, zip_names)
+            repacked, notes = _read(reader, package, artifact, folder, limits, should_stop)
         except _Died as died:
             logger.error("The archive's reader, %d of %d: %s.", reading, READINGS, died)
             if reading == READINGS:
                 raise _given_up(died) from None
             on_note(f"The package's reader on this worker's host {died}; reading again ({reading + 1} of {READINGS})")
+        else:
+            for note in notes:
+                on_note(note)
+            return repacked
         _pause(should_stop)
         os.lseek(artifact.fileno(), 0, os.SEEK_SET)
         os.ftruncate(artifact.fileno(), 0)
@@ -87,11 +95,16 @@ def _pause(should_stop: Callable[[], bool]) -> None:
 
 
 def _read(
-    package: BinaryIO, artifact: BinaryIO, folder: Path, limits: Limits, should_stop: Callable[[], bool]
-) -> Repacked:
+    reader: list[str],
+    package: BinaryIO,
+    artifact: BinaryIO,
+    folder: Path,
+    limits: Limits,
+    should_stop: Callable[[], bool],
+) -> tuple[Repacked, list[str]]:
     with _in_memory("stdout") as stdout, _in_memory("stderr") as stderr:
         child = subprocess.Popen(
-            command(artifact.fileno(), limits),
+            reader,
             stdin=package.fileno(),
             stdout=stdout,
             stderr=stderr,
@@ -112,9 +125,9 @@ def _in_memory(name: str) -> BinaryIO:
     return os.fdopen(os.memfd_create(name), "w+b")
 
 
-def command(artifact_descriptor: int, limits: Limits) -> list[str]:
+def command(artifact_descriptor: int, limits: Limits, zip_names: str = UTF8) -> list[str]:
     """The child's command line. -I -S: nothing of the user's or of site-packages gets in."""
-    arguments = [str(_SOURCE_ROOT), str(artifact_descriptor), json.dumps(asdict(limits)), str(os.getpid())]
+    arguments = [str(_SOURCE_ROOT), str(artifact_descriptor), json.dumps(asdict(limits)), zip_names, str(os.getpid())]
     return [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *arguments]
 
 
@@ -141,15 +154,15 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _result(exit_status: int, stdout: str, stderr: str) -> Repacked:
+def _result(exit_status: int, stdout: str, stderr: str) -> tuple[Repacked, list[str]]:
     try:
         answer: dict[str, Any] = json.loads(stdout)
     except ValueError:
         raise _died(exit_status, stderr) from None
     if "code" not in answer:
-        return Repacked(**answer)
+        return Repacked(**answer["repacked"]), answer["notes"]
     if answer["code"] != HOST_TROUBLE:
-        raise PackageError(ErrorCode(answer["code"]), answer["message"])
+        raise PackageError(ErrorCode(answer["code"]), answer["message"], answer["advice"])
     if answer["errno"] == errno.ENOMEM:
         raise _Died("got no memory from the host")
     raise OSError(answer["errno"], answer["message"])

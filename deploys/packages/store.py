@@ -57,6 +57,7 @@ class Artifact:
     """A package as it goes to the nodes.
 
     sha256, size_bytes: of the package as downloaded. path, artifact_sha256, artifact_bytes: of what is sent.
+    names_read_as: see `Repacked`.
     """
 
     sha256: str
@@ -64,6 +65,11 @@ class Artifact:
     path: Path
     artifact_sha256: str
     artifact_bytes: int
+    names_read_as: str = ""
+
+    def suits(self, zip_names: str) -> bool:
+        """Whether a service with these `zip_names` would get the same of the package."""
+        return self.names_read_as in ("", zip_names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +79,13 @@ class _Record:
     size_bytes: int
     artifact_sha256: str
     artifact_bytes: int
+    names_read_as: str = ""
 
     @classmethod
     def read(cls, path: Path) -> _Record:
-        """Raises OSError, ValueError or KeyError. What an earlier version noted besides is of no use any more."""
+        """Raises OSError, ValueError or TypeError. Other versions note more, or less."""
         noted = json.loads(path.read_bytes())
-        return cls(**{field.name: noted[field.name] for field in fields(cls)})
+        return cls(**{field.name: noted[field.name] for field in fields(cls) if field.name in noted})
 
 
 class PackageStore:

@@ -19,6 +19,8 @@ from dataclasses import asdict
 from deploys.packages.archive.refusals import TOO_LARGE, Limits, Refused
 from deploys.packages.archive.repack import repack
 
+# What Refused calls advice: raising RELEASE_PACKAGE_MAX_BYTES, the common one, would change nothing here.
+_SMALLER = "Make the package smaller, and deploy that."
 # Not a target's error code: trouble of this host's, of which the parent makes its own error. With an `errno`.
 HOST_TROUBLE = "host_trouble"
 # Above the limits that are the package's, so that the reader is still there to say which one it has met.
@@ -28,26 +30,29 @@ _MEMORY_GRACE_BYTES = 64 * 1024**2
 _DEADLINE_GRACE_SECONDS = 60
 
 
-def main(artifact_descriptor: str, limits_json: str, parent_pid: str) -> None:
+def main(artifact_descriptor: str, limits_json: str, zip_names: str, parent_pid: str) -> None:
     limits = Limits(**json.loads(limits_json))
     _watch(int(parent_pid), time.monotonic() + limits.wall_seconds + _DEADLINE_GRACE_SECONDS)
     _set_limits(limits)
-    print(json.dumps(_answer(int(artifact_descriptor), limits)))
+    print(json.dumps(_answer(int(artifact_descriptor), limits, zip_names)))
 
 
-def _answer(artifact_descriptor: int, limits: Limits) -> dict[str, object]:
+def _answer(artifact_descriptor: int, limits: Limits, zip_names: str) -> dict[str, object]:
+    notes: list[str] = []
     try:
         # Closing the artifact writes what is left of it, and so may fail as any write.
         with open(0, "rb", closefd=False) as package, open(artifact_descriptor, "wb") as artifact:
-            return asdict(repack(package, artifact, limits))
+            repacked = repack(package, artifact, limits, zip_names=zip_names, on_note=notes.append)
+        return {"repacked": asdict(repacked), "notes": notes}
     except Refused as refused:
-        return {"code": refused.code, "message": refused.message}
+        return {"code": refused.code, "message": refused.message, "advice": refused.advice}
     except MemoryError:
         if not _has_host_memory():
             return _host_trouble(errno.ENOMEM)
         return {
             "code": TOO_LARGE,
             "message": f"the archive takes more than {limits.memory_bytes} bytes of memory to read",
+            "advice": "Pack fewer files, or compress it with a smaller dictionary (xz -6), and deploy that.",
         }
     except OSError as error:
         if error.errno is None:
@@ -72,7 +77,9 @@ def _has_host_memory() -> bool:
 
 def _set_limits(limits: Limits) -> None:
     def refuse(*_: object) -> None:
-        raise Refused(TOO_LARGE, f"the archive takes more than {limits.cpu_seconds} seconds of processor time to read")
+        raise Refused(
+            TOO_LARGE, f"the archive takes more than {limits.cpu_seconds} seconds of processor time to read", _SMALLER
+        )
 
     signal.signal(signal.SIGXCPU, refuse)
     # The artifact and a spooled member are each smaller than all that may be extracted; the rest is headers.

@@ -16,7 +16,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """name and target as the archive spells them; mtime in seconds since 1970."""
+    """name and target as the archive spells them; mtime in seconds since 1970.
+
+    has_special_bits: setuid, setgid or sticky, none of which is kept. has_guessed_name: what the archive says of its
+    encoding is nothing, and the service's word was taken.
+    """
 
     name: str
     kind: Kind
@@ -24,6 +28,8 @@ class Member:
     is_executable: bool = False
     mtime: int = 0
     target: str = ""
+    has_special_bits: bool = False
+    has_guessed_name: bool = False
 
 
 # The content must be read before the next member is asked for; what was not read is skipped.

@@ -12,16 +12,42 @@ UNSAFE = ErrorCode.PACKAGE_UNSAFE
 
 
 class Refused(Exception):
-    """The whole archive is refused. message: which member, what is wrong with it."""
+    """The whole archive is refused. message: which member, what is wrong with it. advice: what to do about that very
+    thing, a sentence; "" where the advice of the code says it all.
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    UNSAFE is for what would leave the release or hide something; whatever else can't be taken is INVALID.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.advice = advice
 
 
 def truncated() -> Refused:
-    return Refused(INVALID, "the archive ends before its end: it was cut short")
+    return Refused(
+        INVALID,
+        "the archive ends before its end: it was cut short",
+        "Pack it again to the end, see that the upload to the package host was whole, and deploy that.",
+    )
+
+
+def too_many_entries(limits: Limits) -> Refused:
+    return Refused(
+        TOO_LARGE,
+        f"the archive has more than {limits.entries} entries, which is the most",
+        "Pack many small files into one (a jar, an asar, a zip that the service reads), or leave out what it does not "
+        "need.",
+    )
+
+
+def names_too_long(limits: Limits) -> Refused:
+    return Refused(
+        TOO_LARGE,
+        f"the archive's names take more than {limits.name_bytes} bytes together, which is the most",
+        "Pack many small files into one, or shorten their paths.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +72,10 @@ class Limits:
 
 
 def shown(name: str | bytes) -> str:
-    """A member's name for a message: quoted, escaped, short."""
+    """A member's name for a message: quoted, escaped, short. Bytes that are no UTF-8 are all escaped."""
     if isinstance(name, bytes):
-        name = name.decode("utf-8", "backslashreplace")
+        try:
+            return shown(name.decode())
+        except UnicodeDecodeError:
+            return repr(name if len(name) <= 60 else name[:50] + b"..." + name[-7:])[1:]
     return repr(name if len(name) <= 120 else f"{name[:100]}…{name[-15:]}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import lzma
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Protocol
 
-from deploys.packages.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, truncated
+from deploys.packages.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, shown, truncated
 
 PIECE_BYTES = 64 * 1024
 # `xz -9` needs 65 MiB to decompress; a hostile header may ask for 4 GiB.
@@ -24,11 +27,11 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class GzipDecompressor:
-    """zlib's object with the interface of `lzma`'s and `bz2`'s."""
+class Inflate:
+    """zlib's object with the interface of `lzma`'s and `bz2`'s. wbits: as zlib has it, 31 for gzip, -15 for a zip's."""
 
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=31)
+    def __init__(self, wbits: int) -> None:
+        self._zlib = zlib.decompressobj(wbits)
         self.needs_input = True
 
     @property
@@ -47,6 +50,22 @@ class GzipDecompressor:
 
 def xz() -> Decompressor:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """magic: how each compressed stream begins."""
+
+    name: str
+    magic: bytes
+    new: Callable[[], Decompressor]
+
+
+COMPRESSIONS = (
+    Compression(name="gzip", magic=b"\x1f\x8b\x08", new=partial(Inflate, 31)),
+    Compression(name="xz", magic=b"\xfd7zXZ\0", new=xz),
+    Compression(name="bzip2", magic=b"BZh", new=bz2.BZ2Decompressor),
+)
 
 
 class Meter:
@@ -86,13 +105,16 @@ class Plain:
 
 
 class Decompressed:
-    """A compressed archive: one compressed stream or several, one right behind the other, and nothing else."""
+    """A compressed archive: one compressed stream or several, one right behind the other, then zeros or nothing.
 
-    def __init__(self, file: BinaryIO, meter: Meter, new_decompressor: Callable[[], Decompressor]) -> None:
+    Tapes and some tools fill up with zeros, which `gzip` passes over as well.
+    """
+
+    def __init__(self, file: BinaryIO, meter: Meter, kind: Compression) -> None:
         self._file = file
         self._meter = meter
-        self._new_decompressor = new_decompressor
-        self._decompressor = new_decompressor()
+        self._kind = kind
+        self._decompressor = kind.new()
         self._ended = False
 
     def read(self) -> bytes:
@@ -104,17 +126,17 @@ class Decompressed:
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise  # of this host's disk; bz2's own have no number
-                raise Refused(INVALID, f"the archive is damaged, or something follows it: {error}") from None
+                raise Refused(INVALID, f"the archive's {self._kind.name} data is damaged: {error}") from None
         return piece
 
     def _step(self) -> bytes:
         data = b""
         if self._decompressor.eof:
-            data = self._decompressor.unused_data or self._take()
+            data = self._start_of_next()
             if not data:
                 self._ended = True
                 return b""
-            self._decompressor = self._new_decompressor()
+            self._decompressor = self._kind.new()
         elif self._decompressor.needs_input:
             data = self._take()
             if not data:
@@ -122,6 +144,23 @@ class Decompressed:
         piece = self._decompressor.decompress(data, PIECE_BYTES)
         self._meter.add(bytes_out=len(piece))
         return piece
+
+    def _start_of_next(self) -> bytes:
+        """What is behind one compressed stream when that is another one, b"" at the end."""
+        data = self._decompressor.unused_data
+        while len(rest := data.lstrip(b"\0")) < len(self._kind.magic):
+            more = self._take()
+            if not more:
+                break
+            data = rest + more
+        if rest and not rest.startswith(self._kind.magic):
+            raise Refused(
+                INVALID,
+                f"bytes that are no part of it follow the end of the archive's {self._kind.name} data: "
+                f"{shown(rest[:8])}{' and more' if len(rest) > 8 else ''}",
+                "Something added them on the way from the build: pack it anew, or cut them off, and deploy that.",
+            )
+        return rest
 
     def _take(self) -> bytes:
         data = self._file.read(PIECE_BYTES)

@@ -6,7 +6,17 @@ import unicodedata
 from collections.abc import Iterator
 
 from deploys.packages.archive.members import Kind, Member
-from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown
+from deploys.packages.archive.notes import Tally
+from deploys.packages.archive.refusals import (
+    INVALID,
+    TOO_LARGE,
+    UNSAFE,
+    Limits,
+    Refused,
+    names_too_long,
+    shown,
+    too_many_entries,
+)
 
 # Written into each release by us (CONTRACT.md, "What is on a node").
 RESERVED_NAME = ".release.json"
@@ -15,39 +25,57 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Following links costs steps; a real package needs a few for each link.
 _MAX_STEPS = 5_000_000
 _MAX_STEPS_OF_ONE_LINK = 2_000
+_RENAME = "Rename it where the package is built, and deploy that."
 
 
 class Tree:
-    """The release as the members seen so far make it. Paths are relative, with no `.`, no `..` and no empty part."""
+    """The release as the members seen so far make it. Paths are relative, with no `.`, no `..` and no empty part.
+
+    Of a path that comes again, the last counts, as for `tar`, which it replaces as it extracts; a folder is one.
+    Members are known by their number, in the archive's order from 0.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # By folded path, so that names which some file system takes for one are seen as one.
-        self._seen: dict[str, tuple[str, Kind]] = {}
-        self._given_folders: set[str] = set()
+        self._seen: dict[str, Kind] = {}
+        # Whose bytes a file has (a hard link: those of the member it shares), and how many.
+        self._files: dict[str, tuple[int, int]] = {}
+        self._hard_links: set[str] = set()
         self._symlinks: dict[str, str] = {}
-        self._hard_links: dict[str, str] = {}
+        self._replaced_members: set[int] = set()
+        self._next_number = 0
         self._name_bytes = 0
         self._steps = 0
         self.size = 0
+        self.replaced = Tally()
 
     def add(self, member: Member) -> tuple[str, list[str]]:
         """The member's path, and the folders to make for it, outermost first. Path "": the release's own folder."""
+        number, self._next_number = self._next_number, self._next_number + 1
         path = self._path(member.name)
         if not path:
             if member.kind is not Kind.FOLDER:
-                raise Refused(UNSAFE, f"{shown(member.name)} is the release's own folder and yet a {member.kind.value}")
+                raise Refused(
+                    INVALID, f"{shown(member.name)} is the release's own folder and yet a {member.kind.value}"
+                )
             return "", []
         self._count_names(member)
         self._count_bytes(member.size)
         folders = self._add_folders_above(path)
-        if self._add_path(path, member.kind) and member.kind is Kind.FOLDER:
-            folders.append(path)
-        if member.kind is Kind.SYMLINK:
-            self._symlinks[path] = self._target(path, member.target)
-        if member.kind is Kind.HARD_LINK:
-            self._hard_links[path] = self._hard_link_target(path, member.target)
+        match member.kind:
+            case Kind.FOLDER:
+                folders += [path] if self._enter(path, Kind.FOLDER) else []
+            case Kind.FILE:
+                self._add_file(path, (number, member.size), is_hard_link=False)
+            case Kind.SYMLINK:
+                self._add_symlink(path, self._target(path, member.target))
+            case Kind.HARD_LINK:
+                self._add_hard_link(path, member.target)
         return path, folders
+
+    def replaced_members(self) -> set[int]:
+        """The numbers of files that a later member took the place of."""
+        return self._replaced_members
 
     def symlinks(self) -> Iterator[tuple[str, str]]:
         """Each symbolic link's path and target, once all members are there; one that leads out refuses all."""
@@ -55,11 +83,12 @@ class Tree:
             self._check_stays_inside(path, target)
             yield path, target
 
-    def hard_links(self) -> dict[str, list[str]]:
-        """For each file with hard links, the paths that are to become copies of it."""
-        copies: dict[str, list[str]] = {}
-        for path, target in self._hard_links.items():
-            copies.setdefault(target, []).append(path)
+    def hard_links(self) -> dict[int, list[str]]:
+        """For the number of each file with hard links, the paths that are to become copies of it."""
+        copies: dict[int, list[str]] = {}
+        for path, (number, _) in self._files.items():
+            if path in self._hard_links:
+                copies.setdefault(number, []).append(path)
         return copies
 
     def count_copies(self, size: int, count: int) -> None:
@@ -67,31 +96,39 @@ class Tree:
         self._count_bytes(size * count)
 
     def check_has_files(self) -> None:
-        if all(kind is Kind.FOLDER for _, kind in self._seen.values()):
-            raise Refused(INVALID, "the archive holds no file")
+        if not self._files and not self._symlinks:
+            raise Refused(INVALID, "the archive holds no file", "Look at what the build packed, and deploy that.")
 
     def _path(self, name: str) -> str:
-        if not name or name.startswith("/"):
-            raise Refused(UNSAFE, f"the name {shown(name)} is {'absolute' if name else 'empty'}")
+        if not name:
+            raise Refused(INVALID, "the archive has a member without a name")
+        if name.startswith("/"):
+            raise Refused(UNSAFE, f"the name {shown(name)} is absolute")
         if unseen := _unseen_in(name):
-            raise Refused(UNSAFE, f"the name {shown(name)} has {unseen}, a control or invisible character")
+            raise Refused(UNSAFE, f"the name {shown(name)} has {unseen}, a control or invisible character", _RENAME)
         path = plain_path(name)
         parts = path.split("/")
         if ".." in parts:
-            raise Refused(UNSAFE, f"the name {shown(name)} leads out of the release by ..")
+            raise Refused(UNSAFE, f"the name {shown(name)} has a part .., which is a way out of the release")
         limits = self._limits
         if len(path.encode()) > limits.path_bytes:
-            raise Refused(UNSAFE, f"the name {shown(name)} is longer than {limits.path_bytes} bytes")
+            raise Refused(INVALID, f"the name {shown(name)} is longer than {limits.path_bytes} bytes", _RENAME)
         if any(len(part.encode()) > limits.component_bytes for part in parts):
-            raise Refused(UNSAFE, f"the name {shown(name)} has a part longer than {limits.component_bytes} bytes")
-        if _folded(parts[0]) == RESERVED_NAME:
-            raise Refused(UNSAFE, f"the name {shown(name)} is reserved for the release's own record")
+            raise Refused(
+                INVALID, f"the name {shown(name)} has a part longer than {limits.component_bytes} bytes", _RENAME
+            )
+        if parts[0] == RESERVED_NAME:
+            raise Refused(
+                INVALID,
+                f"the name {shown(name)} is reserved for the release's own record",
+                f"Leave {RESERVED_NAME} out of the package, and deploy that.",
+            )
         return path
 
     def _count_names(self, member: Member) -> None:
         self._name_bytes += len(member.name) + len(member.target)
         if self._name_bytes > self._limits.name_bytes:
-            raise Refused(TOO_LARGE, f"the archive's names take more than {self._limits.name_bytes} bytes")
+            raise names_too_long(self._limits)
 
     def _count_bytes(self, size: int) -> None:
         self.size += size
@@ -103,10 +140,14 @@ class Tree:
         new: list[str] = []
         folder = path.rpartition("/")[0]
         while folder:
-            seen = self._seen.get(_folded(folder))
-            if seen is not None:
-                self._check_is_folder(path, folder, *seen)
+            kind = self._seen.get(folder)
+            if kind is Kind.FOLDER:
                 break
+            if kind is not None:
+                raise Refused(
+                    UNSAFE if kind is Kind.SYMLINK else INVALID,
+                    f"{shown(path)} lies below {shown(folder)}, which is a {kind.value}",
+                )
             new.append(folder)
             folder = folder.rpartition("/")[0]
         for folder in reversed(new):
@@ -114,52 +155,64 @@ class Tree:
             self._enter(folder, Kind.FOLDER)
         return new[::-1]
 
-    def _check_is_folder(self, path: str, folder: str, seen_path: str, seen_kind: Kind) -> None:
-        if seen_path != folder:
-            raise Refused(UNSAFE, f"{shown(seen_path)} and {shown(folder)} differ in case only")
-        if seen_kind is not Kind.FOLDER:
-            raise Refused(UNSAFE, f"{shown(path)} lies below {shown(folder)}, which is a {seen_kind.value}")
+    def _enter(self, path: str, kind: Kind) -> bool:
+        """Whether the path is new. One that was another kind of thing before is refused: what else went through it?"""
+        before = self._seen.get(path)
+        if before is None:
+            if len(self._seen) >= self._limits.entries:
+                raise too_many_entries(self._limits)
+            self._seen[path] = kind
+            return True
+        if before is not kind:
+            raise Refused(
+                UNSAFE if Kind.SYMLINK in (before, kind) else INVALID,
+                f"{shown(path)} is in the archive twice, as a {before.value} and as a {kind.value}",
+                "Leave one of them out, and deploy that.",
+            )
+        if kind is not Kind.FOLDER:
+            self.replaced.add(path)
+        return False
 
-    def _add_path(self, path: str, kind: Kind) -> bool:
-        """Enter what the member itself is; False for a folder that members in it have made known before."""
-        seen = self._seen.get(_folded(path))
-        if seen is not None:
-            seen_path, seen_kind = seen
-            if seen_path != path:
-                raise Refused(UNSAFE, f"{shown(seen_path)} and {shown(path)} differ in case only")
-            if not kind is seen_kind is Kind.FOLDER or path in self._given_folders:
-                raise Refused(UNSAFE, f"{shown(path)} is in the archive twice")
+    def _add_file(self, path: str, content: tuple[int, int], *, is_hard_link: bool) -> None:
+        if not self._enter(path, Kind.FILE) and path not in self._hard_links:
+            number, size = self._files[path]
+            self._replaced_members.add(number)
+            self.size -= size
+        self._files[path] = content
+        (self._hard_links.add if is_hard_link else self._hard_links.discard)(path)
+
+    def _add_symlink(self, path: str, target: str) -> None:
+        self._enter(path, Kind.SYMLINK)
+        self._symlinks[path] = target
+
+    def _add_hard_link(self, path: str, target: str) -> None:
+        """It shares what an earlier member has put there, a symbolic link too. One with itself changes nothing."""
+        shared = self._path(target)
+        if shared in self._seen and (path == shared or self._files.get(path, ()) == self._files.get(shared)):
+            return
+        if shared in self._files:
+            self._add_file(path, self._files[shared], is_hard_link=True)
+        elif shared in self._symlinks:
+            self._add_symlink(path, self._symlinks[shared])
         else:
-            self._enter(path, kind)
-        if kind is Kind.FOLDER:
-            self._given_folders.add(path)
-        return seen is None
-
-    def _enter(self, path: str, kind: Kind) -> None:
-        if len(self._seen) >= self._limits.entries:
-            raise Refused(TOO_LARGE, f"the archive has more than {self._limits.entries} entries")
-        self._seen[_folded(path)] = (path, kind)
+            raise Refused(
+                INVALID, f"the hard link {shown(path)} points to {shown(target)}, which is no earlier file or link"
+            )
 
     def _target(self, path: str, target: str) -> str:
         if not target or target.startswith("/"):
-            kind = "an absolute" if target else "an empty"
-            raise Refused(UNSAFE, f"the link {shown(path)} has {kind} target; links must be relative")
+            raise Refused(
+                UNSAFE if target else INVALID,
+                f"the link {shown(path)} has {'an absolute' if target else 'an empty'} target; links must be relative",
+            )
         if unseen := _unseen_in(target):
             what = f"the target {shown(target)} of the link {shown(path)}"
-            raise Refused(UNSAFE, f"{what} has {unseen}, a control or invisible character")
+            raise Refused(UNSAFE, f"{what} has {unseen}, a control or invisible character", _RENAME)
         if len(target.encode()) > self._limits.path_bytes:
             raise Refused(
-                UNSAFE, f"the target of the link {shown(path)} is longer than {self._limits.path_bytes} bytes"
+                INVALID, f"the target of the link {shown(path)} is longer than {self._limits.path_bytes} bytes"
             )
         return target
-
-    def _hard_link_target(self, path: str, target: str) -> str:
-        """The file whose bytes the hard link shares: an earlier one, through earlier hard links if need be."""
-        base = self._path(target)
-        base = self._hard_links.get(base, base)
-        if self._seen.get(_folded(base)) != (base, Kind.FILE):
-            raise Refused(UNSAFE, f"the hard link {shown(path)} points to {shown(target)}, which is no earlier file")
-        return base
 
     def _check_stays_inside(self, path: str, target: str) -> None:
         """Resolve the link as the node's kernel would, links on the way included."""
@@ -182,7 +235,11 @@ class Tree:
                 if onward is not None:
                     at.pop()
                     todo.extend(onward.split("/")[::-1])
-        raise Refused(UNSAFE, f"the link {shown(path)} to {shown(target)} goes round in circles")
+        raise Refused(
+            INVALID,
+            f"the link {shown(path)} to {shown(target)} goes round in circles",
+            "Leave that link out: it leads nowhere.",
+        )
 
 
 def plain_path(name: str) -> str:
@@ -191,11 +248,8 @@ def plain_path(name: str) -> str:
 
 
 def _unseen_in(name: str) -> str:
-    """The first such character as `U+202E`, or ''."""
+    """The first such character as `U+202E`, or ''. A tab is seen, and a CR that ends a part moves nothing: `Icon\\r`."""
     if name.isascii() and name.isprintable():
         return ""
-    return next((f"U+{ord(each):04X}" for each in name if unicodedata.category(each) in _UNSEEN), "")
-
-
-def _folded(path: str) -> str:
-    return path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
+    rest = name.replace("\t", "").replace("\r/", "/").removesuffix("\r")
+    return next((f"U+{ord(each):04X}" for each in rest if unicodedata.category(each) in _UNSEEN), "")

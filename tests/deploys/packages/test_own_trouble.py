@@ -106,7 +106,7 @@ def test_a_host_without_memory_is_told_apart_from_a_package_that_takes_too_much(
     program = """
 import resource, sys
 from pathlib import Path
-resource.setrlimit(resource.RLIMIT_AS, (100 * 1024**2,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (70 * 1024**2,) * 2)
 from deploys.packages import repack_process
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.errors import PackageError
