@@ -59,6 +59,13 @@ class Delivery(models.TextChoices):
     PULL = "pull", _("pull: the node fetches it")
 
 
+class ZipNames(models.TextChoices):
+    """What a zip's names are in where they are not UTF-8: values are what Python calls the encoding."""
+
+    UTF8 = "utf-8", _("UTF-8 only")
+    GBK = "gbk", _("UTF-8, or else GBK (zips made by Windows in Chinese)")
+
+
 def natural_key(field: str) -> Func:
     """Every run of digits padded to 20 places, so that text order puts instance-2 before instance-10."""
     padded = Func(F(field), Value(r"(\d+)"), Value("0" * 20 + r"\1"), Value("g"), function="regexp_replace")
@@ -96,6 +103,17 @@ class Service(models.Model):
         help_text=_(
             "An Ed25519 public key. Only packages that it has signed are taken; the signature comes with the request, "
             "or lies beside the package as “.sig”."
+        ),
+    )
+    zip_names = models.CharField(
+        _("zip names"),
+        max_length=16,
+        choices=ZipNames,
+        default=ZipNames.UTF8,
+        db_default=ZipNames.UTF8.value,
+        help_text=_(
+            "Of zip packages only. A name that is not UTF-8, and that the zip does not give in UTF-8 besides, is read as "
+            "this says; with “UTF-8 only” the package is refused."
         ),
     )
     sync_enabled = models.BooleanField(_("sync enabled"), default=True)

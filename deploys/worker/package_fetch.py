@@ -99,6 +99,7 @@ class PackageFetch:
             "expected_sha256": wanted.expected_sha256,
             "signing_key": wanted.signing_key,
             "signature": wanted.signature,
+            "zip_names": wanted.zip_names,
         }
         get = partial(
             fetch.fetch,

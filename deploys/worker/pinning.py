@@ -24,6 +24,7 @@ class Wanted:
     expected_sha256: str
     signing_key: str
     signature: str
+    zip_names: str
 
     @property
     def host(self) -> str:
@@ -55,6 +56,7 @@ def wanted(operation: Operation) -> Wanted:
         expected_sha256=_expected_sha256(operation),
         signing_key=operation.service.signing_key,
         signature=operation.signature or (known.signature if known else ""),
+        zip_names=operation.service.zip_names,
     )
 
 

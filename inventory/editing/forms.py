@@ -56,6 +56,17 @@ class ServiceForm(EditForm):
             "signing_key": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         }
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._keep_if_not_sent("zip_names")
+
+    def _keep_if_not_sent(self, field: str) -> None:
+        """A page that was opened before the upgrade does not know it: what the service has stays."""
+        if self.is_bound and self.add_prefix(field) not in self.data:
+            sent: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, or a test's dict
+            sent[self.add_prefix(field)] = getattr(self.instance, field)
+            self.data = sent
+
 
 class JumpHostForm(EditForm):
     class Meta:

@@ -59,6 +59,7 @@ class ServiceEntry(StrictSerializer):
     mutable_versions = Truth(required=False)
     require_sha256 = Truth(required=False)
     signing_key = Text(required=False)
+    zip_names = Text(required=False)
     sync_enabled = Truth(required=False)
 
 

@@ -54,7 +54,7 @@ def test_the_columns_and_values_are_those_of_the_inventory_file(admin_page: Clie
     import_inventory(text.encode(), filename="fleet.yaml", actor=SYSTEM)
 
     assert exported(admin_page, "service") == [
-        {**service, "before_switch_command": "", "command_timeout": "60", "keep_releases": "5"}
+        {**service, "before_switch_command": "", "command_timeout": "60", "keep_releases": "5", "zip_names": "utf-8"}
         | {"require_sha256": "false", "signing_key": ""}
     ]
     assert exported(admin_page, "node") == [
