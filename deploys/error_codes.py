@@ -118,6 +118,11 @@ class ErrorCode(StrEnum):
             "Give the folder that the message names to the node's SSH user, or mount its file system writable; then retry."
         ),
     )
+    RELEASE_EXISTS = (
+        "release_exists",
+        _("What another tool installed stands in the release’s place"),
+        _("Move the folder that the message names away on the node, or deploy the package under another version."),
+    )
     COMMAND_FAILED = (
         "command_failed",
         _("The service's command failed"),

@@ -11,7 +11,7 @@ from inventory.nodes.grammar import BEGUN, CURRENT, NUMBER, OVER, RELEASE, TEXT,
 
 # Of program.sh's `fail`; no other code is taken from a node.
 CODES = ("internal_error", "node_disk_full", "node_not_writable", "node_unsuitable", "switch_failed")
-STAGE_CODES = (*CODES, "damaged", "package_unreachable", "package_checksum_mismatch")
+STAGE_CODES = (*CODES, "damaged", "release_exists", "package_unreachable", "package_checksum_mismatch")
 
 _PID = r"[1-9][0-9]{0,9}"
 _EXIT = r"[0-9]{1,3}"

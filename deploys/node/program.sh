@@ -35,7 +35,7 @@ boot=- newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= 
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_pid=- l_start=- l_boot=-
 
-# The last frames. Then frees what is no longer needed: $trash names it relative to $base.
+# The last frames; the working directory is still claim.N (`say_current` leaves it). Then frees what is no longer needed: $trash names it relative to $base.
 finish() {
 	[ "$taken" = 0 ] || note 'owner done - - - 0'
 	say "$@" over
@@ -59,7 +59,7 @@ fail() {
 	internal_error:*'Operation not permitted'* | switch_failed:*'Operation not permitted'*) code=node_not_writable ;;
 	internal_error:* | switch_failed:*) look || blame_tools ;;
 	esac
-	say_current
+	(say_current)
 	if [ -n "$found" ]; then
 		[ "$code" != internal_error ] || code=switch_failed
 		say "found $found"
@@ -272,6 +272,18 @@ go_home() {
 # In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
 fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
 
+# is_ours PATH: a release that we have installed, intact or not: its .release.json is one as `inscribe` writes it. One that is
+# torn, or another tool's, is not: ours is on the disk before the release is seen.
+is_ours() {
+	[ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/.release.json" ] && [ ! -L "$1/.release.json" ] || return 1
+	describe "${1##*/}"
+	case $json in
+	'{"version":"'*'","sha256":"'*'","operation":"'*'","installed_at":"'*'Z"}') ;;
+	*) return 1 ;;
+	esac
+	[ "$d_version" != - ] && [ "${#d_sha256}" = 64 ]
+}
+
 # is_intact RELEASE SHA256
 is_intact() {
 	describe "$1"
@@ -347,6 +359,7 @@ stage() {
 	stdin | url) ;;
 	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;
 	esac
+	spare_foreign
 	say "step stage"
 	[ ! -e release ] || rm -rf -- release
 	if [ "$source" = stdin ] && [ "$7" = 0 ]; then
@@ -361,6 +374,12 @@ stage() {
 	fi
 	trash="$trash claim.$fence/upload claim.$fence/old"
 	finish "outcome installed"
+}
+
+# What stands in the release's place and is not ours stays there; what is ours was there whole, or not at all.
+spare_foreign() {
+	[ -e "$root/releases/$release" ] || [ -L "$root/releases/$release" ] || return 0
+	is_ours "$root/releases/$release" || give_up_as release_exists "$root/releases/$release"
 }
 
 # Before our first claim in this root; that it was made says that all was there.
@@ -473,10 +492,11 @@ is_from_template() {
 	[ "$made" = 1 ] && [ -p out.mold ] && [ -p err.mold ] && [ -p out.back.mold ] && [ -p err.back.mold ] && [ -L link ]
 }
 
-# One rename makes the release visible. What stood there and was not intact goes away; when `current` leads to it, in
+# One rename makes the release visible. What stood there, ours and not intact, goes away; when `current` leads to it, in
 # one exchange where mv can do that (coreutils 9.5).
 publish() {
 	target=$root/releases/$release
+	spare_foreign
 	if [ -e "$target" ] || [ -L "$target" ]; then
 		[ ! -e old ] || rm -rf -- old
 		if [ "$now" = "$release" ] && mv --exchange -T -- "$claim/release" "$target" 2>/dev/null; then
@@ -568,7 +588,7 @@ switch() {
 		:
 	else
 		find_fault "$release" "$2"
-		say_current
+		(say_current)
 		finish "found $found" "outcome not_intact"
 	fi
 	shift 6
@@ -603,7 +623,7 @@ switch() {
 	l_phase=done
 	record
 	logged
-	if [ "$status" = 0 ]; then clean_up; else say_current; fi
+	if [ "$status" = 0 ]; then clean_up; else (say_current); fi
 	finish "switched $previous $l_exit $l_late $l_reverted ${l_back:-- 0}"
 }
 
@@ -656,14 +676,16 @@ go_back() {
 	status=$first_status
 }
 
-# Old releases that nothing needs. Only what we installed: its .release.json tells.
+# Old releases that nothing needs. Only what we installed.
 clean_up() {
+	said=
 	set --
 	for path in "$root"/releases/*; do
 		name=${path##*/}
 		case " $keep $release $previous " in *" $name "*) continue ;; esac
-		[ -f "$path/.release.json" ] && [ ! -L "$path" ] || continue
-		[ $# -gt 0 ] || say "step clean_up"
+		is_ours "$path" || continue
+		[ -n "$said" ] || say "step clean_up"
+		said=1
 		try mv -fT -- "$path" "$claim/gone.$name" && set -- "$@" "gone.$name" "$base/seals/$name" ||
 			warn "an old release could not be removed: $message"
 	done

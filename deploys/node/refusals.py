@@ -15,6 +15,8 @@ _ADVICE = {
     "or its attributes (lsattr) forbid it. Then retry.",
     ErrorCode.PACKAGE_UNREACHABLE: "See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to "
     "`delivery: push`; then retry.",
+    ErrorCode.RELEASE_EXISTS: "It was neither changed nor deleted. Move it away, then retry; or deploy under another version. "
+    "`manage.py adopt SERVICE` shows what else is there.",
     ErrorCode.PACKAGE_CHECKSUM_MISMATCH: "See what answers at RELEASE_PUBLIC_URL, then retry.",
 }
 
@@ -36,6 +38,8 @@ def _what(code: ErrorCode, text: str, root: str) -> str:
             return f"{root} can't be written: {text}."
         case ErrorCode.SWITCH_FAILED:
             return f"The link {root}/current could not be moved: {text}."
+        case ErrorCode.RELEASE_EXISTS:
+            return f"{text} is there already, and we did not install it: it has no whole .release.json of ours."
         case ErrorCode.PACKAGE_UNREACHABLE:
             return f"The node could not fetch the package itself: {scrub(text)}."
         case _:
@@ -71,6 +75,9 @@ def advice_for(found: str) -> str:
             return f"Move {path} away, then retry."
         case "closed":
             return "Give it to the SSH user, then retry."
+        case "changed" if path.endswith("/.release.json"):
+            folder = path.removesuffix("/.release.json")
+            return f"Without it the folder is not known as ours, and stays: move {folder} away, then retry."
         case "gone":
             return LOOK_WHO.format(did_it="removed or renamed it")
         case _:

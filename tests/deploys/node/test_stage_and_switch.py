@@ -97,7 +97,6 @@ def test_files_that_the_service_adds_do_not_break_a_release(node: NodeLab) -> No
         "chmod 600 VERSION",
         "printf 1.1.0 >VERSION && touch -d @1700000000 VERSION",
         "ln -sfn /etc/passwd latest",
-        "rm .release.json",
         "mv bin/run bin/gone",
     ],
 )
@@ -153,8 +152,9 @@ def test_a_folder_removed_by_hand_is_made_again(node: NodeLab, lost: str) -> Non
     assert (node.release("1.0.0") / "VERSION").is_file()
 
 
-def test_a_half_built_release_is_staged_anew(node: NodeLab) -> None:
-    node.deploy("1.0.0", fence=1, restart="mkdir -p ../1.1.0/bin && echo half >../1.1.0/VERSION")
+def test_a_half_built_release_of_ours_is_staged_anew(node: NodeLab) -> None:
+    half = "mkdir -p ../1.1.0/bin && echo half >../1.1.0/VERSION && cp .release.json ../1.1.0"
+    node.deploy("1.0.0", fence=1, restart=half)
     assert node.switch("1.1.0", fence=2).outcome == "not_intact"
     assert node.stage("1.1.0", fence=2).outcome == "installed"
     assert (node.release("1.1.0") / "VERSION").read_bytes() == b"1.1.0"
