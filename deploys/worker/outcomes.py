@@ -77,7 +77,7 @@ def unstorable(refused: EventRefused, effect: Effect | None) -> Outcome:
     If it was the end that was refused, the effect may be what can't be stored.
     """
     if effect is None:
-        return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} The old version runs.")
+        return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} Nothing was switched.")
     kept = UNKNOWN if refused.is_end else effect
     return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} Sync the service to see what runs.", effect=kept)
 

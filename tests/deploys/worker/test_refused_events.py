@@ -90,7 +90,7 @@ def test_a_line_before_the_switch_which_is_then_not_begun(deploy: Callable[..., 
 
     status, code, message = of_refused(operation)
     assert (status, code) == ("failed", "internal_error")
-    assert "The old version runs" in message
+    assert "Nothing was switched" in message
     refused = Instance.objects.get(instance_id="instance-2")
     assert refused.running_version == ""
     assert not Path(refused.deploy_root, "restarted").exists()
