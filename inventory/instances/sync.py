@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from inventory.actors import Actor, ActorKind
 from inventory.instances import in_progress
 from inventory.instances.facts import Change, Effect, lock_settled, record
 from inventory.instances.sync_queue import begin, end
-from inventory.models import Instance, RunStatus, StatusChange
+from inventory.models import Instance, Node, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, read_nodes
 from inventory.nodes.state import Reading
 from inventory.nodes.transports.base import NodeAddress
@@ -62,6 +63,7 @@ def sync_service(service_id: int) -> SyncResult | None:
     for answers in read_nodes(roots):
         _disbelieve(answers, service_id=service_id, result=result)
         believed = [answer for answer in answers if not answer.is_disbelieved]
+        _saw(believed)
         told = [each for answer in believed for each in _told(answer, asked[answer.address])]
         for start in range(0, len(told), _BATCH):
             _apply(told[start : start + _BATCH], began_at=began_at, result=result)
@@ -84,6 +86,12 @@ def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, 
         if instance.pk not in held or not held[instance.pk].has_begun:
             by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
     return by_node
+
+
+def _saw(answers: Iterable[Answer]) -> None:
+    """When a node was last reached is told of one that can't be (a tunnel that is away)."""
+    names = [answer.address.name for answer in answers if not answer.error]
+    Node.objects.filter(name__in=names).update(seen_at=Now())
 
 
 def _disbelieve(answers: Iterable[Answer], *, service_id: int, result: SyncResult) -> None:

@@ -139,6 +139,8 @@ class SshTransport:
         finally:
             self.running -= 1
             self.used_at = time.monotonic()
+            if self.is_warm:
+                self._logins.hops.saw(self.address)
             self._stand_by_later()
 
     def _stand_by_later(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import asyncssh
@@ -96,6 +97,7 @@ class Hops:
     def __init__(self, log_in: LogIn) -> None:
         self._log_in = log_in
         self._hops: dict[JumpAddress, Hop] = {}
+        self._seen: dict[Address, datetime] = {}
 
     async def to(self, address: JumpAddress) -> Hop:
         """With a live connection. Raises JumpUnreachable, JumpHostKeyMismatch."""
@@ -116,10 +118,38 @@ class Hops:
         except asyncssh.ChannelOpenError as error:
             if connection.is_closed():
                 await hop.check_alive()
-            raise _not_let_through(address, error) from error
+            raise self._not_let_through(address, error) from error
         except BaseException:
             stream.drop()
             raise
+
+    def _not_let_through(self, address: Address, error: asyncssh.ChannelOpenError) -> Exception:
+        assert address.jump is not None
+        hop, reason = f"jump host '{address.jump.name}'", shown(error.reason) or "no reason given"
+        if error.code == asyncssh.OPEN_RESOURCE_SHORTAGE:
+            return TurnedAway()
+        if address.jump_socket:
+            return NodeUnreachable(
+                f"its tunnel is not there, {self._last_seen(address)}: on {hop} nobody answers at {address.jump_socket}, "
+                f"or {address.jump.ssh_user} may not open it"
+            )
+        where = f"{address.host}:{address.ssh_port}"
+        if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+            who = address.jump.ssh_user
+            return JumpUnreachable(
+                f"{hop} does not let {who} through to {where} ({reason}): see AllowTcpForwarding and PermitOpen there"
+            )
+        return NodeUnreachable(f"{where} can't be reached from {hop}: {reason}")
+
+    def saw(self, address: Address) -> None:
+        """The node answered just now."""
+        if address.jump_socket:
+            self._seen[address] = datetime.now(UTC)
+
+    def _last_seen(self, address: Address) -> str:
+        known = address.seen_at if isinstance(address, NodeAddress) else None
+        seen_at = max(filter(None, (known, self._seen.get(address))), default=None)
+        return f"last seen {seen_at:%Y-%m-%d %H:%M:%S} UTC" if seen_at else "never seen"
 
     def keep_only(self, used: Collection[JumpAddress]) -> list[Hop]:
         """Forget the others; they are to be closed."""
@@ -142,28 +172,6 @@ def _unheard() -> Any:
     stream = Stream()
     stream.drop()
     return stream
-
-
-def _not_let_through(address: Address, error: asyncssh.ChannelOpenError) -> Exception:
-    assert address.jump is not None
-    hop, reason = f"jump host '{address.jump.name}'", shown(error.reason) or "no reason given"
-    if error.code == asyncssh.OPEN_RESOURCE_SHORTAGE:
-        return TurnedAway()
-    if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED and not address.jump_socket:
-        where = f"{address.host}:{address.ssh_port}"
-        return JumpUnreachable(
-            f"{hop} lets {address.jump.ssh_user} not through to {where} ({reason}): see AllowTcpForwarding and PermitOpen there"
-        )
-    if address.jump_socket:
-        return NodeUnreachable(
-            f"its tunnel is not there{_last_seen(address)}: {hop} has nobody at {address.jump_socket}"
-        )
-    return NodeUnreachable(f"{address.host}:{address.ssh_port} can't be reached from {hop}: {reason}")
-
-
-def _last_seen(address: Address) -> str:
-    seen_at = address.seen_at if isinstance(address, NodeAddress) else None
-    return f", last seen {seen_at:%Y-%m-%d %H:%M:%S} UTC" if seen_at else ", and was never seen"
 
 
 def _at_the_hop(address: JumpAddress, error: TransportError) -> TransportError:

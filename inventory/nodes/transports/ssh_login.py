@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from weakref import WeakValueDictionary
 
 import asyncssh
@@ -94,7 +95,10 @@ class Logins:
         hop = await self.hops.to(address.jump) if address.jump else None
         client = _Client()
         try:
-            return await self._gates.limit_of(address).log_in(lambda: self._attempt(address, hop, client, expected))
+            attempt = partial(self._attempt, address, hop, client, expected)
+            connection = await self._gates.limit_of(address).log_in(attempt)
+            self.hops.saw(address)
+            return connection
         except TimeoutError:
             raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
         except asyncssh.PermissionDenied as error:
