@@ -9,6 +9,8 @@ from deploys.error_codes import ErrorCode
 from inventory.nodes.state import Reading, reading
 
 NOTHING = "-"
+# For a release before: `current` led to something else, which the node remembers.
+ELSEWHERE = "@elsewhere"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,8 @@ class Switch:
 
     phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
     link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
-    previous: the release before, '' when there was none. restart_exit: None when there was no restart (yet). was_stopped:
-    an abort has ended the restart.
+    previous: the release before, '' when there was none, ELSEWHERE when `current` led to something else. restart_exit: None
+    when there was no restart (yet). was_stopped: an abort has ended the restart.
     back: how the way back went, '' when there was none: restarted (back_exit and back_timed_out tell how), gone (there was
     no release any more to go back to), unlinked (`current` did not go back; back_problem: why, if the node said so).
     found: of not_intact, what others have changed, a word and a path (`deploys.node.refusals`). current: what `current`
@@ -90,6 +92,18 @@ class Switch:
     @property
     def has_way_back_failed(self) -> bool:
         return self.back == "unlinked" or (self.back == "restarted" and self.back_exit != 0)
+
+    @property
+    def release_before(self) -> str:
+        """'' when there was none, or something else than a release."""
+        return "" if self.previous == ELSEWHERE else self.previous
+
+    @property
+    def before(self) -> str:
+        """What was before, in words: a release, or where `current` led and may lead again."""
+        if self.previous != ELSEWHERE:
+            return f"'{self.previous}'"
+        return (self.current.elsewhere if self.current else "") or "what `current` led to before"
 
     @property
     def outcome(self) -> str:
@@ -140,11 +154,15 @@ class Answer:
     def take(self, word: str, rest: str) -> None:
         if word == "warning":
             self.warnings.append(rest)
+        if word == "current":
+            self.words.pop("elsewhere", None)
         self.words[word] = rest
 
     def current(self) -> Reading | None:
         """What `current` leads to, if the node said so."""
-        return reading(self.words["current"]) if "current" in self.words else None
+        if "current" not in self.words:
+            return None
+        return reading(self.words["current"], self.words.get("elsewhere", ""))
 
     def state(self) -> NodeState:
         read = self.current()

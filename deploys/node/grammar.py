@@ -18,7 +18,7 @@ _EXIT = r"[0-9]{1,3}"
 _FLAG = "[01]"
 # Of a restart: 2 when an abort has ended it.
 _LATE = "[012]"
-_MAYBE_RELEASE = f"(?:-|{RELEASE})"
+_MAYBE_RELEASE = f"(?:-|@elsewhere|{RELEASE})"
 _MAYBE_EXIT = f"(?:-|{_EXIT})"
 # How a way back went: EXIT LATE.
 _BACK = f"(?:-|gone|unlinked|{_EXIT}) {_FLAG}"
@@ -35,6 +35,8 @@ _MOST_WARNINGS = 50
 _MOST_WAITS = 1000
 
 _WAITS = ("waiting", "waited")
+# What `current` leads to, and where, when that is no release.
+_CURRENT = ("current", "elsewhere")
 
 
 def _waits(*after: str) -> tuple[Frame, Frame]:
@@ -45,9 +47,13 @@ def _waits(*after: str) -> tuple[Frame, Frame]:
     )
 
 
+def _elsewhere(most: int = 1) -> Frame:
+    return Frame(name="elsewhere", rest=TEXT, most=most, after=("current",))
+
+
 def _error(codes: tuple[str, ...], *after: str) -> Frame:
     return Frame(
-        name="error", rest=rf"(?:stale {NUMBER}|(?:{'|'.join(codes)})(?: {TEXT})?)", after=(*after, "current", "found")
+        name="error", rest=rf"(?:stale {NUMBER}|(?:{'|'.join(codes)})(?: {TEXT})?)", after=(*after, *_CURRENT, "found")
     )
 
 
@@ -58,20 +64,22 @@ TABLES: Mapping[str, Table] = {
     "state": table(
         _BEGUN,
         Frame(name="current", rest=CURRENT, after=(BEGUN,)),
-        Frame(name="last", rest=_LAST, after=("current",)),
-        Frame(name=OVER, after=("current", "last")),
+        _elsewhere(),
+        Frame(name="last", rest=_LAST, after=_CURRENT),
+        Frame(name=OVER, after=(*_CURRENT, "last")),
     ),
     "stage": table(
         _BEGUN,
         *_waits(BEGUN),
         # From before, and with an error once more.
-        Frame(name="current", rest=CURRENT, most=2, after=(BEGUN, *_WAITS, "current", "last", "step stage", "kept")),
-        Frame(name="last", rest=_LAST, after=("current",)),
-        Frame(name="step stage", after=("current", "last")),
+        Frame(name="current", rest=CURRENT, most=2, after=(BEGUN, *_WAITS, *_CURRENT, "last", "step stage", "kept")),
+        _elsewhere(most=2),
+        Frame(name="last", rest=_LAST, after=_CURRENT),
+        Frame(name="step stage", after=(*_CURRENT, "last")),
         Frame(name="kept", rest=rf"/{TEXT}", after=("step stage",)),
-        Frame(name="outcome", rest="(?:present|needs_artifact)", after=("current", "last")),
+        Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, "last")),
         Frame(name="outcome installed", after=("step stage", "kept")),
-        Frame(name="found", rest=_FOUND, after=("current",)),
+        Frame(name="found", rest=_FOUND, after=_CURRENT),
         _error(STAGE_CODES, BEGUN, *_WAITS, "last", "step stage", "kept"),
         Frame(name=OVER, after=("outcome", "outcome installed", "error")),
     ),
@@ -82,7 +90,8 @@ TABLES: Mapping[str, Table] = {
         Frame(name="command", rest=_COMMAND, after=("step before_switch",)),
         Frame(name="ended", rest=f"{_EXIT} {_FLAG}", after=("command",)),
         Frame(name="current", rest=CURRENT, after=(BEGUN, *_WAITS)),
-        Frame(name="found", rest=_FOUND, after=("current",)),
+        _elsewhere(),
+        Frame(name="found", rest=_FOUND, after=_CURRENT),
         _error(CODES, BEGUN, *_WAITS),
         Frame(name=OVER, after=("ended", "error")),
     ),
@@ -91,7 +100,8 @@ TABLES: Mapping[str, Table] = {
         Frame(name="step switch", after=(BEGUN,)),
         *_waits("step switch"),
         Frame(name="current", rest=CURRENT, after=("step switch", *_WAITS, "command", "unlinked", "warning")),
-        Frame(name="found", rest=_FOUND, after=("current",)),
+        _elsewhere(),
+        Frame(name="found", rest=_FOUND, after=_CURRENT),
         Frame(name="outcome", rest="not_intact", after=("found",)),
         Frame(name="step restart", after=("step switch", *_WAITS)),
         Frame(name="unlinked", rest=TEXT, after=("command",)),
@@ -107,7 +117,7 @@ TABLES: Mapping[str, Table] = {
         Frame(
             name="switched",
             rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
-            after=("step switch", *_WAITS, "command", "step clean_up", "warning", "current"),
+            after=("step switch", *_WAITS, "command", "step clean_up", "warning", *_CURRENT),
         ),
         _error(CODES, "step switch", *_WAITS),
         Frame(name=OVER, after=("outcome", "switched", "error")),

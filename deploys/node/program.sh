@@ -14,10 +14,12 @@
 #                 dead.N/        a claim that a newer one has recovered
 #                 seals/RELEASE/ files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
 #                                mold: the template, what a claim for a switch to it begins with
+#                 elsewhere      a copy of the `current` that led to no release before a switch; PREVIOUS is @elsewhere then
 #                 kept.N         an upload that the node's other instances take their release from
 #
 # What it says, besides `begun` and `over`, a frame each:
-#   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256
+#   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256,
+#   and for KIND elsewhere: elsewhere PATH
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
 #   outcome present|installed|needs_artifact|not_intact · ended EXIT LATE
@@ -526,13 +528,20 @@ before_switch() {
 
 # introduce RELEASE PREVIOUS NAME=VALUE…: the environment of a command.
 introduce() {
-	describe "$2"
+	name_version "$2"
 	previous_version=${d_version#-}
-	describe "$1"
+	name_version "$1"
 	version=${d_version#-}
 	shift 2
 	for pair; do export "$pair"; done
 	export RELEASE_VERSION="$version" RELEASE_PREVIOUS_VERSION="$previous_version"
+}
+
+# Of a release that we did not install it is the folder's name.
+name_version() {
+	describe "$1"
+	[ "$d_version" = - ] || return 0
+	case $1 in [A-Za-z0-9]*) d_version=${1%@*} ;; esac
 }
 
 # What a reader does that was muted, or that nobody hears: takes all there is, and tells the end of it.
@@ -552,13 +561,18 @@ run_command() {
 	say "step $1" "command $$ $out_reader $err_reader"
 	exec 7>"out.$2" 8>"err.$2"
 	read -r begun word </proc/uptime
+	folder=$root/releases/$3
+	if [ "$3" = @elsewhere ]; then
+		folder=$root/current
+		[ -d "$folder" ] || folder=$root
+	fi
 	# In the foreground: a background job would have SIGINT and SIGQUIT ignored for good.
 	{
 		(
 			trap - HUP PIPE
 			identify self
 			note "command $id_pid $id_start"
-			cd -- "$root/releases/$3" || exit 126
+			cd -- "$folder" || exit 126
 			unset LC_ALL TZ
 			export RELEASE_COMMAND="$5"
 			exec timeout -k 5 "$4" sh -c 'eval "unset RELEASE_COMMAND; $RELEASE_COMMAND"' </dev/null >&7 2>&8 7>&- 8>&-
@@ -594,8 +608,12 @@ switch() {
 	shift 6
 	where
 	go_home
-	previous=$now
-	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then previous=$l_previous; fi
+	previous=$now from=$now
+	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then
+		previous=$l_previous
+	elif [ "$kind" = elsewhere ]; then
+		remember_link
+	fi
 	introduce "$release" "$previous" "$@"
 	fifos=mold
 	if ! is_from_template; then
@@ -612,7 +630,7 @@ switch() {
 	fi
 	l_phase=switched
 	record
-	log "$now" "$release"
+	log "$from" "$release"
 	status=0 late=0
 	if [ -n "$command" ]; then
 		run_command restart "$fifos" "$release" "$seconds" "$command"
@@ -625,6 +643,28 @@ switch() {
 	logged
 	if [ "$status" = 0 ]; then clean_up; else (say_current); fi
 	finish "switched $previous $l_exit $l_late $l_reverted ${l_back:-- 0}"
+}
+
+# `current` leads elsewhere: a copy of the link stays for good, to go back to. One that leads to nothing is not worth that.
+remember_link() {
+	read_link "$root/current" || return 0
+	in_one_word "$led"
+	from=$word
+	[ -e "$root/current" ] || return 0
+	try cp -PT --remove-destination -- "$root/current" "$claim/elsewhere" &&
+		try mv -fT -- "$claim/elsewhere" "$base/elsewhere" || fail switch_failed "$message"
+	previous=@elsewhere
+}
+
+# in_one_word TEXT: $word is it with a ? for each space, and for each %, which `date` would read.
+in_one_word() {
+	word= rest=$1
+	while case $rest in *[[:space:]%]*) ;; *) false ;; esac do
+		part=${rest%%[[:space:]%]*}
+		word="$word$part?"
+		rest=${rest#"$part"?}
+	done
+	word=$word$rest
 }
 
 # move_link LINK: to be `current`. What stands there and is no link is not ours to replace.
@@ -657,10 +697,10 @@ go_back() {
 	first_status=$status
 	[ "$previous" != - ] && [ "$previous" != "$release" ] || return 0
 	l_back='gone 0'
-	[ -d "$root/releases/$previous" ] || return 0
+	is_there || return 0
 	l_phase=reverting l_back=
 	record
-	try ln -sfT -- "releases/$previous" link && move_link link || {
+	make_link_back && move_link link || {
 		l_back='unlinked 0'
 		flatten "$message"
 		say "unlinked $flat"
@@ -668,12 +708,33 @@ go_back() {
 	}
 	l_reverted=1
 	logged
-	log "$release" "$previous"
+	log "$release" "$back_to"
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
 	run_command revert "back.$fifos" "$previous" "$seconds" "$command"
 	l_back="$status $late"
 	status=$first_status
+}
+
+# Whether $previous can be gone back to; $back_to is its name in the log.
+is_there() {
+	back_to=$previous
+	if [ "$previous" != @elsewhere ]; then
+		[ -d "$root/releases/$previous" ]
+		return
+	fi
+	read_link "$base/elsewhere" || return
+	in_one_word "$led"
+	back_to=$word
+	(cd -- "$root" && [ -e "$(readlink -- .release/elsewhere)" ])
+}
+
+make_link_back() {
+	if [ "$previous" = @elsewhere ]; then
+		try cp -PT --remove-destination -- "$base/elsewhere" link
+	else
+		try ln -sfT -- "releases/$previous" link
+	fi
 }
 
 # Old releases that nothing needs. Only what we installed.

@@ -89,7 +89,7 @@ def leads_to(current: Reading | None) -> str:
     if current is None:
         return ""
     if current.problem:
-        return "`current` leads to no release of ours."
+        return f"{current.problem}."
     if not current.release:
         return "There is no `current` in the deploy root."
     return f"`current` leads to '{current.release}'."

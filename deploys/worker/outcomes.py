@@ -163,9 +163,9 @@ def _restart_code(switch: Switch, *, is_cancelled: bool) -> ErrorCode:
 def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
     run_status = RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.RUNNING
-    if switch.previous == assignment.running_release:
+    if switch.release_before == assignment.running_release:
         return Effect(run_status=run_status)
-    return Effect(version=version_of(switch.previous), release=switch.previous, run_status=run_status)
+    return Effect(version=version_of(switch.release_before), release=switch.release_before, run_status=run_status)
 
 
 def _restart_message(assignment: Assignment, switch: Switch) -> str:
@@ -189,21 +189,29 @@ def _way_back(assignment: Assignment, switch: Switch) -> str:
         case "restarted" if switch.has_way_back_failed:
             ended = "took too long" if switch.back_timed_out else f"ended with exit status {switch.back_exit}"
             return (
-                f"The way back failed too: `current` leads to '{switch.previous}' again, but its restart {ended}. "
+                f"The way back failed too: `current` leads to {switch.before} again, but its restart {ended}. "
                 "What runs is not known: look at the service on the node, then deploy or roll back."
             )
         case "restarted":
-            return f"`current` leads to the previous release '{switch.previous}' again, which was restarted."
+            return f"`current` leads to {_release_before(switch)} again, which was restarted."
         case "unlinked":
             why = f" ({switch.back_problem})" if switch.back_problem else ""
             return (
-                f"The way back to '{switch.previous}' failed too: the link could not be moved{why}. "
+                f"The way back to {switch.before} failed too: the link could not be moved{why}. "
                 f"{leads_to(switch.current)} What runs is not known: look at the node, then deploy or roll back."
             )
         case "gone":
-            return f"The release before, '{switch.previous}', is no longer on the node to go back to. {leads_to(switch.current)}"
+            return f"{_gone(switch)} is no longer on the node to go back to. {leads_to(switch.current)}"
     if switch.reverted:
-        return f"`current` leads to the previous release '{switch.previous}' again."
+        return f"`current` leads to {_release_before(switch)} again."
     if switch.previous:
         return f"'{switch.previous}' had been current before, too: there was nothing else to go back to."
     return "There was no previous release to go back to."
+
+
+def _release_before(switch: Switch) -> str:
+    return f"the previous release {switch.before}" if switch.release_before else switch.before
+
+
+def _gone(switch: Switch) -> str:
+    return f"The release before, {switch.before}," if switch.release_before else "What `current` led to before"

@@ -70,7 +70,7 @@ def told_of(switch: Switch) -> str:
     if switch.outcome != "restart_failed":
         return f"the switch to '{switch.release}' failed before its restart"
     how = "was out of time" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
-    back = f"and that it went back to '{switch.previous}'" if switch.reverted else "and that there was no way back"
+    back = f"and that it went back to {switch.before}" if switch.reverted else "and that there was no way back"
     return f"the restart command of '{switch.release}' {how} {back}"
 
 

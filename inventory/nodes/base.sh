@@ -56,10 +56,21 @@ describe() {
 say_current() {
 	where
 	describe "$now"
-	say "current $kind $now $d_version $d_sha256"
+	if [ "$kind" = elsewhere ] && read_link "$root/current"; then
+		say "current $kind $now $d_version $d_sha256" "elsewhere $led"
+	else
+		say "current $kind $now $d_version $d_sha256"
+	fi
 }
 
-# read ROOT…: one frame for each, the task's own root first.
+# read_link PATH: $led is where it leads, fit to be shown; fails when it is no link.
+read_link() {
+	[ -L "$1" ] && led=$(readlink -- "$1") || return 1
+	case $led in *[[:cntrl:]]*) led='a path with control characters' ;; esac
+	[ "${#led}" -le 2000 ] || led='a very long path'
+}
+
+# read ROOT…: what `current` leads to, in each, the task's own root first.
 read_roots() {
 	for root in "$root" "$@"; do
 		say_current
@@ -70,7 +81,7 @@ read_roots() {
 look_for_tools() {
 	missing=
 	[ -r /proc/self/stat ] || lacks "Linux's /proc"
-	for tool in cat cp date du head ln mkdir mkfifo mv rm sha256sum sleep sync tail timeout tar gzip; do
+	for tool in cat cp date du head ln mkdir mkfifo mv readlink rm sha256sum sleep sync tail timeout tar gzip; do
 		command -v "$tool" >/dev/null || lacks "$tool"
 	done
 	[ -z "$missing" ] || return 0
@@ -104,6 +115,7 @@ check_root() {
 	for path in "$root/releases" "$root/.release"; do
 		[ ! -e "$path" ] || [ -w "$path" ] || say "unwritable $path"
 	done
+	[ -L "$root/current" ] || [ ! -e "$root/current" ] || say "nolink $root/current"
 	say "room $(room "$root")"
 }
 

@@ -90,5 +90,7 @@ def _problems(frames: Sequence[tuple[str, str]]) -> Iterator[str]:
                 yield f"it lacks {rest}"
             case "unwritable":
                 yield f"its user may not write {rest}"
+            case "nolink":
+                yield f"{rest} is no link, and is not replaced: move it away"
             case "room" if rest.isdecimal() and int(rest) < LEAST_ROOM_KILOBYTES:
                 yield f"only {int(rest) // 1024} MiB are left on the disk of a deploy root"

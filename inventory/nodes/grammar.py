@@ -49,18 +49,21 @@ def read_table(roots: int) -> Table:
     """Of base.sh's task `read`."""
     return table(
         Frame(name=BEGUN, after=()),
-        Frame(name="current", rest=CURRENT, most=roots, after=(BEGUN, "current")),
-        Frame(name=OVER, after=("current",)),
+        Frame(name="current", rest=CURRENT, most=roots, after=(BEGUN, "current", "elsewhere")),
+        # Where a link leads that leads to no release.
+        Frame(name="elsewhere", rest=TEXT, most=roots, after=("current",)),
+        Frame(name=OVER, after=("current", "elsewhere")),
     )
 
 
 def check_table(roots: int) -> Table:
     """Of base.sh's task `check`."""
-    seen = (BEGUN, "missing", "unwritable", "room")
+    seen = (BEGUN, "missing", "unwritable", "nolink", "room")
     return table(
         Frame(name=BEGUN, after=()),
         Frame(name="missing", rest=TEXT, after=(BEGUN,)),
         Frame(name="unwritable", rest=TEXT, most=3 * roots, after=seen),
+        Frame(name="nolink", rest=TEXT, most=roots, after=seen),
         Frame(name="room", rest=r"[!-~]{1,100}", most=roots, after=seen),
         Frame(name=OVER, after=seen),
     )

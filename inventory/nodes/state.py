@@ -19,13 +19,15 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Reading:
     """What `current` says. release '' with no problem: nothing was ever switched to there.
 
-    version is that of .release.json, or the folder's name without it; sha256 is '' when not told.
+    version is that of .release.json, or the folder's name without it; sha256 is '' when not told. elsewhere: where the link
+    leads when that is no release.
     """
 
     version: str = ""
     release: str = ""
     sha256: str = ""
     problem: str = ""
+    elsewhere: str = ""
 
 
 async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
@@ -34,14 +36,24 @@ async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seco
     for start in range(0, len(roots), ROOTS_AT_ONCE):
         some = roots[start : start + ROOTS_AT_ONCE]
         frames = await ask(transport, "read", some, read_table(len(some)), timeout_seconds=timeout_seconds)
-        told = [rest for word, rest in frames if word == "current"]
+        told = _told(frames)
         if len(told) != len(some):
             raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
-        readings += [reading(words) for words in told]
+        readings += told
     return readings
 
 
-def reading(words: str) -> Reading:
+def _told(frames: Sequence[tuple[str, str]]) -> list[Reading]:
+    """`elsewhere` belongs to the `current` before it."""
+    following = [*frames[1:], ("", "")]
+    return [
+        reading(words, next_words if next_word == "elsewhere" else "")
+        for (word, words), (next_word, next_words) in zip(frames, following, strict=True)
+        if word == "current"
+    ]
+
+
+def reading(words: str, elsewhere: str = "") -> Reading:
     """Of a `current` frame (inventory/nodes/base.sh): KIND RELEASE VERSION SHA256, in the form that its table has."""
     match words.split(" "):
         case ["none", "-", "-", "-"]:
@@ -53,4 +65,5 @@ def reading(words: str) -> Reading:
                 sha256=sha256 if _SHA256.fullmatch(sha256) else "",
             )
         case _:
-            return Reading(problem="`current` leads to no release of ours")
+            but = f", but to {elsewhere}" if elsewhere else ""
+            return Reading(problem=f"`current` leads to no release of ours{but}", elsewhere=elsewhere)

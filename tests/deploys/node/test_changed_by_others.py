@@ -21,7 +21,7 @@ from tests.deploys.node.test_takeover import program_of, start_and_leave
 
 LEADS_TO_OLD = "`current` leads to '1.0.0'."
 NO_CURRENT = "There is no `current`"
-NO_RELEASE_OF_OURS = "`current` leads to no release of ours."
+NO_RELEASE_OF_OURS = "`current` leads to no release of ours"
 
 
 def refused(node: NodeLab, version: str = "1.1.0", *, fence: int = 2, restart: str = "") -> tuple[ErrorCode, str]:

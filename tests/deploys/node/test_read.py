@@ -13,6 +13,12 @@ from tests.deploys.node.node_lab import NodeLab, sha256_of
 
 RELEASE = Reading(version="1.0.0", release="1.0.0", sha256=sha256_of("1.0.0"))
 NO_RELEASE = Reading(problem="`current` leads to no release of ours")
+
+
+def elsewhere(to: str) -> Reading:
+    return Reading(problem=f"{NO_RELEASE.problem}, but to {to}", elsewhere=to)
+
+
 Linked = Callable[[NodeLab], Path]
 
 
@@ -85,12 +91,12 @@ CASES: dict[str, tuple[Linked, Reading]] = {
     "an absolute link through a linked deploy root": (through_an_absolute_link_and_a_linked_root, RELEASE),
     "releases that are a link": (with_releases_on_another_disk, RELEASE),
     "a release without its record": (without_its_record, Reading(version="1.0.0", release="1.0.0")),
-    "a link elsewhere": (linked("/etc"), NO_RELEASE),
-    "a link into a release": (linked("releases/1.0.0/bin"), NO_RELEASE),
-    "a link to releases itself": (linked("releases"), NO_RELEASE),
-    "a dangling link": (linked("releases/gone"), NO_RELEASE),
-    "a link to a file": (linked("releases/1.0.0/VERSION"), NO_RELEASE),
-    "a name that is none": (with_a_release_of_a_name_that_is_none, NO_RELEASE),
+    "a link elsewhere": (linked("/etc"), elsewhere("/etc")),
+    "a link into a release": (linked("releases/1.0.0/bin"), elsewhere("releases/1.0.0/bin")),
+    "a link to releases itself": (linked("releases"), elsewhere("releases")),
+    "a dangling link": (linked("releases/gone"), elsewhere("releases/gone")),
+    "a link to a file": (linked("releases/1.0.0/VERSION"), elsewhere("releases/1.0.0/VERSION")),
+    "a name that is none": (with_a_release_of_a_name_that_is_none, elsewhere("a path with control characters")),
     "a folder in its place": (with_a_folder_in_its_place, NO_RELEASE),
     "a file in its place": (with_a_file_in_its_place, NO_RELEASE),
     "no link": (without_a_link, Reading()),
