@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploys.packages import repack_process
-from deploys.packages.archive.refusals import Refused
+from deploys.packages.archive.refusals import Limits, Refused
 from deploys.packages.archive.repack import repack as repack_in_process
 from tests.deploys.packages.archive_kinds import CASES, TAKEN, Case
 from tests.deploys.packages.hostile import file, header, tar
@@ -95,12 +96,18 @@ def test_files_that_were_replaced_take_no_room() -> None:
     assert out.getvalue() == once.getvalue()
 
 
-@pytest.mark.parametrize("size", [10 * 1024**3, 300 * 1024**2])
-def test_a_sparse_file_is_no_way_around_the_limits(size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "limits", "says"),
+    [
+        (10 * 1024**3, LIMITS, "extracts to more than 67108864 bytes"),
+        (10 * 1024**2, replace(LIMITS, free_bytes=1024**2), "decompression bomb"),
+    ],
+)
+def test_a_sparse_file_is_no_way_around_the_limits(size: int, limits: Limits, says: str) -> None:
     """One block that claims a file of gigabytes, or is a bomb by its ratio."""
     block = bytearray(header("big", kind=b"S", magic=b"ustar  \0"))
     block[483:495] = b"%011o\0" % size
     block[148:156] = b"%06o\0 " % sum(bytes(block[:148]) + b" " * 8 + bytes(block[156:]))
-    with pytest.raises(Refused) as refusal:
-        repack_in_process(io.BytesIO(tar(bytes(block))), io.BytesIO(), LIMITS)
+    with pytest.raises(Refused, match=says) as refusal:
+        repack_in_process(io.BytesIO(tar(bytes(block))), io.BytesIO(), limits)
     assert refusal.value.code == "package_too_large"
