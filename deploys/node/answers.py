@@ -130,18 +130,23 @@ class NodeState:
 class Staged:
     """outcome: present (it was intact already), installed, or needs_artifact (no artifact was given to make it of).
 
-    state: from before. kept_artifact: where on the node the upload was kept, if it was asked for.
+    state: from before. kept_artifact: where on the node the upload was kept, if it was asked for. unfit: why one that is there
+    was not taken, as `refusals.found_there` reads it; "" when none is there.
     """
 
     state: NodeState
     outcome: str
     kept_artifact: str | None
+    unfit: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandOutcome:
+    """changed: the first of the release's files that the command has changed, or ""."""
+
     exit_status: int
     timed_out: bool
+    changed: str
 
 
 @dataclass
@@ -171,11 +176,16 @@ class Answer:
         return NodeState(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
 
     def staged(self) -> Staged:
-        return Staged(state=self.state(), outcome=self.words["outcome"], kept_artifact=self.words.get("kept"))
+        return Staged(
+            state=self.state(),
+            outcome=self.words["outcome"],
+            kept_artifact=self.words.get("kept"),
+            unfit=self.words.get("unfit", ""),
+        )
 
     def ended(self) -> CommandOutcome:
         status, late = self.words["ended"].split()
-        return CommandOutcome(exit_status=int(status), timed_out=late == "1")
+        return CommandOutcome(exit_status=int(status), timed_out=late == "1", changed=self.words.get("restamped", ""))
 
     def switch(self, *, fence: int, release: str) -> Switch:
         """Of the switch that was asked for: the answer does not repeat whose it is, nor to what."""

@@ -22,7 +22,8 @@
 #   and for KIND elsewhere: elsewhere PATH
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
-#   outcome present|installed|needs_artifact|not_intact · ended EXIT LATE
+#   outcome present|installed|needs_artifact|not_intact · restamped FILE: the first that a command has changed · ended EXIT LATE
+#   unfit gone|changed PATH: why a release of ours that is there is staged anew
 #   switched PREVIOUS EXIT LATE REVERTED BACK_EXIT BACK_LATE · unlinked TEXT: why the link did not go back
 #   found gone|no_folder|closed|changed|folder|file PATH: before an error or not_intact, what others have changed
 #   error CODE TEXT
@@ -356,6 +357,7 @@ stage() {
 	if is_intact "$release" "$3"; then
 		finish "outcome present"
 	fi
+	[ "$d_sha256" != "$3" ] || say_unfit "$3"
 	[ -d "$root/releases" ] || try mkdir -p -- "$root/releases" || fail internal_error "$message"
 	case $source in
 	stdin | url) ;;
@@ -382,6 +384,13 @@ stage() {
 spare_foreign() {
 	[ -e "$root/releases/$release" ] || [ -L "$root/releases/$release" ] || return 0
 	is_ours "$root/releases/$release" || give_up_as release_exists "$root/releases/$release"
+}
+
+# say_unfit SHA256: it is there, and ours, but not as it was stamped.
+say_unfit() {
+	find_fault "$release" "$1"
+	[ -z "$found" ] || say "unfit $found"
+	found=
 }
 
 # Before our first claim in this root; that it was made says that all was there.
@@ -523,8 +532,24 @@ before_switch() {
 	introduce "$release" "$now" "$@"
 	try mkfifo -- "out.$$" "err.$$" || fail internal_error "$message"
 	run_command before_switch "$$" "$release" "$seconds" "$command"
+	[ "$status" != 0 ] || restamp
 	finish "ended $status $late"
 }
+
+# The command may have changed what was shipped: what it left is what is switched to, and looked for later. When that can't be
+# read, the switch says why.
+restamp() {
+	compared=$(compare "$release" 2>/dev/null)
+	case $compared in 'changed '*) ;; *) return ;; esac
+	quote "$(cd -- "$root/releases/$release" && fingerprint "$base/seals/$release/files")"
+	[ "$quoted" != "''" ] || return 0
+	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || no_stamp
+	try mv -f -- "$claim/seal" "$base/seals/$release/seal" || fail internal_error "$message"
+	flatten "${compared#changed }"
+	say "restamped $flat"
+}
+
+no_stamp() { fail internal_error "the integrity stamp could not be written: $(date 2>&1 >seal)"; }
 
 # introduce RELEASE PREVIOUS NAME=VALUE…: the environment of a command.
 introduce() {

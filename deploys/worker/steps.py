@@ -64,8 +64,11 @@ class Steps:
             return pinned, False
         return await self._stage(), True
 
-    async def _stage(self) -> PinnedPackage:
-        """Send the release, or find it intact on the node. Nothing visible changes."""
+    async def _stage(self, *, is_told: bool = False) -> PinnedPackage:
+        """Send the release, or find it intact on the node. Nothing visible changes.
+
+        is_told: the log says already why the one on the node is not taken.
+        """
         self._log.begin(Step.FETCH)
         self._node_work.connect_early()
         is_download = not self._node_work.is_in_store()
@@ -78,6 +81,11 @@ class Steps:
         )
         if staged.outcome == "present":
             self._log.source = "node"
+        elif staged.unfit and not is_told:
+            found = found_there(staged.unfit, root=self._assignment.deploy_root)
+            self._log.say(
+                f"Release '{pinned.release}' was on the node, but could not be taken: {found} It was staged anew."
+            )
         return pinned
 
     def _begin_stage(self) -> None:
@@ -109,6 +117,11 @@ class Steps:
                 f"The before-switch command {_ended(ended, service.command_timeout_seconds)} "
                 f"in {self._assignment.deploy_root}; nothing was switched. The log has its output.",
             )
+        if ended.changed:
+            self._log.say(
+                f"The before-switch command has changed files of the release, '{ended.changed}' among them; what it left is "
+                "what the release is checked against from now on."
+            )
 
     # The switch.
 
@@ -132,7 +145,7 @@ class Steps:
             self._log.say(f"Release '{package.release}' can't be taken from the node: {found} Staging it.")
             self._interruption.enter(Phase.PREPARING)
             self._interruption.check()
-            restaged = await self._stage()
+            restaged = await self._stage(is_told=True)
             await self._before_switch(restaged)
             await self._permission()
             switch = await self._send_switch(restaged)
