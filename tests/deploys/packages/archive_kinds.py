@@ -244,7 +244,7 @@ def _zip_stream(folder: Path) -> bytes:
     ).stdout
 
 
-def _method_zip(method: int) -> bytes:
+def method_zip(method: int) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         archive.writestr("app", b"app" * 30_000)
@@ -298,12 +298,39 @@ def _of(*names: str) -> dict[str, bytes | str]:
     return dict.fromkeys(names, b"content")
 
 
-def _sparse_pax_0_0() -> bytes:
+def sparse_pax_0_0() -> bytes:
     parts = [(b"offset", b"0"), (b"numbytes", b"5"), (b"offset", b"300000"), (b"numbytes", b"3")]
     records = [(b"size", b"305000"), (b"numblocks", b"2"), *parts]
     return extended(b"".join(record(b"GNU.sparse." + key, value) for key, value in records)) + header(
         "disk.img", size=8
     )
+
+
+# As GNU tar writes them.
+SPARSE_1_0 = tar(
+    pax(
+        **{
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.name": "disk.img",
+            "GNU.sparse.realsize": "5000",
+        }
+    )
+    + header("GNUSparseFile.1/disk.img", size=520)
+    + padded(b"2\n0\n5\n3000\n3\n")
+    + padded(b"startend")
+)
+
+
+def _sparse_gnu() -> bytes:
+    block = bytearray(header("disk.img", kind=b"S", size=8, magic=b"ustar  \0"))
+    block[386:434] = b"%011o\0%011o\0%011o\0%011o\0" % (0, 5, 3000, 3)
+    block[483:495] = b"%011o\0" % 5000
+    block[148:156] = b"%06o\0 " % sum(bytes(block[:148]) + b" " * 8 + bytes(block[156:]))
+    return tar(bytes(block) + padded(b"startend"))
+
+
+SPARSE_GNU = _sparse_gnu()
 
 
 def _signed_checksum() -> bytes:
@@ -429,7 +456,7 @@ TARS = {
     "links in a circle": _refused(tar(GOOD, symlink("a", "b"), symlink("b", "a")), "goes round in circles"),
     "a sparse file, GNU's own form": _as({"disk.img": HOLES, "after": b"after"}, _sparse("--format=gnu")),
     "a sparse file, GNU's form, of many parts": _taken(_sparse_in_many_parts, db=IN_MANY_PARTS),
-    "a sparse file, pax 0.0": _as({"disk.img": HOLES}, tar(_sparse_pax_0_0(), padded(b"startend"))),
+    "a sparse file, pax 0.0": _as({"disk.img": HOLES}, tar(sparse_pax_0_0(), padded(b"startend"))),
     "a sparse file, pax 0.1": _as(
         {"disk.img": HOLES, "after": b"after"}, _sparse("--format=posix", "--sparse-version=0.1")
     ),
@@ -437,7 +464,7 @@ TARS = {
         {"disk.img": HOLES, "after": b"after"}, _sparse("--format=posix", "--sparse-version=1.0")
     ),
     "a sparse file whose map lies": _refused(
-        tar(_sparse_pax_0_0().replace(b"=300000", b"=000001"), padded(b"startend")), "map of a sparse file"
+        tar(sparse_pax_0_0().replace(b"=300000", b"=000001"), padded(b"startend")), "map of a sparse file"
     ),
     "v7, no magic": _taken(tar(file("app", b"1", magic=b"")), app=b"1"),
     "ustar with a prefix": _as({"long/app": b"1"}, tar(file("app", b"1", prefix=b"long"))),
@@ -495,14 +522,14 @@ ZIPS = {
     "`zip -r -y` of names, no folders (`-D`)": _as(ZIPPED, _zip("-y", "-D")),
     "a zip that was streamed (data descriptors)": _as({"bin/app": b"app" * 100}, _zip_stream),
     "zip64": _taken(_zip64, app=b"app"),
-    "bzip2 in a zip": _taken(_method_zip(zipfile.ZIP_BZIP2), app=b"app" * 30_000),
-    "LZMA in a zip": _taken(_method_zip(zipfile.ZIP_LZMA), app=b"app" * 30_000),
+    "bzip2 in a zip": _taken(method_zip(zipfile.ZIP_BZIP2), app=b"app" * 30_000),
+    "LZMA in a zip": _taken(method_zip(zipfile.ZIP_LZMA), app=b"app" * 30_000),
     "Deflate64 in a zip (Windows, beyond 2 GiB)": _refused(
-        _method_zip(zipfile.ZIP_STORED).replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x09\0"),
+        method_zip(zipfile.ZIP_STORED).replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x09\0"),
         "'app' is compressed by Deflate64",
     ),
     "zstd in a zip": _refused(
-        _method_zip(zipfile.ZIP_STORED).replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x5d\0"), "'app' is compressed by zstd"
+        method_zip(zipfile.ZIP_STORED).replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x5d\0"), "'app' is compressed by zstd"
     ),
     "an encrypted zip": _refused(_zip("-P", "secret", names=("bin/app",)), "'bin/app' is encrypted"),
     "a zip of several parts": _refused(b"PK\x07\x08" + made_zip({"app": b"1"}), "one part of a zip"),

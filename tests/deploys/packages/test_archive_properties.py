@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tempfile
+import zipfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, example, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from deploys.packages.archive.refusals import Limits, Refused
 from deploys.packages.archive.repack import repack
-from tests.deploys.packages import hostile
+from tests.deploys.packages import archive_kinds, hostile
 
 LIMITS = Limits(extracted_bytes=1024**2, entries=200)
 
@@ -88,6 +89,12 @@ HONEST = [
     hostile.made_tar(_FILES, "w:"),
     hostile.made_tar(_FILES, "w:gz"),
     hostile.made_tar(_FILES, "w:xz"),
+    archive_kinds.method_zip(zipfile.ZIP_BZIP2),
+    archive_kinds.method_zip(zipfile.ZIP_LZMA),
+    archive_kinds.gbk_zip("测试", extra=lambda name: archive_kinds.unicode_path(name, "测试")),
+    hostile.tar(archive_kinds.sparse_pax_0_0(), hostile.padded(b"startend")),
+    archive_kinds.SPARSE_1_0,
+    archive_kinds.SPARSE_GNU,
 ]
 
 
