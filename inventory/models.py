@@ -230,6 +230,8 @@ class Instance(models.Model):
     `<version>@<digest>` for further bytes of a mutable version. '' means that nothing is known to run.
     release_history is the stack of releases that were switched to successfully, oldest first: a deploy pushes, a
     rollback pops back to its target.
+    found_*: what another tool had put there before our first switch: the release that ran, which is the first of the
+    history; or where `current` led, when that was no release.
     reported_*: the last word of the node itself, kept also when an operation in progress has the say on what runs.
     """
 
@@ -251,6 +253,10 @@ class Instance(models.Model):
     release_history = ArrayField(
         models.CharField(max_length=120), verbose_name=_("release history"), default=list, blank=True, editable=False
     )
+    found_release = models.CharField(
+        _("release found there"), max_length=120, blank=True, default="", db_default="", editable=False
+    )
+    found_current = models.TextField(_("link found there"), blank=True, default="", db_default="", editable=False)
     run_status = models.CharField(
         _("run status"), max_length=12, choices=RunStatus, default=RunStatus.UNKNOWN, editable=False
     )

@@ -36,12 +36,16 @@ class Offer:
 
 
 class Seen(NamedTuple):
-    """An instance as far as a plan needs it, and the deploy that is unfinished on it."""
+    """An instance as far as a plan needs it, and the deploy that is unfinished on it.
+
+    found: the release that another tool had installed there.
+    """
 
     pk: int
     instance_id: str
     past: Past
     deploy: UnfinishedDeploy | None
+    found: str = ""
 
     @property
     def destined(self) -> str:

@@ -124,17 +124,17 @@ def build_plan(
 def _look(service: Service, instances: QuerySet[Instance]) -> list[Seen]:
     deploys = unfinished_deploys(service=service)
     rows = instances.order_by("natural_key").values_list(
-        "pk", "instance_id", "running_version", "running_release", "release_history"
+        "pk", "instance_id", "running_version", "running_release", "release_history", "found_release"
     )
     pasts: dict[tuple[str, ...], Past] = {}
     seen = []
-    for pk, name, version, release, history in rows:
+    for pk, name, version, release, history, found in rows:
         key = (version, release, *history)
         past = pasts.get(key)
         if past is None:
             past = Past(running_version=version, running_release=release, history=tuple(history))
             pasts[key] = past
-        seen.append(Seen(pk=pk, instance_id=name, past=past, deploy=deploys.get(pk)))
+        seen.append(Seen(pk=pk, instance_id=name, past=past, deploy=deploys.get(pk), found=found))
     return seen
 
 
@@ -168,7 +168,7 @@ def _rows(service: Service, seen: Sequence[Seen], version: str, package_url: str
                 instance_id=one.instance_id,
                 from_version=one.past.running_version,
                 from_release=one.past.running_release,
-                source=sources[id(one.past)],
+                source=Source.NODE if one.found == version else sources[id(one.past)],
                 supersedes=one.deploy.public_id if one.deploy else "",
                 held_by=held_by,
                 skip=_skip(one, version, held_by),

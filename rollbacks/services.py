@@ -24,6 +24,8 @@ from inventory.instances.selection import chosen_instances, visible_instance, vi
 from inventory.models import Instance, Service
 from inventory.security.access import Access
 
+_NAMED = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceRollbackRequest:
@@ -172,15 +174,15 @@ def _start(
             access=access,
             from_version=from_version,
             package_url=package_url,
-            package=_known_package(service, version, package_url),
+            package=_known_package(service, version, package_url, instances),
             reason=reason,
             undoes_id=undone_by_rollback([instance.pk for instance in instances], to=version),
         )
     )
 
 
-def _known_package(service: Service, version: str, package_url: str) -> Package | None:
-    """The version's pinned package.
+def _known_package(service: Service, version: str, package_url: str, instances: Sequence[Instance]) -> Package | None:
+    """The version's pinned package; None for one that is to come, or that stands on all of the instances, found there.
 
     Raises InvalidRequest `package_unknown` when there is nothing to take it from, and `sha256_required` when that would
     be bytes that nobody has named the digest of.
@@ -188,11 +190,21 @@ def _known_package(service: Service, version: str, package_url: str) -> Package 
     package = service.packages.filter(version=version).first()
     if package is None and package_url:
         check_package_rules(service, sha256="", signature="")
-    if package is None and not package_url:
+    missing = [instance.instance_id for instance in instances if instance.found_release != version]
+    if package is None and not package_url and missing:
         raise InvalidRequest(
-            f"Version '{version}' of '{service.name}' was never released here, so its package is unknown. "
+            f"Version '{version}' of '{service.name}' was never released here, so its package is unknown"
+            f"{_though_found(instances, missing)}. "
             "Give a package_url, or choose a version that was released.",
             code="package_unknown",
             attr="target_version",
         )
     return package
+
+
+def _though_found(instances: Sequence[Instance], missing: Sequence[str]) -> str:
+    """Another tool had installed it on some of them."""
+    if len(missing) == len(instances):
+        return ""
+    named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+    return f", and it was not found on {named}"

@@ -88,6 +88,8 @@ class Switch:
     back_problem: str = ""
     found: str = ""
     current: Reading | None = None
+    found_release: str = ""
+    found_elsewhere: str = ""
 
     @property
     def has_way_back_failed(self) -> bool:
@@ -103,7 +105,7 @@ class Switch:
         """What was before, in words: a release, or where `current` led and may lead again."""
         if self.previous != ELSEWHERE:
             return f"'{self.previous}'"
-        return (self.current.elsewhere if self.current else "") or "what `current` led to before"
+        return self.found_elsewhere or "what `current` led to before"
 
     @property
     def outcome(self) -> str:
@@ -205,7 +207,14 @@ class Answer:
             back_problem=self.words.get("unlinked", ""),
             found=self.words.get("found", ""),
             current=self.current(),
+            **self._before(),
             **_back(*back),
+        )
+
+    def _before(self) -> _Found:
+        kind, _, what = self.words.get("before", "").partition(" ")
+        return _Found(
+            found_release=what if kind == "release" else "", found_elsewhere=what if kind == "elsewhere" else ""
         )
 
     def _last(self) -> Switch | None:
@@ -223,8 +232,14 @@ class Answer:
             was_stopped=late == "2",
             reverted=reverted == "1",
             current=self.current(),
+            **self._before(),
             **_back(*back),
         )
+
+
+class _Found(TypedDict):
+    found_release: str
+    found_elsewhere: str
 
 
 class _WayBack(TypedDict):

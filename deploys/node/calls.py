@@ -11,6 +11,8 @@ from inventory.nodes.program import NodeCall, base_program, program_text
 STDIN = "stdin"
 URL = "url"
 NO_SOURCE = "-"
+# For the digest of a release that another tool installed.
+NOT_OURS = "-"
 
 
 def stage(
@@ -31,7 +33,7 @@ def stage(
     """
     keeps = "1" if keeps_upload else "0"
     return call.arguments(
-        "stage", release, version, sha256, operation, artifact_sha256, source, keeps, str(fetch_seconds)
+        "stage", release, version, sha256 or NOT_OURS, operation, artifact_sha256, source, keeps, str(fetch_seconds)
     )
 
 
@@ -52,9 +54,18 @@ def switch(
     keep: Iterable[str],
     env: Mapping[str, str],
 ) -> list[str]:
-    """keep: the releases that the clean-up spares besides this one and the one before it."""
+    """sha256: '' for a release that another tool installed. keep: the releases that the clean-up spares besides this one
+    and the one before it.
+    """
     return call.arguments(
-        "switch", release, sha256, operation, str(timeout_seconds), restart_command, " ".join(keep), *_pairs(env)
+        "switch",
+        release,
+        sha256 or NOT_OURS,
+        operation,
+        str(timeout_seconds),
+        restart_command,
+        " ".join(keep),
+        *_pairs(env),
     )
 
 

@@ -51,6 +51,10 @@ def _elsewhere(most: int = 1) -> Frame:
     return Frame(name="elsewhere", rest=TEXT, most=most, after=("current",))
 
 
+# What another tool had installed before a switch.
+_BEFORE = rf"(?:release {RELEASE}|elsewhere {TEXT})"
+
+
 def _error(codes: tuple[str, ...], *after: str) -> Frame:
     return Frame(
         name="error", rest=rf"(?:stale {NUMBER}|(?:{'|'.join(codes)})(?: {TEXT})?)", after=(*after, *_CURRENT, "found")
@@ -66,7 +70,8 @@ TABLES: Mapping[str, Table] = {
         Frame(name="current", rest=CURRENT, after=(BEGUN,)),
         _elsewhere(),
         Frame(name="last", rest=_LAST, after=_CURRENT),
-        Frame(name=OVER, after=(*_CURRENT, "last")),
+        Frame(name="before", rest=_BEFORE, after=("last",)),
+        Frame(name=OVER, after=(*_CURRENT, "last", "before")),
     ),
     "stage": table(
         _BEGUN,
@@ -76,17 +81,18 @@ TABLES: Mapping[str, Table] = {
             name="current",
             rest=CURRENT,
             most=2,
-            after=(BEGUN, *_WAITS, *_CURRENT, "last", "unfit", "step stage", "kept"),
+            after=(BEGUN, *_WAITS, *_CURRENT, "last", "before", "unfit", "step stage", "kept"),
         ),
         _elsewhere(most=2),
         Frame(name="last", rest=_LAST, after=_CURRENT),
-        Frame(name="unfit", rest=_FOUND, after=(*_CURRENT, "last")),
-        Frame(name="step stage", after=(*_CURRENT, "last", "unfit")),
+        Frame(name="before", rest=_BEFORE, after=("last",)),
+        Frame(name="unfit", rest=_FOUND, after=(*_CURRENT, "last", "before")),
+        Frame(name="step stage", after=(*_CURRENT, "last", "before", "unfit")),
         Frame(name="kept", rest=rf"/{TEXT}", after=("step stage",)),
-        Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, "last", "unfit")),
+        Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, "last", "before", "unfit")),
         Frame(name="outcome installed", after=("step stage", "kept")),
         Frame(name="found", rest=_FOUND, after=_CURRENT),
-        _error(STAGE_CODES, BEGUN, *_WAITS, "last", "unfit", "step stage", "kept"),
+        _error(STAGE_CODES, BEGUN, *_WAITS, "last", "before", "unfit", "step stage", "kept"),
         Frame(name=OVER, after=("outcome", "outcome installed", "error")),
     ),
     "before_switch": table(
@@ -122,9 +128,14 @@ TABLES: Mapping[str, Table] = {
             after=("step switch", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
         ),
         Frame(
+            name="before",
+            rest=_BEFORE,
+            after=("step switch", *_WAITS, "command", "unlinked", "step clean_up", "warning", *_CURRENT),
+        ),
+        Frame(
             name="switched",
             rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
-            after=("step switch", *_WAITS, "command", "step clean_up", "warning", *_CURRENT),
+            after=("step switch", *_WAITS, "command", "step clean_up", "warning", *_CURRENT, "before"),
         ),
         _error(CODES, "step switch", *_WAITS),
         Frame(name=OVER, after=("outcome", "switched", "error")),

@@ -12,7 +12,7 @@
 #                                    `gone`: the release before is, and there was none; `unlinked`: the link did not go back
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
 #                 dead.N/        a claim that a newer one has recovered
-#                 seals/RELEASE/ files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
+#                 seals/RELEASE/ of one that another tool installed, once we have left it: seal, of all that is in it. Else files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
 #                                mold: the template, what a claim for a switch to it begins with
 #                 elsewhere      a copy of the `current` that led to no release before a switch; PREVIOUS is @elsewhere then
 #                 kept.N         an upload that the node's other instances take their release from
@@ -20,6 +20,7 @@
 # What it says, besides `begun` and `over`, a frame each:
 #   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256,
 #   and for KIND elsewhere: elsewhere PATH
+#   before release RELEASE|elsewhere PATH: what we did not install, and stood there before a switch
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
 #   outcome present|installed|needs_artifact|not_intact · restamped FILE: the first that a command has changed · ended EXIT LATE
@@ -275,6 +276,9 @@ go_home() {
 # In a release's folder, and only within $(): what changes whenever one of the files that MANIFEST lists does.
 fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1" 2>/dev/null; }
 
+# The same of a release that has no such list.
+fingerprint_all() { du -a -0 -b -l --time=ctime --time-style=+%s.%N . 2>/dev/null | sha256sum; }
+
 # is_ours PATH: a release that we have installed, intact or not: its .release.json is one as `inscribe` writes it. One that is
 # torn, or another tool's, is not: ours is on the disk before the release is seen.
 is_ours() {
@@ -287,7 +291,17 @@ is_ours() {
 	[ "$d_version" != - ] && [ "${#d_sha256}" = 64 ]
 }
 
-# is_intact RELEASE SHA256
+is_foreign() { [ -d "$root/releases/$1" ] && ! is_ours "$root/releases/$1"; }
+
+# say_before PREVIOUS: what we did not install, and stood there before a switch.
+say_before() {
+	case $1 in
+	@elsewhere) read_link "$base/elsewhere" && say "before elsewhere $led" ;;
+	[A-Za-z0-9]*) is_foreign "$1" && say "before release $1" ;;
+	esac
+}
+
+# is_intact RELEASE SHA256; SHA256 is - for one that another tool installed, which is intact as long as it is as we left it.
 is_intact() {
 	describe "$1"
 	compared=
@@ -299,7 +313,11 @@ is_intact() {
 # In a subshell: a torn stamp may be no shell at all, and end it. Prints `intact`, `changed FILE` or nothing.
 compare() {
 	cd -- "$root/releases/$1" && sealed= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
-	printed=$(fingerprint "$base/seals/$1/files")
+	if [ -e "$base/seals/$1/files" ]; then
+		printed=$(fingerprint "$base/seals/$1/files")
+	else
+		printed=$(fingerprint_all)
+	fi
 	[ "$printed" != "$sealed" ] || { printf intact && return; }
 	[ -r "$base/seals/$1/files" ] || return
 	set -f
@@ -324,6 +342,8 @@ find_fault() {
 		found="gone $base/seals/$1/seal"
 	elif [ "$d_sha256" != "$2" ]; then
 		found="changed $root/releases/$1/.release.json"
+	elif [ "$2" = - ]; then
+		found="changed $root/releases/$1"
 	elif [ -z "$compared" ]; then
 		found="changed $base/seals/$1"
 	fi
@@ -344,6 +364,7 @@ say_state() {
 	[ "$l_fence" = 0 ] && return
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
 	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living ${l_back:-- 0}"
+	say_before "$l_previous"
 }
 
 # stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS; SOURCE is -, stdin, url (a line on
@@ -663,10 +684,12 @@ switch() {
 		[ "$status" = 0 ] || [ "$late" = 1 ] || [ ! -e abort ] || l_late=2
 	fi
 	[ "$status" = 0 ] || go_back
+	[ "$status" != 0 ] || stamp_foreign "$previous"
 	l_phase=done
 	record
 	logged
 	if [ "$status" = 0 ]; then clean_up; else (say_current); fi
+	say_before "$previous"
 	finish "switched $previous $l_exit $l_late $l_reverted ${l_back:-- 0}"
 }
 
@@ -690,6 +713,15 @@ in_one_word() {
 		rest=${rest#"$part"?}
 	done
 	word=$word$rest
+}
+
+# stamp_foreign RELEASE: of one that another tool installed, when we leave it: a switch back to it is to what it was.
+stamp_foreign() {
+	case $1 in [A-Za-z0-9]*) is_foreign "$1" || return 0 ;; *) return 0 ;; esac
+	stamp=$(cd -- "$root/releases/$1" && fingerprint_all)
+	{ printf 'sealed="%s"\n' "$stamp" >seal; } 2>/dev/null && try mkdir -p -- "$base/seals/$1" &&
+		try mv -fT -- "$claim/seal" "$base/seals/$1/seal" ||
+		warn "release $1, which another tool installed, can not be rolled back to: $message"
 }
 
 # move_link LINK: to be `current`. What stands there and is no link is not ours to replace.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploys.models import Package, Target
+from deploys.models import Operation, Package, Target
 from deploys.operations.transitions import MovableTarget
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from inventory.actors import Actor, ActorKind
-from inventory.models import Delivery
+from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import NodeAddress
 
 # From here on the node may run the new release: a worker that recovers the target asks the node before it does anything.
@@ -30,8 +30,14 @@ class ServiceRules:
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedPackage:
+    """sha256: '' for a release that another tool had installed before our first switch, which there is no package of."""
+
     sha256: str
     release: str
+
+    @property
+    def is_found(self) -> bool:
+        return not self.sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +126,7 @@ def assignment_of(
         public_id=operation.public_id,
         version=operation.version,
         package_url=operation.package_url,
-        package=pinned(operation.package),
+        package=_found(operation, instance) or pinned(operation.package),
         actor=Actor(kind=ActorKind(operation.requested_by_kind), name=operation.requested_by),
         service=ServiceRules(
             pk=service.pk,
@@ -145,6 +151,12 @@ def assignment_of(
         node=NodeAddress.of(node),
         delivery=Delivery(node.delivery),
     )
+
+
+def _found(operation: Operation, instance: Instance) -> PinnedPackage | None:
+    """What a rollback goes back to that another tool had installed on this very instance."""
+    is_found = operation.kind == Kind.ROLLBACK and instance.found_release == operation.version
+    return PinnedPackage(sha256="", release=instance.found_release) if is_found else None
 
 
 def pinned(package: Package | None) -> PinnedPackage | None:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from deploys.error_codes import ErrorCode
-from deploys.node.refusals import leads_to, refusal
+from deploys.node.refusals import found_there, leads_to, refusal
 from deploys.node.session import Switch
 from deploys.states import Kind, Step, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
 from deploys.worker.refusals import EventRefused
-from inventory.instances.facts import Effect
+from inventory.instances.facts import Effect, Found
 from inventory.models import RunStatus
+from inventory.names import is_name
 from inventory.releases import version_of
 
 # Nobody knows whether the instance runs, and what.
@@ -97,7 +98,7 @@ def switch_ended(
 ) -> Outcome:
     """The outcome of a switch that the node carried out, took back or refused."""
     if switch.outcome == "switched":
-        return _after_stop(_success(assignment, package), stop)
+        return _after_stop(_success(assignment, package, switch), stop)
     if switch.outcome == "restart_failed":
         return _after_stop(_restart_failed(assignment, package, switch, was_aborted=was_aborted), stop)
     what = refusal(
@@ -117,7 +118,25 @@ def _after_stop(outcome: Outcome, stop: StopReason) -> Outcome:
     return outcome
 
 
-def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
+def found_has_changed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
+    """A rollback to what another tool had installed, which is not as it was left."""
+    there = found_there(switch.found, root=assignment.deploy_root)
+    return failure(
+        ErrorCode.SWITCH_FAILED,
+        f"On node '{assignment.node.name}': {there} Another tool installed release '{package.release}', so it is switched to "
+        "only as it was when it was left, and there is no package to make it of again. Nothing was switched. "
+        f"{leads_to(switch.current)} "
+        "Look at it on the node: to run it as it is, link `current` to it by hand and sync the service; or roll back to "
+        "another version.",
+    )
+
+
+def _found(switch: Switch) -> Found:
+    release = switch.found_release
+    return Found(release=release if is_name(release) else "", elsewhere=switch.found_elsewhere)
+
+
+def _success(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
     return Outcome(
         status=TargetStatus.COMPLETED,
         effect=Effect(
@@ -127,6 +146,7 @@ def _success(assignment: Assignment, package: PinnedPackage) -> Outcome:
             run_status=RunStatus.RUNNING,
             is_expected=True,
             history="push" if assignment.kind == Kind.DEPLOY else "pop",
+            found=_found(switch),
         ),
     )
 
@@ -148,6 +168,7 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Swit
             sha256=package.sha256,
             run_status=RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.FAILED,
             is_expected=True,
+            found=_found(switch),
         ),
     )
 
@@ -164,8 +185,9 @@ def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     """The node's word counts: it may have run another release than the database believed."""
     run_status = RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.RUNNING
     if switch.release_before == assignment.running_release:
-        return Effect(run_status=run_status)
-    return Effect(version=version_of(switch.release_before), release=switch.release_before, run_status=run_status)
+        return Effect(run_status=run_status, found=_found(switch))
+    version, release = version_of(switch.release_before), switch.release_before
+    return Effect(version=version, release=release, run_status=run_status, found=_found(switch))
 
 
 def _restart_message(assignment: Assignment, switch: Switch) -> str:

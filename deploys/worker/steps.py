@@ -15,7 +15,7 @@ from deploys.worker.failpoints import pause_at
 from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
-from deploys.worker.outcomes import Outcome, switch_ended
+from deploys.worker.outcomes import Outcome, found_has_changed, switch_ended
 from deploys.worker.switch_permits import Granted, Lost, Stop
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
@@ -140,6 +140,8 @@ class Steps:
     async def _switch(self, package: PinnedPackage, *, is_staged: bool) -> Outcome:
         switch = await self._send_switch(package)
         await pause_at("switched")
+        if switch.outcome == "not_intact" and package.is_found:
+            return found_has_changed(self._assignment, package, switch)
         if switch.outcome == "not_intact" and not is_staged:
             found = found_there(switch.found, root=self._assignment.deploy_root)
             self._log.say(f"Release '{package.release}' can't be taken from the node: {found} Staging it.")

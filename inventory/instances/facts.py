@@ -25,9 +25,25 @@ COLUMNS = (
     "run_status",
     "health",
     "release_history",
+    "found_release",
+    "found_current",
 )
 _AT_ONCE = 5_000
 _HISTORY_LENGTH = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What stood there that we did not install: a release that ran, or where `current` led else.
+
+    It counts until our first switch.
+    """
+
+    release: str = ""
+    elsewhere: str = ""
+
+
+NOTHING_FOUND = Found()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +62,7 @@ class Effect:
     health: str | None = None
     is_expected: bool = False
     history: str = ""
+    found: Found = NOTHING_FOUND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +137,7 @@ def _read(pks: Collection[int]) -> dict[int, dict[str, Any]]:
 
 def _apply(effect: Effect, row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Change the row; yield (field, old, new) for what is told of it."""
+    _note_found(effect, row)
     if effect.version is not None:
         yield from _set(row, "running_version", StatusChange.Field.VERSION, effect.version)
         row["running_release"] = effect.release or effect.version
@@ -129,6 +147,18 @@ def _apply(effect: Effect, row: dict[str, Any]) -> Iterator[tuple[str, str, str]
     yield from _set(row, "run_status", StatusChange.Field.RUN_STATUS, effect.run_status)
     yield from _set(row, "health", StatusChange.Field.HEALTH, effect.health)
     row["release_history"] = _history_after(row["release_history"], effect.history, row["running_release"])
+
+
+def _note_found(effect: Effect, row: dict[str, Any]) -> None:
+    """What ran before our first switch is the version before."""
+    if effect.history == "forget":
+        row["found_release"] = row["found_current"] = ""
+    if row["expected_version"] or row["release_history"] not in ([], [row["found_release"]]):
+        return
+    row["found_current"] = effect.found.elsewhere or row["found_current"]
+    if effect.found.release:
+        row["found_release"] = effect.found.release
+        row["release_history"] = [effect.found.release]
 
 
 def _set(row: dict[str, Any], column: str, field: str, new: str | None) -> Iterator[tuple[str, str, str]]:
@@ -153,11 +183,12 @@ def _history_after(history: list[str], change: str, release: str) -> list[str]:
 _UPDATE = """
 UPDATE inventory_instance i SET
     running_version = v.running_version, running_release = v.running_release, running_sha256 = v.running_sha256,
-    expected_version = v.expected_version, run_status = v.run_status, health = v.health,
+    found_release = v.found_release,
+    found_current = v.found_current, expected_version = v.expected_version, run_status = v.run_status, health = v.health,
     release_history = ARRAY(SELECT jsonb_array_elements_text(v.release_history)), changed_at = clock_timestamp()
 FROM jsonb_to_recordset(%s::jsonb) AS v(
     id bigint, running_version text, running_release text, running_sha256 text, expected_version text,
-    run_status text, health text, release_history jsonb)
+    run_status text, health text, release_history jsonb, found_release text, found_current text)
 WHERE i.id = v.id
 """
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from inventory.actors import Actor, ActorKind
 from inventory.instances import in_progress
-from inventory.instances.facts import Change, Effect, lock_settled, record
+from inventory.instances.facts import Change, Effect, Found, lock_settled, record
 from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, Node, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, read_nodes
@@ -140,6 +140,7 @@ def _correction(instance: Instance, told: Told, *, status_before: str | None) ->
             release=reading.release,
             sha256=reading.sha256,
             run_status=status_before if reading.release else RunStatus.UNKNOWN,
+            found=Found(release="" if reading.sha256 else reading.release, elsewhere=reading.elsewhere),
         )
     actor = Actor(kind=ActorKind.NODE, name=told.node_name)
     return Change(instance_id=instance.pk, actor=actor, note=note, effect=effect)
