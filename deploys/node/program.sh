@@ -158,7 +158,7 @@ is_alive() { [ "$3" = "$boot" ] && identify "$1" && [ "$id_start" = "$2" ] && [ 
 read_state() {
 	s_pid=- s_start=- s_boot=- s_group=- s_budget=0 s_command=- s_command_start=-
 	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back=
-	[ -r "$1" ] || return 0
+	[ -f "$1" ] && [ -r "$1" ] || return 0
 	while read -r word a b c d e f g; do
 		case $word in
 		owner) s_pid=$a s_start=$b s_boot=$c s_group=$d s_budget=$e ;;
@@ -306,6 +306,7 @@ is_intact() {
 	describe "$1"
 	compared=
 	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && [ -r "$base/seals/$1/seal" ] || return 1
+	[ -f "$base/seals/$1/seal" ] && [ ! -p "$base/seals/$1/files" ] || return 1
 	compared=$(compare "$1" 2>/dev/null)
 	[ "$compared" = intact ]
 }
@@ -730,13 +731,19 @@ move_link() {
 	[ -L "$root/current" ] || [ ! -e "$root/current" ] && try mv -fT -- "$1" "$root/current"
 }
 
+# Not to a FIFO: to open one takes until somebody reads it.
 log() {
-	line="+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation"
+	line="+%Y-%m-%dT%H:%M:%SZ $1 $2 $operation" logging=
+	[ ! -p "$root/releases.log" ] || return 0
 	date -u "$line" 2>/dev/null >>"$root/releases.log" &
 	logging=$!
 }
 
 logged() {
+	if [ -z "$logging" ]; then
+		warn "a line of releases.log was not written: $root/releases.log is a FIFO"
+		return
+	fi
 	wait "$logging" || message=$(date -u "$line" 2>&1 >>"$root/releases.log") ||
 		warn "a line of releases.log was not written: $message"
 }

@@ -43,10 +43,10 @@ where() {
 	case ${PWD#"$releases"/} in '' | */* | [!A-Za-z0-9]* | *[!A-Za-z0-9._+@-]*) ;; *) kind=release now=${PWD##*/} ;; esac
 }
 
-# describe RELEASE: d_version and d_sha256 as its .release.json has them, or -.
+# describe RELEASE: d_version and d_sha256 as its .release.json has them, or -. A FIFO in its place would never be read.
 describe() {
 	json=
-	{ read -r json <"$root/releases/$1/.release.json"; } 2>/dev/null
+	[ ! -f "$root/releases/$1/.release.json" ] || { read -r json <"$root/releases/$1/.release.json"; } 2>/dev/null
 	d_version=${json#*'"version":"'} d_sha256=${json#*'"sha256":"'}
 	d_version=${d_version%%'"'*} d_sha256=${d_sha256%%'"'*}
 	case $d_version in '' | *[!A-Za-z0-9._+-]*) d_version=- ;; esac

@@ -100,6 +100,23 @@ def tear_the_stamp(root: Path) -> None:
     (root / ".release/seals/1.1.0/seal").write_text("sealed='")
 
 
+def put_a_fifo_for(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o666)
+
+
+def put_a_fifo_for_its_record(root: Path) -> None:
+    put_a_fifo_for(root / "releases/1.1.0/.release.json")
+
+
+def put_a_fifo_for_the_stamp(root: Path) -> None:
+    put_a_fifo_for(root / ".release/seals/1.1.0/seal")
+
+
+def put_a_fifo_for_the_list_of_files(root: Path) -> None:
+    put_a_fifo_for(root / ".release/seals/1.1.0/files")
+
+
 def put_a_folder_for_current(root: Path) -> None:
     (root / "current").unlink()
     (root / "current").mkdir()
@@ -124,6 +141,9 @@ CHANGES = [
     (edit_its_record, "{root}/releases/1.1.0/.release.json was changed or removed", LEADS_TO_OLD),
     (remove_our_folder, "There is no {root}/.release/seals/1.1.0/seal.", LEADS_TO_OLD),
     (tear_the_stamp, "{root}/.release/seals/1.1.0 was changed or removed", LEADS_TO_OLD),
+    (put_a_fifo_for_its_record, "{root}/releases/1.1.0/.release.json was changed or removed", LEADS_TO_OLD),
+    (put_a_fifo_for_the_stamp, "{root}/.release/seals/1.1.0 was changed or removed", LEADS_TO_OLD),
+    (put_a_fifo_for_the_list_of_files, "{root}/.release/seals/1.1.0 was changed or removed", LEADS_TO_OLD),
     (put_a_folder_for_current, "{root}/current is a folder, not our link", NO_RELEASE_OF_OURS),
     (put_a_file_for_current, "{root}/current is a file, not our link", NO_RELEASE_OF_OURS),
 ]
@@ -273,6 +293,18 @@ def test_a_log_that_can_not_be_written_is_a_warning_with_its_reason(node: NodeLa
     assert "releases.log" in switched.warnings[0]
     assert "directory" in switched.warnings[0].lower()
     assert node.seen.lines("stderr") == []
+
+
+@pytest.mark.parametrize(("restart", "outcome", "warnings"), [("", "switched", 1), ("exit 3", "restart_failed", 2)])
+def test_a_fifo_in_the_logs_place_holds_nothing_up(node: NodeLab, restart: str, outcome: str, warnings: int) -> None:
+    put_a_fifo_for(staged(node).root / "releases.log")
+    begun = time.monotonic()
+    switched = node.switch("1.1.0", fence=2, restart=restart)
+    assert time.monotonic() - begun < 10
+    assert switched.outcome == outcome
+    assert switched.warnings == (
+        f"a line of releases.log was not written: {node.root}/releases.log is a FIFO",
+    ) * warnings  # fmt: skip
 
 
 def test_a_release_before_that_is_gone_is_not_called_none(node: NodeLab) -> None:
