@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,14 +21,12 @@ from deploys.node.answers import (
     Switch,
     Waiting,
 )
-from deploys.node.frames import Streams
-from deploys.node.grammar import TABLES, most_commands
+from deploys.node.conversation import Conversation
+from deploys.node.grammar import TABLES
 from deploys.node.refusals import refusal
-from inventory.nodes.grammar import BEGUN, FrameCheck, Table
 from inventory.nodes.program import NodeCall, ended_early, new_mark
-from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, NodeMisbehaved, Transport, TransportError
+from inventory.nodes.transports.base import ConnectionLost, Transport
 from inventory.nodes.transports.flow import Flow
-from inventory.security.redaction import scrub
 
 __all__ = (
     "CommandOutcome",
@@ -49,7 +45,6 @@ __all__ = (
 STATE_SECONDS = 30.0
 ABORT_SECONDS = 15.0
 FORGET_SECONDS = 30.0
-SHOWN_CHARACTERS = 300
 # For the node's own work around a command, and for an older claim's switch to end.
 SPARE_SECONDS = 240.0
 # Of the time for staging, so much may go into fetching the artifact; the rest is for what comes before and after.
@@ -137,7 +132,9 @@ class NodeSession:
         arguments = calls.before_switch(
             call, release=release, timeout_seconds=timeout_seconds, command=command, env=self._env
         )
-        answer = await self._ask(call, arguments, timeout_seconds=timeout_seconds + SPARE_SECONDS)
+        answer = await self._ask(
+            call, arguments, timeout_seconds=timeout_seconds + SPARE_SECONDS, command_seconds=timeout_seconds
+        )
         return answer.ended()
 
     async def switch(
@@ -165,7 +162,9 @@ class NodeSession:
             keep=keep,
             env=self._env,
         )
-        answer = await self._ask(call, arguments, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS)
+        answer = await self._ask(
+            call, arguments, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS, command_seconds=timeout_seconds
+        )
         return answer.switch(fence=self._fence, release=release)
 
     async def state(self) -> NodeState:
@@ -195,15 +194,18 @@ class NodeSession:
         timeout_seconds: float,
         stdin: Path | bytes | None = None,
         is_urgent: bool = False,
+        command_seconds: float = 0.0,
     ) -> Answer:
         _mark, task, *_ = arguments
         flow = Flow() if is_urgent else self._flow
-        conversation = _Conversation(self._transport, call, TABLES[task], self._on_event, flow)
+        conversation = Conversation(
+            self._transport, call, TABLES[task], self._on_event, flow, command_seconds=command_seconds
+        )
         result = await self._transport.run(
             calls.node_program(),
             arguments,
             stdin=stdin,
-            on_output=conversation.streams.feed,
+            on_output=conversation.hear,
             is_done=conversation.streams.is_done,
             timeout_seconds=timeout_seconds,
             is_urgent=is_urgent,
@@ -229,77 +231,3 @@ class NodeSession:
                 found, current = answer.words.get("found", ""), answer.current()
                 message = refusal(code, text, root=self._root, found=found, current=current)
                 raise NodeError(code, message)
-
-
-class _Conversation:
-    """One call's frames turned into events and an answer."""
-
-    def __init__(
-        self, transport: Transport, call: NodeCall, table: Table, on_event: Callable[[Event], None], flow: Flow
-    ) -> None:
-        self.answer = Answer()
-        self._last_lines: dict[str, str] = {}
-        self._check = FrameCheck(table)
-        self.streams = Streams(
-            mark=call.mark,
-            most_commands=most_commands(table),
-            on_frame=self._frame,
-            on_line=self._line,
-            on_cut=self._cut,
-        )
-        self._transport = transport
-        self._call = call
-        self._on_event = on_event
-        self._flow = flow
-        self._muting: set[asyncio.Task[None]] = set()
-
-    @property
-    def has_begun(self) -> bool:
-        """Our program runs, and not something else in its place."""
-        return BEGUN in self.answer.words
-
-    @property
-    def last_words(self) -> str:
-        """What tells most of an early end."""
-        return self._last_lines.get(STDERR, "") or ("" if self.has_begun else self._last_lines.get(STDOUT, ""))
-
-    def _frame(self, words: str) -> None:
-        word, rest = self._check.take(words)
-        self.answer.take(word, rest)
-        match word:
-            case "step":
-                self._on_event(StepStarted(step=rest))
-            case "waiting":
-                claim, pid, seconds = map(int, rest.split())
-                self._on_event(Waiting(fence=claim, pid=pid, seconds=seconds))
-            case "waited":
-                fence, ending = rest.split()
-                self._on_event(Waiting(fence=int(fence), ending=ending))
-
-    def _line(self, stream: str, text: str) -> None:
-        if text.strip():
-            self._last_lines[stream] = scrub(text)[:SHOWN_CHARACTERS]
-        self._on_event(OutputLine(stream=stream, text=text))
-
-    def _cut(self, stream: str) -> None:
-        """Spare the wire: what nobody will read shall end on the node. Until it does, nothing is read here."""
-        processes = self.answer.words.get("command", "").split()
-        if len(processes) != 3:
-            return
-        program, out_reader, err_reader = processes
-        task = asyncio.create_task(self._mute(out_reader if stream == STDOUT else err_reader, program))
-        self._muting.add(task)
-        self._flow.hold(task)
-        task.add_done_callback(self._muting.discard)
-        task.add_done_callback(self._flow.release)
-
-    async def _mute(self, reader: str, program: str) -> None:
-        arguments = calls.mute(self._call, reader=reader, program=program)
-        with contextlib.suppress(TransportError, NodeMisbehaved):
-            await self._transport.run(
-                calls.node_program(),
-                arguments,
-                on_output=lambda *_: None,
-                timeout_seconds=ABORT_SECONDS,
-                is_urgent=True,
-            )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from inventory.nodes.transports.base import NodeAddress
 from tests.deploys.node.node_lab import NodeLab
 
 
@@ -16,14 +15,8 @@ def lab(tmp_path: Path) -> NodeLab:
 
 
 @pytest.fixture(params=["local", "ssh"])
-def node(request: pytest.FixtureRequest, lab: NodeLab, tmp_path: Path) -> NodeLab:
+def node(request: pytest.FixtureRequest, lab: NodeLab) -> NodeLab:
     """A deploy root over either transport; over ssh the login is not root."""
     if request.param == "local":
         return lab
-    sshd = request.getfixturevalue("sshd")
-    return NodeLab(
-        root=Path(sshd.node_root()) / 'it\'s a "root" $x' / "instance-1",
-        artifacts=tmp_path / "artifacts",
-        address=NodeAddress(name="node-1", **sshd.node_fields),
-        key_file=str(sshd.private_key),
-    )
+    return lab.behind(request.getfixturevalue("sshd"))

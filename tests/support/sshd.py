@@ -101,6 +101,13 @@ class SshServer:
         _new_key(self._host_private_key)
         self.start()
 
+    def reconfigure(self, old: str, new: str) -> None:
+        """Of its configuration's text; takes a restart."""
+        configuration = self.folder / "sshd_config"
+        configuration.write_text(configuration.read_text().replace(old, new))
+        self.stop()
+        self.start()
+
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -220,7 +220,8 @@ class Output:
         self._changed.set()
 
     def _take(self, stream: str, data: bytes) -> None:
-        self._room -= len(data)
+        if self._flow.is_counted:
+            self._room -= len(data)
         if self._room < 0:
             limit = MOST_KEPT_BYTES if self._on_output is None else MOST_BYTES
             raise NodeMisbehaved(f"more than {limit // 1024 // 1024} MiB in one answer", said=data)

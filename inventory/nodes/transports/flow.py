@@ -9,9 +9,11 @@ class Flow:
     """Of one call; `hold` and `release` may come before it reads, and after it has ended.
 
     Several may hold it at once, each known by its own object. Other calls to the same node go on.
+    is_counted: false while who reads throws away what comes, and sees to the pace itself; no bound of bytes counts then.
     """
 
     def __init__(self) -> None:
+        self.is_counted = True
         self._holders: set[object] = set()
         self._pause: Callable[[], None] = _nothing
         self._resume: Callable[[], None] = _nothing

@@ -17,6 +17,7 @@ from deploys.packages.store import Artifact
 from inventory.nodes.transports.base import NodeAddress, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
+from tests.support.sshd import SshServer
 
 T = TypeVar("T")
 
@@ -45,6 +46,15 @@ class NodeLab:
         self._artifacts = artifacts
         self._address = address
         self._key_file = key_file
+
+    def behind(self, sshd: SshServer) -> NodeLab:
+        """Another one, reached over SSH."""
+        return NodeLab(
+            root=Path(sshd.node_root()) / 'it\'s a "root" $x' / "instance-1",
+            artifacts=self._artifacts,
+            address=NodeAddress(name="node-1", **sshd.node_fields),  # type: ignore[arg-type]
+            key_file=str(sshd.private_key),
+        )
 
     # Asking the node.
 

@@ -5,8 +5,11 @@ import time
 
 import pytest
 
+from deploys.node import conversation
 from deploys.node.excerpt import CUT, END_LINES, START_LINES
+from inventory.nodes.transports.base import NodeMisbehaved
 from tests.deploys.node.node_lab import NodeLab
+from tests.support.sshd import SshServer
 
 
 def test_a_command_that_prints_a_gigabyte_is_cut_and_runs_to_its_end(node: NodeLab) -> None:
@@ -66,6 +69,32 @@ def test_most_of_what_is_cut_never_leaves_the_node(node: NodeLab) -> None:
     node.stage("1.0.0", fence=1)
     node.within(main)
     assert received < 1_000_000_000
+
+
+def test_a_flood_ends_as_ever_where_the_node_grants_no_session_to_mute_it(
+    own_sshd: SshServer, lab: NodeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_sshd.reconfigure("MaxSessions 2000", "MaxSessions 1")
+    monkeypatch.setattr(conversation, "MUTE_SECONDS", 1.0)
+    node = lab.behind(own_sshd)
+    restart = "head -c 60000000 /dev/zero | tr '\\0' '\\n'; seq 1 100000; echo why >&2; echo last; exit 3"
+    began = time.monotonic()
+    switched = node.deploy("1.0.0", fence=1, restart=restart, timeout_seconds=30)
+    assert (switched.outcome, switched.restart_exit) == ("restart_failed", 3)
+    assert node.seen.lines().count(CUT) == 1
+    assert node.seen.lines()[-2:] == ["100000", "last"]
+    assert node.seen.lines("stderr") == ["why"]
+    assert time.monotonic() - began > 4, "read as fast as it comes"
+
+
+def test_one_that_can_not_be_muted_is_heard_no_longer_than_its_command_may_take(
+    own_sshd: SshServer, lab: NodeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_sshd.reconfigure("MaxSessions 2000", "MaxSessions 1")
+    monkeypatch.setattr(conversation, "MUTE_SECONDS", 0.5)
+    monkeypatch.setattr(conversation, "LATE_SECONDS", -18.0)
+    with pytest.raises(NodeMisbehaved, match="time limit"):
+        lab.behind(own_sshd).deploy("1.0.0", fence=1, restart="yes", timeout_seconds=20)
 
 
 def test_each_stream_has_a_cap_of_its_own(lab: NodeLab) -> None:

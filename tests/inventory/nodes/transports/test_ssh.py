@@ -178,10 +178,7 @@ def test_a_node_that_falls_silent_in_mid_run_meets_the_deadline(sshd: SshServer)
 
 
 def test_a_node_that_grants_two_sessions_still_runs_twenty_programs(own_sshd: SshServer) -> None:
-    configuration = own_sshd.folder / "sshd_config"
-    configuration.write_text(configuration.read_text().replace("MaxSessions 2000", "MaxSessions 2"))
-    own_sshd.stop()
-    own_sshd.start()
+    own_sshd.reconfigure("MaxSessions 2000", "MaxSessions 2")
 
     async def main() -> None:
         transport = transport_to(own_sshd)

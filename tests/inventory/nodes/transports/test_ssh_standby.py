@@ -123,10 +123,7 @@ def test_a_node_that_refuses_it_is_not_asked_again(own_sshd: SshServer, monkeypa
 
 
 def test_a_node_that_grants_one_session_gives_it_to_who_needs_it(own_sshd: SshServer) -> None:
-    configuration = own_sshd.folder / "sshd_config"
-    configuration.write_text(configuration.read_text().replace("MaxSessions 2000", "MaxSessions 1"))
-    own_sshd.stop()
-    own_sshd.start()
+    own_sshd.reconfigure("MaxSessions 2000", "MaxSessions 1")
 
     async def main() -> None:
         async with connected(own_sshd) as transport:
