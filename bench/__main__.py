@@ -15,7 +15,7 @@ from bench.results import Table, as_text
 from bench.site import Foundation, foundation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback")
+PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback", "hops")
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
 
 def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[Table]:
     """Imported only now: they need Django to be set up."""
-    from bench import api, fleet, memory, queue, rollback
+    from bench import api, fleet, hops, memory, queue, rollback
     from bench.limit import limit_table
 
     parts: dict[str, Callable[[], Sequence[Table]]] = {
@@ -60,6 +60,7 @@ def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[
         "queue": lambda: queue.queue(base),
         "memory": lambda: memory.memory(base, nodes=options.many),
         "rollback": lambda: rollback.rollback(base),
+        "hops": lambda: hops.hops(base, nodes=min(options.nodes, 50), rounds=options.rounds),
     }
     return parts[name]()
 

@@ -24,7 +24,7 @@ from tests.support.ports import accepts, free_port
 TEST_ACCOUNT = "release-test-node"
 START_SECONDS = 10
 CONFIGURATION = """\
-ListenAddress 127.0.0.1:{port}
+ListenAddress {host}:{port}
 HostKey {folder}/host_key
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
@@ -49,11 +49,22 @@ Subsystem sftp internal-sftp
 class SshServer:
     """host, port, user, private_key and host_key are what a Node and RELEASE_SSH_KEY_FILE need."""
 
-    host = "127.0.0.1"
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shell: str = "",
+        options: Sequence[str] = (),
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        """shell: of the account that logs in, '' for the usual one. options: further lines of sshd's configuration.
 
-    def __init__(self, folder: Path, *, shell: str = "", options: Sequence[str] = ()) -> None:
-        """shell: of the account that logs in, '' for the usual one. options: further lines of sshd's configuration."""
+        within: makes the command behind it run elsewhere, in another network, where `host` is the address.
+        """
         self.folder = folder
+        self.host = host
+        self._within = within
         self.user = _account_with(shell) if shell else _account()
         self._options = options
         self.port = free_port()
@@ -111,12 +122,12 @@ class SshServer:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                (_program("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")),
+                (*self._within, _program("sshd"), "-D", "-e", "-f", str(self.folder / "sshd_config")),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not accepts(self.port):
+        while not ("Server listening" in self.log if self._within else accepts(self.port)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"sshd does not start:\n{self.log}")
             time.sleep(0.02)
@@ -144,7 +155,7 @@ class SshServer:
 
     def _write_configuration(self) -> None:
         (self.folder / "authorized_keys").write_text(self.private_key.with_suffix(".pub").read_text())
-        configuration = CONFIGURATION.format(port=self.port, folder=self.folder, user=self.user)
+        configuration = CONFIGURATION.format(host=self.host, port=self.port, folder=self.folder, user=self.user)
         configuration += "".join(f"{option}\n" for option in self._options)
         path = self.folder / "sshd_config"
         # OpenSSH 9.8 slows down a source that often fails; 9.2 does not know the word.
@@ -161,11 +172,13 @@ class SshServer:
 
 
 @contextmanager
-def ssh_server(*, shell: str = "", options: Sequence[str] = ()) -> Iterator[SshServer]:
+def ssh_server(
+    *, shell: str = "", options: Sequence[str] = (), host: str = "127.0.0.1", within: Sequence[str] = ()
+) -> Iterator[SshServer]:
     """Not under pytest's tmp_path: that is closed to the login account."""
     folder = Path(tempfile.mkdtemp(prefix="release-sshd-"))
     folder.chmod(0o755)
-    server = SshServer(folder, shell=shell, options=options)
+    server = SshServer(folder, shell=shell, options=options, host=host, within=within)
     try:
         server.start()
         yield server

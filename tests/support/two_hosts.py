@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import pytest
 
-NETWORK = "198.18.77.0/24"
-GATEWAY = "198.18.77.1"
+PREFIX = "198.18.77"
+NETWORK = f"{PREFIX}.0/24"
+GATEWAY = f"{PREFIX}.1"
+HIDDEN = "198.18.78"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +40,17 @@ class Host:
 
 
 @contextmanager
-def network_of(count: int) -> Iterator[list[Host]]:
+def network_of(count: int, *, prefix: str = PREFIX) -> Iterator[list[Host]]:
+    """prefix: another one for each test file, as files run beside each other."""
     _require_what_it_takes()
     bridge = f"rel{os.getpid()}"[:12]
     hosts = [
-        Host(name=f"{bridge}h{number}", address=f"198.18.77.{number + 1}", cable=f"{bridge}c{number}")
+        Host(name=f"{bridge}h{number}", address=f"{prefix}.{number + 1}", cable=f"{bridge}c{number}")
         for number in range(1, count + 1)
     ]
     try:
         _ip("link", "add", bridge, "type", "bridge")
-        _ip("address", "add", f"{GATEWAY}/24", "dev", bridge)
+        _ip("address", "add", f"{prefix}.1/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         for host in hosts:
             _plug_in(host, bridge)
@@ -57,6 +60,22 @@ def network_of(count: int) -> Iterator[list[Host]]:
             _ip("netns", "delete", host.name, check=False)
             _ip("link", "delete", host.cable, check=False)
         _ip("link", "delete", bridge, check=False)
+
+
+@contextmanager
+def behind(host: Host) -> Iterator[Host]:
+    """One more, that the given one alone can reach: this machine has no way to it."""
+    name, cable = f"{host.name}b", f"{host.cable}b"
+    try:
+        _ip("netns", "add", name)
+        _ip("-n", host.name, "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+        for where, device, address in ((host.name, cable, f"{HIDDEN}.1"), (name, "eth0", f"{HIDDEN}.2")):
+            _ip("-n", where, "address", "add", f"{address}/24", "dev", device)
+            _ip("-n", where, "link", "set", device, "up")
+        _ip("-n", name, "link", "set", "lo", "up")
+        yield Host(name=name, address=f"{HIDDEN}.2", cable=cable)
+    finally:
+        _ip("netns", "delete", name, check=False)
 
 
 def _plug_in(host: Host, bridge: str) -> None:
