@@ -70,6 +70,19 @@ def test_it_says_what_is_wrong_with_a_file_that_is_no_key(tmp_path: Path) -> Non
     assert doctor._key_file(str(tmp_path / "key")).verdict is Verdict.BAD
 
 
+def test_it_says_when_the_certificate_beside_the_key_expired(tmp_path: Path) -> None:
+    for name in ("key", "ca"):
+        subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)), check=True)
+    assert doctor._key_file(str(tmp_path / "key")).verdict is Verdict.GOOD
+    signing = ("ssh-keygen", "-q", "-s", "ca", "-I", "worker", "-n", "deploy", "-V", "20240101:20240115", "key.pub")
+    subprocess.run(signing, check=True, cwd=tmp_path)
+
+    finding = doctor._key_file(str(tmp_path / "key"))
+
+    assert finding.verdict is Verdict.BAD
+    assert "key-cert.pub expired on 2024-01-1" in finding.said
+
+
 def test_it_says_that_nodes_would_not_know_where_to_fetch_packages_from(settings: Settings) -> None:
     settings.PUBLIC_URL = ""
     make_node(delivery="pull")
