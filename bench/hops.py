@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -45,6 +46,7 @@ def _tables(site: Site, ways: _Ways, count: int, rounds: int) -> list[Table]:
             site.deploy(spare, version, url)  # from here on the package is in our store
             for way, fleet in fleets.items():
                 found[kind].setdefault(way, []).append(1000 * site.deploy(fleet, version, url))
+                print(f"{count} {kind} {way}: {found[kind][way][-1]:.0f} ms", file=sys.stderr, flush=True)
     return [_table(kind, count, of_kind) for kind, of_kind in found.items()]
 
 
