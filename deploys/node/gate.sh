@@ -84,7 +84,7 @@ check_call() {
 	shift 4
 	case $task in
 	state | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
-	read | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
+	read | survey | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)

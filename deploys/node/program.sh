@@ -279,18 +279,6 @@ fingerprint() { exec du -b -l --time=ctime --time-style=+%s.%N --files0-from="$1
 # The same of a release that has no such list.
 fingerprint_all() { du -a -0 -b -l --time=ctime --time-style=+%s.%N . 2>/dev/null | sha256sum; }
 
-# is_ours PATH: a release that we have installed, intact or not: its .release.json is one as `inscribe` writes it. One that is
-# torn, or another tool's, is not: ours is on the disk before the release is seen.
-is_ours() {
-	[ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/.release.json" ] && [ ! -L "$1/.release.json" ] || return 1
-	describe "${1##*/}"
-	case $json in
-	'{"version":"'*'","sha256":"'*'","operation":"'*'","installed_at":"'*'Z"}') ;;
-	*) return 1 ;;
-	esac
-	[ "$d_version" != - ] && [ "${#d_sha256}" = 64 ]
-}
-
 is_foreign() { [ -d "$root/releases/$1" ] && ! is_ours "$root/releases/$1"; }
 
 # say_before PREVIOUS: what we did not install, and stood there before a switch.

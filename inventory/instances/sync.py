@@ -88,13 +88,13 @@ def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, 
     return by_node
 
 
-def _saw(answers: Iterable[Answer]) -> None:
+def _saw(answers: Iterable[Answer[Reading]]) -> None:
     """When a node was last reached is told of one that can't be (a tunnel that is away)."""
     names = [answer.address.name for answer in answers if not answer.error]
     Node.objects.filter(name__in=names).update(seen_at=Now())
 
 
-def _disbelieve(answers: Iterable[Answer], *, service_id: int, result: SyncResult) -> None:
+def _disbelieve(answers: Iterable[Answer[Reading]], *, service_id: int, result: SyncResult) -> None:
     for answer in answers:
         if answer.is_disbelieved:
             result.disbelieved[answer.address.name] = why = scrub(answer.error)
@@ -102,7 +102,7 @@ def _disbelieve(answers: Iterable[Answer], *, service_id: int, result: SyncResul
             logger.warning(what, service_id, answer.address.name, why)
 
 
-def _told(answer: Answer, instances: list[tuple[int, str]]) -> Iterable[Told]:
+def _told(answer: Answer[Reading], instances: list[tuple[int, str]]) -> Iterable[Told]:
     readings = answer.readings or (None,) * len(instances)
     for (pk, _root), reading in zip(instances, readings, strict=True):
         yield Told(instance_pk=pk, node_name=answer.address.name, reading=reading, error=scrub(answer.error))

@@ -70,6 +70,44 @@ read_link() {
 	[ "${#led}" -le 2000 ] || led='a very long path'
 }
 
+# is_ours PATH: a release that we have installed, intact or not: its .release.json is one as `inscribe` writes it. One that is
+# torn, or another tool's, is not: ours is on the disk before the release is seen.
+is_ours() {
+	[ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/.release.json" ] && [ ! -L "$1/.release.json" ] || return 1
+	describe "${1##*/}"
+	case $json in
+	'{"version":"'*'","sha256":"'*'","operation":"'*'","installed_at":"'*'Z"}') ;;
+	*) return 1 ;;
+	esac
+	[ "$d_version" != - ] && [ "${#d_sha256}" = 64 ]
+}
+
+# survey ROOT…: what `read` says, and of each root the first of what another tool has put under releases/, and of what we
+# could not remove, with its size in kilobytes.
+survey() {
+	for root in "$root" "$@"; do
+		say_current
+		count=0
+		for path in "$root/releases"/*; do
+			{ [ -e "$path" ] || [ -L "$path" ]; } && ! is_ours "$path" && may_list && say "theirs $shown"
+		done
+		count=0
+		for path in "$root/.release"/*.*/gone.*; do
+			[ -e "$path" ] && may_list || continue
+			size=$(du -sk -- "$path" 2>/dev/null)
+			size=${size%%[!0-9]*}
+			say "stuck ${size:-0} $path"
+		done
+	done
+}
+
+# may_list: $path is one of the first fifty; $shown is its name, fit to be shown.
+may_list() {
+	count=$((count + 1)) shown=${path##*/}
+	case $shown in *[[:cntrl:]]*) shown='a name with control characters' ;; esac
+	[ "$count" -le 50 ]
+}
+
 # read ROOT…: what `current` leads to, in each, the task's own root first.
 read_roots() {
 	for root in "$root" "$@"; do
@@ -142,6 +180,10 @@ say begun
 case $task in
 read)
 	read_roots "$@"
+	over
+	;;
+survey)
+	survey "$@"
 	over
 	;;
 check)

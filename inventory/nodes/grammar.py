@@ -56,6 +56,22 @@ def read_table(roots: int) -> Table:
     )
 
 
+MOST_LISTED = 50
+
+
+def survey_table(roots: int) -> Table:
+    """Of base.sh's task `survey`."""
+    listed = ("current", "elsewhere", "theirs", "stuck")
+    return table(
+        Frame(name=BEGUN, after=()),
+        Frame(name="current", rest=CURRENT, most=roots, after=(BEGUN, *listed)),
+        Frame(name="elsewhere", rest=TEXT, most=roots, after=("current",)),
+        Frame(name="theirs", rest=TEXT, most=MOST_LISTED * roots, after=("current", "elsewhere", "theirs")),
+        Frame(name="stuck", rest=rf"{NUMBER} /{TEXT}", most=MOST_LISTED * roots, after=listed),
+        Frame(name=OVER, after=listed),
+    )
+
+
 def check_table(roots: int) -> Table:
     """Of base.sh's task `check`."""
     seen = (BEGUN, "missing", "unwritable", "nolink", "room")

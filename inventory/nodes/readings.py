@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Generic, TypeVar
 
 from django.conf import settings
 
-from inventory.nodes.state import Reading, read_roots
+from inventory.nodes.state import Reading, Survey, read_roots, survey_roots
 from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
@@ -22,27 +23,42 @@ ALL_SECONDS = 300.0
 _BATCH = 200
 
 
+T = TypeVar("T")
+# Asks a node about these roots: one answer a root, in order.
+Ask = Callable[..., Awaitable[list[T]]]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A node's readings, one for each root that was asked for; or why there are none.
+class Answer(Generic[T]):
+    """A node's readings (or surveys), one for each root that was asked for; or why there are none.
 
     is_disbelieved: it answered, but what our program never says.
     """
 
     address: NodeAddress
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[T, ...] = ()
     error: str = ""
     is_disbelieved: bool = False
 
 
 Roots = Mapping[NodeAddress, Sequence[str]]
-Put = Callable[[Answer | None], None]
+Put = Callable[[Answer[T] | None], None]
 
 
-def read_nodes(roots: Roots) -> Iterator[list[Answer]]:
+def read_nodes(roots: Roots) -> Iterator[list[Answer[Reading]]]:
+    """What each root's `current` says."""
+    return ask_nodes(roots, read_roots)
+
+
+def survey_nodes(roots: Roots) -> Iterator[list[Answer[Survey]]]:
+    """What is in each root."""
+    return ask_nodes(roots, survey_roots)
+
+
+def ask_nodes(roots: Roots, ask: Ask[T]) -> Iterator[list[Answer[T]]]:
     """Answers in batches, as they come; each node answers once, or not at all when ALL_SECONDS are over."""
-    answers: SimpleQueue[Answer | None] = SimpleQueue()
-    thread = Thread(target=_read_in_loop, args=(roots, answers.put), name="node-readings", daemon=True)
+    answers: SimpleQueue[Answer[T] | None] = SimpleQueue()
+    thread = Thread(target=_read_in_loop, args=(roots, ask, answers.put), name="node-readings", daemon=True)
     thread.start()
     is_over = False
     while not is_over:
@@ -58,35 +74,35 @@ def read_nodes(roots: Roots) -> Iterator[list[Answer]]:
     thread.join()
 
 
-def _read_in_loop(roots: Roots, put: Put) -> None:
+def _read_in_loop(roots: Roots, ask: Ask[T], put: Put[T]) -> None:
     """A loop and connections of its own: a sync must work in any thread, and shares nothing with a work loop."""
     try:
-        asyncio.run(_read_all(roots, put))
+        asyncio.run(_read_all(roots, ask, put))
     except TimeoutError:
         logger.warning("Not every node was read within %.0f s.", ALL_SECONDS)
     finally:
         put(None)
 
 
-async def _read_all(roots: Roots, put: Put) -> None:
+async def _read_all(roots: Roots, ask: Ask[T], put: Put[T]) -> None:
     pool = ConnectionPool()
     gate = asyncio.Semaphore(settings.CONCURRENCY)
     try:
         async with asyncio.timeout(ALL_SECONDS), asyncio.TaskGroup() as group:
             for address, of_node in roots.items():
-                group.create_task(_read_node(pool, gate, address, of_node, put))
+                group.create_task(_read_node(pool, gate, address, of_node, ask, put))
     finally:
         await pool.close()
 
 
 async def _read_node(
-    pool: ConnectionPool, gate: asyncio.Semaphore, address: NodeAddress, roots: Sequence[str], put: Put
+    pool: ConnectionPool, gate: asyncio.Semaphore, address: NodeAddress, roots: Sequence[str], ask: Ask[T], put: Put[T]
 ) -> None:
     async with gate:
         try:
             async with asyncio.timeout(NODE_SECONDS):
                 transport = await pool.transport(address)
-                readings = await read_roots(transport, roots, timeout_seconds=NODE_SECONDS)
+                readings = await ask(transport, roots, timeout_seconds=NODE_SECONDS)
             put(Answer(address=address, readings=tuple(readings)))
         except TransportError as error:
             put(Answer(address=address, error=error.message))

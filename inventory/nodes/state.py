@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inventory.names import is_name
-from inventory.nodes.grammar import read_table
+from inventory.nodes.grammar import read_table, survey_table
 from inventory.nodes.program import ROOTS_AT_ONCE, ask
 from inventory.nodes.transports.base import NodeMisbehaved, Transport
 from inventory.releases import version_of
@@ -30,6 +30,18 @@ class Reading:
     elsewhere: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What is in a deploy root. theirs: what another tool has put under releases/, the first fifty by name.
+
+    stuck: what we could not remove, as (path, kilobytes).
+    """
+
+    reading: Reading
+    theirs: tuple[str, ...]
+    stuck: tuple[tuple[str, int], ...]
+
+
 async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
     """One reading a root, in order. Raises TransportError, NodeMisbehaved."""
     readings: list[Reading] = []
@@ -41,6 +53,40 @@ async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seco
             raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
         readings += told
     return readings
+
+
+async def survey_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Survey]:
+    """One survey a root, in order. Raises TransportError, NodeMisbehaved."""
+    surveys: list[Survey] = []
+    for start in range(0, len(roots), ROOTS_AT_ONCE):
+        some = roots[start : start + ROOTS_AT_ONCE]
+        frames = await ask(transport, "survey", some, survey_table(len(some)), timeout_seconds=timeout_seconds)
+        told = [_survey(of_root) for of_root in _by_root(frames)]
+        if len(told) != len(some):
+            raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
+        surveys += told
+    return surveys
+
+
+def _by_root(frames: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Each begins with `current`."""
+    roots: list[list[tuple[str, str]]] = []
+    for frame in frames:
+        if frame[0] == "current":
+            roots.append([])
+        if roots:
+            roots[-1].append(frame)
+    return roots
+
+
+def _survey(frames: Sequence[tuple[str, str]]) -> Survey:
+    [read] = _told(frames)
+    stuck = [rest.partition(" ") for word, rest in frames if word == "stuck"]
+    return Survey(
+        reading=read,
+        theirs=tuple(rest for word, rest in frames if word == "theirs"),
+        stuck=tuple((path, int(kilobytes)) for kilobytes, _, path in stuck),
+    )
 
 
 def _told(frames: Sequence[tuple[str, str]]) -> list[Reading]:

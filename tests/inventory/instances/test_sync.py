@@ -20,6 +20,7 @@ from inventory.instances.sync import SyncResult, sync_service
 from inventory.models import Instance, Node, RunStatus, Service, StatusChange
 from inventory.nodes import readings
 from inventory.nodes.readings import Answer
+from inventory.nodes.state import Reading
 from tests.support.fleet import make_instances, make_node, make_service
 from tests.support.ports import free_port
 from tests.support.sshd import SshServer
@@ -205,7 +206,7 @@ def test_an_operation_that_came_between_reading_and_writing_wins(
     switch(instances[0], "releases/v2")
     read = readings.read_nodes
 
-    def read_and_be_overtaken(roots: readings.Roots) -> Iterator[list[Answer]]:
+    def read_and_be_overtaken(roots: readings.Roots) -> Iterator[list[Answer[Reading]]]:
         for answers in read(roots):
             target = at_work(instances[0])
             if finishes:

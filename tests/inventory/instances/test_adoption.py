@@ -1,0 +1,68 @@
+"""`manage.py adopt`: what is in a service's deploy roots, what will happen, and what is recorded."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inventory.models import Instance
+from tests.support.fleet import make_instances, make_node, make_service
+from tests.support.foreign_trees import CAPISTRANO_RELEASES, capistrano, contents, deployer, linked_build, uploads
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def instances(tmp_path: Path) -> list[Instance]:
+    """Capistrano's, Deployer's, a link elsewhere, a folder in the link's place, nothing."""
+    made = make_instances(make_service(), make_node(), 5, root=str(tmp_path))
+    roots = [Path(instance.deploy_root) for instance in made]
+    capistrano(roots[0])
+    uploads(roots[0] / "releases" / "1.2.0")
+    deployer(roots[1])
+    linked_build(roots[2], tmp_path / "builds" / "42")
+    (roots[3] / "current").mkdir(parents=True)
+    (roots[1] / ".release" / "claim.3" / "gone.0").mkdir(parents=True)
+    return made
+
+
+def adopt(*options: str) -> str:
+    out = StringIO()
+    call_command("adopt", "user-service", *options, stdout=out)
+    return out.getvalue()
+
+
+def history(instances: list[Instance]) -> list[tuple[list[str], str, str]]:
+    for instance in instances:
+        instance.refresh_from_db()
+    return [(each.release_history, each.found_release, each.found_current) for each in instances]
+
+
+def test_it_shows_what_is_there_and_records_it(instances: list[Instance], tmp_path: Path) -> None:
+    before = contents(tmp_path)
+    shown = adopt("--dry-run")
+    newest = CAPISTRANO_RELEASES[-1]
+    assert f"`current` leads to release '{newest}', which another tool installed" in shown
+    assert f"4 under releases/: 1.2.0, {', '.join(CAPISTRANO_RELEASES)}." in shown
+    assert (
+        f"`current` leads to {tmp_path}/builds/42. A first deploy that fails goes back there, if it is there still"
+        in shown
+    )
+    assert "a deploy is refused until it is moved away" in shown
+    assert "Nothing is installed" in shown
+    assert f"Could not be removed: {instances[1].deploy_root}/.release/claim.3/gone.0, " in shown
+    assert history(instances) == [([], "", "")] * 5
+    assert adopt().startswith(shown[: shown.index("Dry run")])
+    found = [([newest], newest, ""), (["3"], "3", ""), ([], "", f"{tmp_path}/builds/42"), ([], "", ""), ([], "", "")]
+    assert history(instances) == found
+    adopt()
+    assert history(instances) == found
+    assert contents(tmp_path) == before
+
+
+def test_an_unknown_service_is_said() -> None:
+    with pytest.raises(CommandError, match="there is no service 'nothing'"):
+        call_command("adopt", "nothing")
