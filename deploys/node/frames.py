@@ -70,14 +70,17 @@ class Stream:
         self._excerpt.gap()
 
     def _partial_frame(self, data: bytes) -> int:
-        """Where in `data` a frame begins whose end is still to come; len(data) when there is none."""
-        at = data.find(START)
-        while at >= 0:
-            begun = data[at : at + len(self._mark)]
-            if self._mark.startswith(begun) and len(data) - at < LONGEST_FRAME_BYTES and b"\n" not in data[at:]:
-                return at
-            at = data.find(START, at + 1)
-        return len(data)
+        """Where in `data` a frame begins whose end is still to come; len(data) when there is none.
+
+        It looks at each byte a few times at most, whatever a node sends: a nonce has no START, so that what may be
+        the beginning of a mark can only stand at the last one.
+        """
+        least = max(data.rfind(b"\n") + 1, len(data) - LONGEST_FRAME_BYTES + 1, 0)
+        whole = data.find(self._mark, least)
+        if whole >= 0:
+            return whole
+        last = data.rfind(START, least)
+        return last if last >= 0 and self._mark.startswith(data[last:]) else len(data)
 
     def _output(self, data: bytes) -> None:
         if not data:

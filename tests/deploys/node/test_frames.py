@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from hypothesis import given
@@ -169,6 +170,20 @@ def unfolded(lines: list[str]) -> list[str]:
         else:
             found.append(line)
     return found
+
+
+@pytest.mark.parametrize("output", [b"\x1e", b"\x1e0"], ids=["starts of a frame", "and one character more"])
+def test_what_begins_like_a_frame_again_and_again_costs_no_more_than_other_output(output: bytes) -> None:
+    assert cost(output) < 4 * cost(b"xx") + 0.1
+
+
+def cost(output: bytes) -> float:
+    """Seconds of this process's own, so that a busy machine does not count."""
+    heard, chunk = Heard(), output * (32 * 1024 // len(output))
+    began = time.process_time()
+    for _ in range(128):
+        heard.out(chunk)
+    return time.process_time() - began
 
 
 def test_a_line_without_end_comes_in_pieces() -> None:
