@@ -102,22 +102,24 @@ def honest(call: Call) -> list[Said]:
 class LyingNode:
     """calls: all that came, in order. sent_bytes: what went out as answers, as far as the client took it.
 
-    banner: shown at each login. refuses_sessions: the reason, '' for none. standby: what a program says that is to stand
-    by; None: it ends at once, and is not tried again.
+    banner: shown so many times at each login. refuses_sessions: the reason, '' for none. standby: what a program says that
+    is to stand by; None: it ends at once, and is not tried again. window: how much we may send before it says go on.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, host_key: asyncssh.SSHKey | None = None) -> None:
         self.answers: dict[str, Answer] = {}
         self.standby: Callable[[], Iterable[Said]] | None = None
         self.calls: list[Call] = []
         self.sent_bytes = 0
         self.banner = ""
+        self.banners = 1
+        self.window = 2 * 1024 * 1024
         self.refuses_login = False
         self.refuses_sessions = ""
         self.port = 0
-        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._host_key = host_key or asyncssh.generate_private_key("ssh-ed25519")
         self.private_key = folder / "user_key"
         asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(self.private_key))
 
@@ -135,7 +137,7 @@ class LyingNode:
     def calls_of(self, task: str) -> list[Call]:
         return [call for call in self.calls if call.task == task]
 
-    async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
+    async def listen(self) -> asyncssh.SSHAcceptor:
         server = await asyncssh.create_server(
             lambda: _Server(self),
             self.host,
@@ -143,8 +145,13 @@ class LyingNode:
             server_host_keys=[self._host_key],
             encoding=None,
             allow_pty=False,
+            window=self.window,
         )
         self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
+        server = await self.listen()
         started.set()
         await stop.wait()
         server.close()
@@ -211,7 +218,7 @@ class _Server(asyncssh.SSHServer):
         self._connection = conn
 
     def begin_auth(self, username: str) -> bool:
-        if self._node.banner:
+        for _ in range(self._node.banners if self._node.banner else 0):
             self._connection.send_auth_banner(self._node.banner)
         return self._node.refuses_login
 

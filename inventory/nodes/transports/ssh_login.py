@@ -26,6 +26,9 @@ DIALS_AT_ONCE = 200
 HANDSHAKES_AT_ONCE = 32
 # One that a node answers takes some hundredths of a second.
 HANDSHAKE_SECONDS = 2.0
+# Of banners and debug messages on one connection; an honest server sends a handful.
+MOST_MESSAGES = 200
+MOST_MESSAGE_CHARACTERS = 256 * 1024
 KEEPALIVE_SECONDS = 15
 # Many nodes wait for a jump host that has fallen silent.
 JUMP_KEEPALIVE_SECONDS = 5
@@ -188,10 +191,27 @@ async def _handshake(
 
 
 class _Client(asyncssh.SSHClient):
-    """Remembers the key that the server showed, so that a refusal can name it."""
+    """Remembers the key that the server showed, so that a refusal can name it; hears only so many messages to people."""
 
     def __init__(self) -> None:
         self.received: str = ""
+        self._messages, self._characters = 0, 0
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._messages, self._characters = 0, 0
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        self._hear(msg)
+
+    def debug_msg_received(self, msg: str, lang: str, always_display: bool) -> None:
+        self._hear(msg)
+
+    def _hear(self, message: str) -> None:
+        """Nobody is shown these, but taking them costs the time of all others on this event loop."""
+        self._messages += 1
+        self._characters += len(message)
+        if self._messages > MOST_MESSAGES or self._characters > MOST_MESSAGE_CHARACTERS:
+            raise asyncssh.ProtocolError("it sends banners or debug messages without end")
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Asked only about a key that is not the expected one."""

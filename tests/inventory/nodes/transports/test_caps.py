@@ -138,6 +138,18 @@ def test_what_a_server_says_outside_of_programs_is_cleaned_and_cut(lying_node: L
     assert_is_safe(caught.value.message)
 
 
+@pytest.mark.parametrize(("banner", "times"), [("x", 1_000), ("b" * 100_000, 5)])
+def test_a_login_hears_only_so_many_banners(lying_node: LyingNode, banner: str, times: int) -> None:
+    lying_node.banner, lying_node.banners = banner, times
+    with pytest.raises(NodeUnreachable, match="it sends banners or debug messages without end"):
+        run(lying_node)
+
+
+def test_a_banner_or_two_are_no_harm(lying_node: LyingNode) -> None:
+    lying_node.banner, lying_node.banners = "Welcome\n" * 100, 2
+    assert run(lying_node).exit_status == 0
+
+
 def test_a_reason_before_any_host_key_is_cleaned_and_cut(lying_node: LyingNode) -> None:
     with speaks_first(disconnect_at_once(NASTY.encode() + b"z" * 5000)) as port:
         messages = [try_connection(address(lying_node, ssh_port=port)).error]
