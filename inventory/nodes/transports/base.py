@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.jump_address import JumpAddress
+from inventory.nodes.transports.pace import Pace
 from inventory.security.redaction import clean_output, clean_text, scrub
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class Output:
 
     def __init__(self, *, on_output: OnOutput | None, is_done: IsDone | None, flow: Flow | None = None) -> None:
         self._flow = flow or Flow()
+        self._pace = Pace(self._flow)
         self._on_output = on_output
         self._is_done = is_done
         self._kept: dict[str, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
@@ -214,7 +216,8 @@ class Output:
     def feed(self, stream: str, data: bytes) -> None:
         if self._error is None:
             try:
-                self._take(stream, data)
+                with self._pace.taking(len(data)):
+                    self._take(stream, data)
             except Exception as error:
                 self._error = error
         self._changed.set()
