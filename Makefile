@@ -1,6 +1,6 @@
 # Commands for people; README.md tells the story, CONTRIBUTING.md the details.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor soak fuzz screenshots static messages
+.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor soak hostile fuzz screenshots static messages
 
 PYTHON ?= python3
 # Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
@@ -38,9 +38,13 @@ bench: setup-dev ## the benchmarks, beside other tools (ARGS="fleet --nodes 50")
 	@sh scripts/system_packages.sh
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: setup-dev ## random faults under load (SECONDS=300 SEED=…)
+soak: setup-dev ## random faults under load (SECONDS=300 SEED=…); with LIARS=1 beside nodes that lie
 	@sh scripts/system_packages.sh
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
+hostile: setup-dev ## what every kind of lying node costs the others: a table
+	@sh scripts/system_packages.sh
+	@$(BIN)/python -m tests.faults.hostile $(ARGS)
 
 fuzz: setup-dev ## a long fuzzing of the API
 	@$(BIN)/python -m tests.fuzz $(ARGS)

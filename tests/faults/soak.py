@@ -1,8 +1,10 @@
 """Break everything at random for a while, and see that nothing is lost and nothing half-done.
 
     SECONDS=300 SEED=7 python -m tests.faults.soak          (`make soak`)
+    LIARS=1 SECONDS=300 SEED=7 python -m tests.faults.soak
 
-The same seed makes the same choices; what they meet depends on the machine's timing.
+With LIARS=1, of ten targets one is on a node that lies, and of ten commands one floods. The same seed makes the same
+choices; what they meet depends on the machine's timing.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class Report:
     violations: list[str] = field(default_factory=list)
     slowest_recovery_seconds: float = 0.0
     settled_seconds: float = 0.0
+    honest_seconds: list[float] = field(default_factory=list)
+    log_rows: int = 0
 
     def table(self) -> str:
         rows = [
@@ -43,20 +47,27 @@ class Report:
             ("invariant checks", str(self.looks)),
             ("slowest recovery", f"{self.slowest_recovery_seconds:.1f} s"),
             ("all ended after the last fault", f"{self.settled_seconds:.1f} s"),
+            ("honest targets: median", f"{self._of_honest(0.5):.2f} s"),
+            ("honest targets: nine of ten", f"{self._of_honest(0.9):.2f} s"),
+            ("log lines", str(self.log_rows)),
             ("violations", str(len(self.violations))),
         ]
         return "\n".join(f"{name:<40}{value:>10}" for name, value in rows)
 
+    def _of_honest(self, part: float) -> float:
+        return self.honest_seconds[int(part * len(self.honest_seconds))] if self.honest_seconds else 0.0
 
-def soak(folder: Path, *, seed: int, seconds: float) -> Report:
+
+def soak(folder: Path, *, seed: int, seconds: float, is_hostile: bool = False) -> Report:
     """Needs a migrated database that processes it starts can see. Leaves no process behind."""
     from tests.faults.soak_faults import Faults
+    from tests.faults.soak_liars import cancel_silent_ones
     from tests.faults.soak_watch import Watch
     from tests.faults.soak_world import world
 
     report = Report(seed=seed)
     chance = random.Random(seed)
-    with world(folder, report) as here, Watch(here.lab.instances, report) as watch:
+    with world(folder, report, is_hostile=is_hostile) as here, Watch(here.lab.instances, report) as watch:
         faults = Faults(here, report, chance)
         began = time.monotonic()
         while time.monotonic() - began < seconds:
@@ -66,6 +77,7 @@ def soak(folder: Path, *, seed: int, seconds: float) -> Report:
             time.sleep(chance.uniform(0.05, 0.6))
         report.seconds = time.monotonic() - began
         faults.end()
+        cancel_silent_ones()
         report.settled_seconds = watch.wait_until_settled(SETTLE_SECONDS)
         watch.check_end(here.service)
     return report
@@ -82,7 +94,8 @@ def main() -> int:
     call_command("migrate", verbosity=0)
     seed = int(os.environ.get("SEED") or random.randrange(10_000))
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        report = soak(Path(folder), seed=seed, seconds=float(os.environ.get("SECONDS") or 300))
+        seconds, is_hostile = float(os.environ.get("SECONDS") or 300), os.environ.get("LIARS") == "1"
+        report = soak(Path(folder), seed=seed, seconds=seconds, is_hostile=is_hostile)
     print(report.table())
     for violation in report.violations:
         print(f"\nVIOLATION {violation}")

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from deploys.models import Operation, Target
+from deploys.models import LogLine, Operation, Target
 from deploys.states import TERMINAL, TargetStatus
 from inventory.instances.sync import sync_service
 from inventory.models import Instance, Service
 from tests.faults.soak import Report
+from tests.faults.soak_liars import PREFIX, honest_seconds
 from tests.support.lab import check_invariants, check_link
 
 LOOK_SECONDS = 0.05
@@ -61,7 +62,8 @@ class Watch:
 
     def _time_operations(self) -> None:
         now = time.monotonic()
-        unfinished = set(Operation.objects.filter(finished_at=None).values_list("pk", flat=True))
+        honest = Operation.objects.exclude(targets__instance__node__name__startswith=PREFIX)
+        unfinished = set(honest.filter(finished_at=None).values_list("pk", flat=True))
         for pk in unfinished:
             self._unfinished.setdefault(pk, now)
         for pk in self._unfinished.keys() - unfinished:
@@ -87,6 +89,8 @@ class Watch:
         sync_service(service.pk)
         for status, code in Target.objects.values_list("status", "error_code"):
             self._report.outcomes[f"{status} {code}".strip()] += 1
+        self._report.honest_seconds = honest_seconds()
+        self._report.log_rows = LogLine.objects.count()
         self._check_false_failures()
         try:
             check_invariants(self._instances)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,9 @@ from deploys.operations.cancel import cancel_operation
 from deploys.operations.retry import retry_operation
 from deploys.states import Kind
 from inventory.errors import ReleaseError
-from inventory.models import Service
+from inventory.models import Instance, Service
 from tests.faults.soak import Report
+from tests.faults.soak_liars import FLOODS, liars, with_liars
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 from tests.support.lab import RESTART, Lab, wait_for_end
 from tests.support.package_host import Behaviour, serving
@@ -35,6 +36,7 @@ class World:
     sshd: SshServer
     proxy: TcpProxy
     report: Report
+    lying: Sequence[Instance] = ()
     hosts: list[WorkerHost] = field(default_factory=list)
     _stacks: list[ExitStack] = field(default_factory=list)
     _variables: dict[str, str] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class World:
         if chance.random() < 0.1:
             self.lab.package_host.behave(f"{version}.tar.gz", Behaviour(status=503, times=1))
         instances = chance.sample(self.lab.instances, chance.choice((1, 1, 2, 3, len(self.lab.instances))))
-        self.lab.deploy(version, broken=is_broken, instances=instances)
+        self.lab.deploy(version, broken=is_broken, instances=with_liars(instances, self.lying, chance))
 
     def _roll_back(self, chance: random.Random) -> None:
         self.lab.roll_back(chance.choice(self.lab.instances))
@@ -91,7 +93,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, report: Report) -> Iterator[World]:
+def world(folder: Path, report: Report, *, is_hostile: bool) -> Iterator[World]:
     """Every instance runs v0 when it begins."""
     packages = folder / "packages"
     packages.mkdir()
@@ -99,6 +101,9 @@ def world(folder: Path, report: Report) -> Iterator[World]:
         service = make_service(
             restart_command=SLOW_RESTART, before_switch_command="sleep 0.1", command_timeout=15, keep_releases=8
         )
+        if is_hostile:
+            service.restart_command = f"{FLOODS}{SLOW_RESTART}"
+            service.save()
         local = make_instances(service, make_node("local"), LOCAL_INSTANCES, root=folder / "srv", prefix="local")
         fields = {**sshd.node_fields, "ssh_port": proxy.port}
         remote = make_instances(service, make_node("remote", **fields), SSH_INSTANCES, prefix="remote")
@@ -106,10 +111,11 @@ def world(folder: Path, report: Report) -> Iterator[World]:
             instance.deploy_root = sshd.node_root()
             instance.save()
         lab = Lab(instances=[*local, *remote], package_host=package_host, faults=folder)
-        here = World(lab=lab, service=service, sshd=sshd, proxy=proxy, report=report)
-        try:
-            here.start_hosts()
-            wait_for_end(lab.deploy("v0"), seconds=60)
-            yield here
-        finally:
-            here.stop_hosts()
+        with liars(service, seed=report.seed, is_hostile=is_hostile) as lying:
+            here = World(lab=lab, service=service, sshd=sshd, proxy=proxy, report=report, lying=lying)
+            try:
+                here.start_hosts()
+                wait_for_end(lab.deploy("v0"), seconds=60)
+                yield here
+            finally:
+                here.stop_hosts()
