@@ -802,6 +802,10 @@ clean_up() {
 		try mv -fT -- "$path" "$claim/gone.$name" && set -- "$@" "gone.$name" "$base/seals/$name" ||
 			warn "an old release could not be removed: $message"
 	done
+	# And what an earlier claim could not remove.
+	for path in "$base"/claim.*/gone.*; do
+		[ ! -e "$path" ] || [ "${path%/*}" = "$claim" ] || set -- "$@" "$path"
+	done
 	[ $# = 0 ] || try rm -rf -- "$@" || warn "an old release could not be removed: $message"
 }
 

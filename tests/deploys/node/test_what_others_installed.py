@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,8 +13,11 @@ import pytest
 
 from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeError
+from inventory.nodes.state import survey_roots
+from inventory.nodes.transports.base import NodeAddress
 from tests.deploys.node.node_lab import NodeLab, sha256_of
 from tests.support.foreign_trees import capistrano, contents, shared_with_the_login, uploads
+from tests.support.sshd import SshServer
 
 OURS = {"version": "1.2.0", "sha256": sha256_of("1.2.0"), "operation": "op", "installed_at": "2024-01-15T10:30:00Z"}
 
@@ -40,6 +44,14 @@ def a_link_to_a_release_of_ours(folder: Path) -> None:
 def a_file(folder: Path) -> None:
     folder.rename(folder.with_name("moved"))
     folder.write_text("a file")
+
+
+@pytest.fixture
+def ssh_node(lab: NodeLab, sshd: SshServer, tmp_path: Path) -> NodeLab:
+    """Its login is not root, as this test is."""
+    address = NodeAddress(name="node-1", **sshd.node_fields)
+    root = Path(sshd.node_root()) / "instance-1"
+    return NodeLab(root=root, artifacts=tmp_path / "artifacts", address=address, key_file=str(sshd.private_key))
 
 
 SHAPES = [no_record, a_torn_record, another_tools_record, a_link_to_a_release_of_ours, a_file]
@@ -104,3 +116,25 @@ def test_a_clean_up_spares_another_tools_record(node: NodeLab) -> None:
     left = contents(node.root / "releases")
     assert {name: left[name] for name in theirs} == theirs
     assert not node.release("1.0.0").exists()
+
+
+def test_an_old_release_with_others_files_stays_in_sight_and_is_tried_again(ssh_node: NodeLab) -> None:
+    node = ssh_node
+    for fence, version in enumerate(("1.0.0", "1.1.0"), 1):
+        node.deploy(version, fence=fence)
+    theirs = node.release("1.0.0") / "cache"
+    theirs.mkdir()
+    (theirs / "file").write_text("theirs" * 2000)
+    try:
+        for fence, version in enumerate(("1.2.0", "1.3.0"), 3):
+            switch = node.deploy(version, fence=fence)
+            assert any("1.0.0" in warning and "could not be removed" in warning for warning in switch.warnings), version
+        [survey] = node.within(lambda transport: survey_roots(transport, [str(node.root)], timeout_seconds=20))
+        [(path, kilobytes)] = survey.stuck
+        assert path == f"{node.root}/.release/claim.3/gone.1.0.0"
+        assert kilobytes >= 12
+    finally:
+        stuck = node.root / ".release" / "claim.3" / "gone.1.0.0"
+        shutil.rmtree(stuck / "cache", ignore_errors=True)
+    assert node.deploy("1.4.0", fence=5).warnings == ()
+    assert not stuck.exists()

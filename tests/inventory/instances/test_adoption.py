@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from inventory.models import Instance
 from tests.support.fleet import make_instances, make_node, make_service
@@ -66,3 +67,14 @@ def test_it_shows_what_is_there_and_records_it(instances: list[Instance], tmp_pa
 def test_an_unknown_service_is_said() -> None:
     with pytest.raises(CommandError, match="there is no service 'nothing'"):
         call_command("adopt", "nothing")
+
+
+def test_an_instances_page_names_what_was_found(
+    instances: list[Instance], admin_client: Client, tmp_path: Path
+) -> None:
+    adopt()
+    for instance, found in zip(instances, (CAPISTRANO_RELEASES[-1], "3", f"{tmp_path}/builds/42"), strict=False):
+        page = admin_client.get(f"/instances/{instance.instance_id}").content.decode()
+        assert "ound there</dt>" in page
+        assert f'<dd class="mono">{found}</dd>' in page
+    assert "ound there</dt>" not in admin_client.get(f"/instances/{instances[4].instance_id}").content.decode()
