@@ -17,7 +17,6 @@ from inventory.nodes.state import survey_roots
 from inventory.nodes.transports.base import NodeAddress
 from tests.deploys.node.node_lab import NodeLab, sha256_of
 from tests.support.foreign_trees import capistrano, contents, shared_with_the_login, uploads
-from tests.support.sshd import SshServer
 
 OURS = {"version": "1.2.0", "sha256": sha256_of("1.2.0"), "operation": "op", "installed_at": "2024-01-15T10:30:00Z"}
 
@@ -47,8 +46,9 @@ def a_file(folder: Path) -> None:
 
 
 @pytest.fixture
-def ssh_node(lab: NodeLab, sshd: SshServer, tmp_path: Path) -> NodeLab:
+def ssh_node(lab: NodeLab, request: pytest.FixtureRequest, tmp_path: Path) -> NodeLab:
     """Its login is not root, as this test is."""
+    sshd = request.getfixturevalue("sshd")
     address = NodeAddress(name="node-1", **sshd.node_fields)
     root = Path(sshd.node_root()) / "instance-1"
     return NodeLab(root=root, artifacts=tmp_path / "artifacts", address=address, key_file=str(sshd.private_key))
