@@ -48,7 +48,6 @@ def commands(instance: Instance, **changed: object) -> None:
 CHANGES = {
     'rm -rf "$RELEASE_ROOT"': "There is no deploy root {root}. There is no `current`",
     'mv "$RELEASE_ROOT/releases" "$RELEASE_ROOT/away"': "There is no {root}/releases. `current` leads to no",
-    "echo '# edited' >>app.py": "{root}/releases/v2/app.py was changed or removed since it was staged. `current` leads to 'v1'.",
     "rm ../../current; mkdir ../../current": "{root}/current is a folder, not our link to a release. `current` leads to no",
 }
 
