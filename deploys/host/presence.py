@@ -9,10 +9,9 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from deploys.models import Worker
-from deploys.operations.database_trouble import tell_trouble
+from deploys.operations.database_trouble import tell_if_short
 from deploys.queue.broker import requeue, requeue_of_the_vanished
 from deploys.queue.names import QUEUES
-from inventory.database.outage import is_short_of_connections
 
 FORGOTTEN_AFTER = timedelta(hours=1)
 GONE_AFTER_SECONDS = 120.0
@@ -20,10 +19,9 @@ GONE_AFTER_SECONDS = 120.0
 
 def beat(name: str) -> int:
     """The row's primary key; creates the row when it isn't there. Tells when this process was refused a connection."""
-    if is_short_of_connections():
-        tell_trouble(name, Worker.Trouble.CONNECTIONS)
     if not Worker.objects.filter(name=name).update(seen_at=Now()):
         Worker.objects.create(name=name, host=socket.gethostname(), pid=os.getpid())
+    tell_if_short(name)
     return Worker.objects.values_list("pk", flat=True).get(name=name)
 
 

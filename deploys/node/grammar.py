@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deploys.error_codes import ErrorCode
 from inventory.nodes.grammar import BEGUN, CURRENT, NUMBER, OVER, RELEASE, TEXT, Frame, Table, table
 
 # Of program.sh's `fail`; no other code is taken from a node.
-CODES = ("internal_error", "node_disk_full", "node_not_writable", "node_unsuitable", "switch_failed")
-STAGE_CODES = (*CODES, "damaged", "release_exists", "package_unreachable", "package_checksum_mismatch")
+CODES: tuple[str, ...] = (
+    ErrorCode.INTERNAL_ERROR,
+    ErrorCode.NODE_DISK_FULL,
+    ErrorCode.NODE_NOT_WRITABLE,
+    ErrorCode.NODE_UNSUITABLE,
+    ErrorCode.SWITCH_FAILED,
+)
+STAGE_CODES: tuple[str, ...] = (
+    *CODES,
+    "damaged",
+    ErrorCode.RELEASE_EXISTS,
+    ErrorCode.PACKAGE_UNREACHABLE,
+    ErrorCode.PACKAGE_CHECKSUM_MISMATCH,
+)
 
 _PID = r"[1-9][0-9]{0,9}"
 _EXIT = r"[0-9]{1,3}"

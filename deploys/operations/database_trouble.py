@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from deploys.models import Worker
+from inventory.database.outage import is_short_of_connections
 
 TOLD_WITHIN_SECONDS = 60
 
@@ -37,6 +38,12 @@ def database_trouble() -> DatabaseTrouble | None:
     if is_read_only:
         return DatabaseTrouble.READ_ONLY
     return DatabaseTrouble(told) if told else None
+
+
+def tell_if_short(worker_name: str) -> None:
+    """For a process that has a connection again, and was refused one before."""
+    if is_short_of_connections():
+        tell_trouble(worker_name, Worker.Trouble.CONNECTIONS)
 
 
 def tell_trouble(worker_name: str, trouble: str) -> None:

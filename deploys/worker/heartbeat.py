@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.db import connection
 
 from deploys.models import Worker
-from deploys.operations.database_trouble import tell_trouble
+from deploys.operations.database_trouble import tell_if_short, tell_trouble
 from deploys.queue.worker_name import this_worker
 from deploys.worker import leases
 from inventory.database.outage import Patience, is_short_of_connections
@@ -78,7 +78,6 @@ class Heartbeat:
         return alive is not None
 
     def _tell_of_trouble(self, *, seconds: float) -> None:
-        if is_short_of_connections():
-            self._patience.attempt(lambda: tell_trouble(this_worker(), Worker.Trouble.CONNECTIONS))
-        elif seconds > SLOW_SECONDS:
+        self._patience.attempt(lambda: tell_if_short(this_worker()))
+        if not is_short_of_connections() and seconds > SLOW_SECONDS:
             self._patience.attempt(lambda: tell_trouble(this_worker(), Worker.Trouble.SLOW))

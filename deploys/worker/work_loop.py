@@ -13,6 +13,7 @@ from typing import TypeVar
 from django.conf import settings
 
 from deploys.models import Lease
+from deploys.operations.database_trouble import tell_if_short
 from deploys.queue import draining, worker_name
 from deploys.queue.names import QUEUE_OF
 from deploys.queue.notifications import Wakeups
@@ -113,12 +114,14 @@ class WorkLoop:
             wakeups.stop()
             ticking.cancel()
             await in_pool(ENDING, heartbeat.stop)
-            await self._try(lease.delete)
+            await self._try(partial(_end_lease, lease))
 
     def _create_lease(self) -> Lease:
-        return self._patience.insist(
+        lease = self._patience.insist(
             lambda: leases.create_lease(worker_name.this_worker(), QUEUE_OF[self._kind]), gives_up=draining.is_draining
         )
+        self._patience.attempt(lambda: tell_if_short(worker_name.this_worker()))
+        return lease
 
     async def _tick(self) -> None:
         while True:
@@ -275,3 +278,9 @@ class WorkLoop:
 async def _in_thread(call: Callable[[], T]) -> T:
     """Call it in the database thread."""
     return await asyncio.get_running_loop().run_in_executor(_thread, call)
+
+
+def _end_lease(lease: Lease) -> None:
+    """A loop that is shorter than a heartbeat's pause tells of what it met here."""
+    lease.delete()
+    tell_if_short(worker_name.this_worker())
