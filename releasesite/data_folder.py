@@ -19,8 +19,10 @@ def prepare(data_dir: Path, *, has_database: bool) -> None:
     has_database: the embedded one. What can't be made or changed stays as it is: whoever needs the folder says so then.
     What is given to a group or by an access control list stays too.
     """
-    mode = _PRIVATE_BUT_TO_WALK_THROUGH if has_database and os.geteuid() == 0 else _PRIVATE
     with suppress(OSError):
+        # The server may be there for others than this process.
+        is_walked_through = os.geteuid() == 0 and (has_database or (data_dir / "postgres").exists())
+        mode = _PRIVATE_BUT_TO_WALK_THROUGH if is_walked_through else _PRIVATE
         if not data_dir.exists():
             data_dir.mkdir(mode=mode, parents=True, exist_ok=True)
         # Never a folder of the system's, or of another program's, that the variable was set to by mistake.

@@ -102,3 +102,16 @@ def test_the_embedded_server_gets_through_and_nobody_looks(data: Path, *, is_new
     server.release(wait=True)
     assert may_look(data.parent)
     assert not may_look(folder)
+
+
+@as_root
+def test_a_process_with_another_database_shuts_no_running_server_out(data: Path) -> None:
+    server = EmbeddedServer(data / "postgres")
+    server.create(SETTINGS, durable=False)
+    user = User(data / "postgres")
+
+    shown(data, "settings.DATA_DIR", DATABASE_URL=DATABASE_URL)
+
+    assert NOBODY.run("stat", str(data / "postgres"), cwd=Path("/")).returncode == 0
+    user.leave()
+    server.release(wait=True)
