@@ -99,7 +99,7 @@ def test_a_host_key_is_fetched_and_the_node_added(
     page.get_by_role("button", name="Fetch host key").click()
     expect(page.get_by_text("SHA256:")).to_be_visible()
     assert violations(page) == []
-    page.get_by_role("link", name="It matches: add the node").click()
+    page.get_by_role("link", name="It matches: add it").click()
     page.fill("#id_name", "brand-new-node")
     page.fill("#id_ssh_user", sshd.user)
     page.click("input[name=_continue]")

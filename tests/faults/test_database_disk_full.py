@@ -113,7 +113,7 @@ def test_it_is_told_harms_nothing_and_work_goes_on_with_room(
 
     assert set(Operation.objects.values_list("status", flat=True)) == {OperationStatus.COMPLETED}
     assert Path(switching.deploy_root, "restarts.txt").read_text().split() == ["v1"]
-    assert operation.log_lines.filter(text__startswith="line ").count() == 3000
+    assert operation.log_lines.filter(text__startswith="line ").count() == 2_200  # the first 2,000 and the last 200
     check_invariants(lab.instances)
     with connection.cursor() as cursor:
         cursor.execute("REINDEX DATABASE")  # reads every row, and finds any key twice
