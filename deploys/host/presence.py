@@ -32,6 +32,6 @@ def leave(name: str) -> None:
 
 
 def clear_after_the_vanished() -> None:
-    """Hands back the messages that dead hosts had taken; drops their rows when there is nothing more to see in them."""
+    """Requeues the messages that dead hosts had taken; drops their rows when there is nothing more to see in them."""
     requeue_of_the_vanished(unseen_seconds=GONE_AFTER_SECONDS)
     Worker.objects.filter(seen_at__lt=Now() - FORGOTTEN_AFTER).delete()

@@ -1,4 +1,4 @@
-"""Hand on what lost workers left, and wake workers for what nobody has begun. Runs outside the clusters it watches.
+"""Reassign what lost workers left, and wake workers for what nobody has begun. Runs outside the clusters it watches.
 
 A lease is lost when it ran out: then its process is dead, paused, cut off, or the database did not take its writes. Or its
 process is proven to be gone (`deploys.worker.processes`), which a reaper on the same machine sees at once. Only the

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from inventory.names import is_name
-from inventory.nodes.grammar import read_table, survey_table
+from inventory.nodes.grammar import Table, read_table, survey_table
 from inventory.nodes.program import ROOTS_AT_ONCE, ask
 from inventory.nodes.transports.base import NodeMisbehaved, Transport
 from inventory.releases import version_of
 
+T = TypeVar("T")
+
+Frames = Sequence[tuple[str, str]]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,31 +48,39 @@ class Survey:
 
 async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
     """One reading a root, in order. Raises TransportError, NodeMisbehaved."""
-    readings: list[Reading] = []
-    for start in range(0, len(roots), ROOTS_AT_ONCE):
-        some = roots[start : start + ROOTS_AT_ONCE]
-        frames = await ask(transport, "read", some, read_table(len(some)), timeout_seconds=timeout_seconds)
-        told = _told(frames)
-        if len(told) != len(some):
-            raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
-        readings += told
-    return readings
+    return await _each(transport, "read", roots, read_table, _told, timeout_seconds=timeout_seconds)
 
 
 async def survey_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Survey]:
     """One survey a root, in order. Raises TransportError, NodeMisbehaved."""
-    surveys: list[Survey] = []
+    return await _each(transport, "survey", roots, survey_table, _surveys, timeout_seconds=timeout_seconds)
+
+
+async def _each(
+    transport: Transport,
+    task: str,
+    roots: Sequence[str],
+    table_of: Callable[[int], Table],
+    read: Callable[[Frames], list[T]],
+    *,
+    timeout_seconds: float,
+) -> list[T]:
+    """What `read` finds of each root, asked a bounded number at a time."""
+    found: list[T] = []
     for start in range(0, len(roots), ROOTS_AT_ONCE):
         some = roots[start : start + ROOTS_AT_ONCE]
-        frames = await ask(transport, "survey", some, survey_table(len(some)), timeout_seconds=timeout_seconds)
-        told = [_survey(of_root) for of_root in _by_root(frames)]
+        told = read(await ask(transport, task, some, table_of(len(some)), timeout_seconds=timeout_seconds))
         if len(told) != len(some):
             raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
-        surveys += told
-    return surveys
+        found += told
+    return found
 
 
-def _by_root(frames: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+def _surveys(frames: Frames) -> list[Survey]:
+    return [_survey(of_root) for of_root in _by_root(frames)]
+
+
+def _by_root(frames: Frames) -> list[list[tuple[str, str]]]:
     """Each begins with `current`."""
     roots: list[list[tuple[str, str]]] = []
     for frame in frames:
@@ -79,7 +91,7 @@ def _by_root(frames: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
     return roots
 
 
-def _survey(frames: Sequence[tuple[str, str]]) -> Survey:
+def _survey(frames: Frames) -> Survey:
     [read] = _told(frames)
     stuck = [rest.partition(" ") for word, rest in frames if word == "stuck"]
     return Survey(
@@ -89,7 +101,7 @@ def _survey(frames: Sequence[tuple[str, str]]) -> Survey:
     )
 
 
-def _told(frames: Sequence[tuple[str, str]]) -> list[Reading]:
+def _told(frames: Frames) -> list[Reading]:
     """`elsewhere` belongs to the `current` before it."""
     following = [*frames[1:], ("", "")]
     return [
