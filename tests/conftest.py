@@ -23,12 +23,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: once Playwright has started, an event loop runs in this thread and `asyncio.run` can't.
 
-    For the same reason one xdist worker takes all of them, and any other file whole, as it has fixtures of its own.
+    xdist hands out files whole and in this order (`--dist loadfile`): a file has fixtures and login accounts of its own.
     """
     items.sort(key=_needs_a_browser)
-    for item in items:
-        group = "a browser" if _needs_a_browser(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _needs_a_browser(item: pytest.Item) -> bool:

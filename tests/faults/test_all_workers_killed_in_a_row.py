@@ -27,7 +27,7 @@ AFTER_CLAIM_SECONDS = 1.5
 
 def test_nobody_is_blamed_whose_work_had_not_begun(tmp_path: Path, package_host: PackageHost) -> None:
     lab = Lab.build(tmp_path, package_host, count=INSTANCES)
-    Service.objects.update(restart_command="sleep 1\n" + RESTART, before_switch_command="")
+    Service.objects.update(restart_command="sleep 3\n" + RESTART, before_switch_command="")
     with running_worker(lab.environment) as host:
         operation = lab.deploy("v1")
         at_work = [killed_at_claim(number, operation, host) for number in range(1, DEATHS + 1)]
