@@ -7,7 +7,7 @@ PYTHON ?= python3
 # stalls for seconds is told from code that is wrong.
 RERUNS ?= --reruns 1 --reruns-delay 2
 # Most of them wait most of the time: two processes take little more than half as long.
-JOBS ?= -n 2 --dist loadfile --no-loadscope-reorder
+JOBS ?= -n 2 --dist load
 BIN := .venv/bin
 export PYTHON
 

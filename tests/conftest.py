@@ -23,7 +23,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests last: once Playwright has started, an event loop runs in this thread and `asyncio.run` can't.
 
-    xdist hands out files whole and in this order (`--dist loadfile`): a file has fixtures and login accounts of its own.
+    xdist hands tests out in this order, those of one file to several processes: a resource of the machine's is a process's own.
     """
     items.sort(key=_needs_a_browser)
 

@@ -215,8 +215,8 @@ def _account() -> str:
 
 
 def _account_with(shell: str) -> str:
-    """One that has this login shell, and an empty home of its own. Needs root."""
-    name = f"{TEST_ACCOUNT[:13]}{Path(shell).name}"
+    """One that has this login shell, and an empty home of its own, in each process of the tests. Needs root."""
+    name = f"{TEST_ACCOUNT[:13]}{Path(shell).name}{os.environ.get('PYTEST_XDIST_WORKER', '')}"
     home = Path("/tmp") / f"{name}-home"
     _account()
     try:
