@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,12 +12,17 @@ class Problem:
     """One thing that is wrong with a request.
 
     code: stable, machine-readable word. detail: what happened, where, what to do next.
-    attr: the request's key at fault, or None.
+    attr: the request's key at fault, or None. facts: what a program needs of it under keys of their own, which stand beside
+    these three in the answer (`inventory.wire.refusals` lists them).
     """
 
     code: str
     detail: str
     attr: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_answer(self) -> dict[str, Any]:
+        return {"code": self.code, "detail": self.detail, "attr": self.attr, **self.facts}
 
 
 class ReleaseError(Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +21,7 @@ from deploys.web.api.operations import (
 )
 from deploys.web.api.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from inventory.security.access import Scope, access_of
+from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import NothingSerializer
 from rollbacks.serializers import (
     BatchRollbackSerializer,
@@ -33,9 +36,18 @@ from rollbacks.services import start_batch_rollback, start_instance_rollback
 
 
 class RollbackInstance(APIView):
+    operation_id = "roll_back_instance"
     required_scope = Scope.DEPLOY
+    refusals: ClassVar[Refusals] = {
+        400: ("no_previous_version", "package_unknown", "sha256_required"),
+        404: ("instance_not_found",),
+        409: ("rollback_id_reused", "instance_busy"),
+    }
 
-    @extend_schema(request=InstanceRollbackSerializer, responses={202: StartedInstanceRollbackSerializer})
+    @extend_schema(
+        request=InstanceRollbackSerializer,
+        responses={202: StartedInstanceRollbackSerializer},
+    )
     def post(self, request: Request) -> Response:
         """Roll one instance back."""
         wanted = InstanceRollbackSerializer(data=request.data).to_request()
@@ -44,7 +56,21 @@ class RollbackInstance(APIView):
 
 
 class RollbackBatch(APIView):
+    operation_id = "roll_back_batch"
     required_scope = Scope.DEPLOY
+    refusals: ClassVar[Refusals] = {
+        400: (
+            "duplicate_instance",
+            "instance_not_found",
+            "service_not_found",
+            "no_instance_matches",
+            "package_unknown",
+            "sha256_required",
+        ),
+        403: ("password_required",),
+        404: ("service_not_found",),
+        409: ("rollback_id_reused", "instance_busy"),
+    }
 
     @extend_schema(request=BatchRollbackSerializer, responses={202: StartedBatchRollbackSerializer})
     def post(self, request: Request) -> Response:
@@ -71,24 +97,37 @@ def _started(operation: Operation, message: str, **of_what: object) -> Response:
 
 @extend_schema(responses=RollbackStatusSerializer)
 class RollbackStatus(OperationStatusView):
+    operation_id = "get_rollback_status"
     kind = Kind.ROLLBACK
+    refusals: ClassVar[Refusals] = {404: ("rollback_not_found",)}
 
 
 @extend_schema(parameters=[OperationListSerializer], responses=RollbackListSerializer)
 class RollbackList(OperationListView):
+    operation_id = "list_rollbacks"
     kind = Kind.ROLLBACK
 
 
 @extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
 class RollbackLog(OperationLogView):
+    operation_id = "get_rollback_log"
     kind = Kind.ROLLBACK
+    refusals: ClassVar[Refusals] = {404: ("rollback_not_found", "instance_not_found")}
 
 
 @extend_schema(request=NothingSerializer, responses={202: ChangedRollbackSerializer})
 class RollbackCancel(OperationCancelView):
+    operation_id = "cancel_rollback"
     kind = Kind.ROLLBACK
+    refusals: ClassVar[Refusals] = {404: ("rollback_not_found",), 409: ("already_finished",)}
 
 
 @extend_schema(request=NothingSerializer, responses={202: ChangedRollbackSerializer})
 class RollbackRetry(OperationRetryView):
+    operation_id = "retry_rollback"
     kind = Kind.ROLLBACK
+    refusals: ClassVar[Refusals] = {
+        404: ("rollback_not_found",),
+        409: ("nothing_to_retry", "instance_busy"),
+        403: ("password_required",),
+    }

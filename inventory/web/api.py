@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -9,6 +11,7 @@ from rest_framework.views import APIView
 
 from inventory.instances.queries import instance_history, service_instances, service_versions
 from inventory.security.access import Scope, access_of
+from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import (
     HistorySerializer,
     PageSerializer,
@@ -18,7 +21,9 @@ from inventory.wire.serializers import (
 
 
 class ServiceVersions(APIView):
+    operation_id = "get_service_versions"
     required_scope = Scope.READ
+    refusals: ClassVar[Refusals] = {404: ("service_not_found",)}
 
     @extend_schema(responses=ServiceVersionsSerializer)
     def get(self, request: Request, service_name: str) -> Response:
@@ -27,7 +32,9 @@ class ServiceVersions(APIView):
 
 
 class ServiceInstances(APIView):
+    operation_id = "list_service_instances"
     required_scope = Scope.READ
+    refusals: ClassVar[Refusals] = {404: ("service_not_found",)}
 
     @extend_schema(responses=ServiceInstancesSerializer)
     def get(self, request: Request, service_name: str) -> Response:
@@ -36,7 +43,9 @@ class ServiceInstances(APIView):
 
 
 class InstanceHistory(APIView):
+    operation_id = "get_instance_history"
     required_scope = Scope.READ
+    refusals: ClassVar[Refusals] = {404: ("instance_not_found",)}
 
     @extend_schema(parameters=[PageSerializer], responses=HistorySerializer)
     def get(self, request: Request, instance_id: str) -> Response:

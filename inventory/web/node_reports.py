@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,11 +13,14 @@ from inventory.instances.queries import instance_state
 from inventory.instances.reports import record_report
 from inventory.instances.sync_queue import request_sync
 from inventory.security.access import Scope, access_of
+from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import NothingSerializer, ReportAnswerSerializer, ReportSerializer, SyncAnswerSerializer
 
 
 class ServiceSync(APIView):
+    operation_id = "sync_service"
     required_scope = Scope.DEPLOY
+    refusals: ClassVar[Refusals] = {404: ("service_not_found",)}
 
     @extend_schema(request=NothingSerializer, responses={202: SyncAnswerSerializer})
     def post(self, request: Request, service_name: str) -> Response:
@@ -27,7 +32,9 @@ class ServiceSync(APIView):
 
 
 class InstanceReport(APIView):
+    operation_id = "report_instance"
     required_scope = Scope.REPORT
+    refusals: ClassVar[Refusals] = {404: ("instance_not_found",), 400: ("empty",)}
 
     @extend_schema(request=ReportSerializer, responses=ReportAnswerSerializer)
     def post(self, request: Request, instance_id: str) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from drf_standardized_errors.handler import exception_handler
@@ -32,7 +31,7 @@ RETRY_SECONDS = 5
 
 
 def error_body(http_status: int, problems: Iterable[Problem]) -> dict[str, Any]:
-    return {"type": _error_type(http_status), "errors": [asdict(problem) for problem in problems]}
+    return {"type": _error_type(http_status), "errors": [problem.to_answer() for problem in problems]}
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:

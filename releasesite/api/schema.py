@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every call alike: its possible failures, and how to authenticate."""
+"""What the OpenAPI document says of every call alike: its name, its possible refusals, and how to authenticate."""
 
 from __future__ import annotations
 
@@ -6,41 +6,53 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiParameter
 
-FAILURES = {
-    "400": "The request is not valid; each error names what is at fault.",
-    "401": "No token, or one that is unknown, expired or revoked.",
-    "403": "The caller's scope, network or CSRF token does not allow this.",
-    "404": "No such thing, or not one of the caller's services.",
-    "409": "Something is in the way; nothing has changed.",
-    "413": "The request's body is too large.",
-    "415": "The request's body is not application/json.",
-    "429": "Too many calls; `Retry-After` says how many seconds to wait.",
-    "503": "The database can't be reached; nothing has changed.",
-}
-ONLY_WITH_BODY = {"409", "413", "415"}
+from inventory.wire.refusals import refusals_of
+from releasesite.api.schema_errors import FAILURES, WITH_BODY, codes_of_serializer, error_response
 
-
-class ErrorSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField(help_text="Stable, for programs.")
-    detail = serializers.CharField(help_text="What happened and what to do next, for people.")
-    attr = serializers.CharField(allow_null=True, help_text="The request's key at fault.")
-
-
-class ErrorAnswerSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(choices=["validation_error", "client_error", "server_error"])
-    errors = ErrorSerializer(many=True)  # type: ignore[assignment]  # the answer's key, not a form's errors
+TAGS = {"deploy": "Deploys", "rollback": "Rollbacks", "inventory": "Inventory"}
 
 
 class ApiSchema(AutoSchema):
+    """A view has `operation_id`, a name for generated clients; one with several methods a dict of them by method."""
+
+    def get_operation_id(self) -> str:
+        declared = getattr(self.view, "operation_id", "")
+        if isinstance(declared, dict):
+            declared = declared.get(self.method, "")
+        return str(declared or super().get_operation_id())
+
+    def get_tags(self) -> list[str]:
+        return [TAGS.get(self.path.split("/")[2], "Services and instances")]
+
+    def get_summary(self) -> str:
+        """The first sentence of the view's docstring."""
+        return " ".join(self.get_description().split("\n\n")[0].split()).rstrip(".")
+
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        for status, description in FAILURES.items():
-            if self.method == "POST" or status not in ONLY_WITH_BODY:
-                body = self._get_response_for_code(ErrorAnswerSerializer, status)  # type: ignore[no-untyped-call]
-                bodies.setdefault(status, {**body, "description": description})
+        declared = refusals_of(self.view, self.method)
+        for status, failure in FAILURES.items():
+            own = set(declared.get(status, ())) | (self._request_codes() if status == 400 else set())
+            shared = set() if failure.only_with_body and self.method not in WITH_BODY else set(failure.codes)
+            if own or shared:
+                entry = error_response(self.registry, call=self._call_name(), http_status=status, own=own)
+                bodies.setdefault(str(status), entry)
         return bodies
+
+    def _call_name(self) -> str:
+        return "".join(word.capitalize() for word in self.get_operation_id().split("_"))
+
+    def _request_codes(self) -> set[str]:
+        """Of the body, and of the query's parameters."""
+        queries = [
+            parameter for parameter in self.get_override_parameters() if not isinstance(parameter, OpenApiParameter)
+        ]
+        codes = set[str]().union(*map(codes_of_serializer, queries))
+        if self.method in WITH_BODY:
+            codes |= {"parse_error", "invalid"} | codes_of_serializer(self.get_request_serializer())
+        return codes
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

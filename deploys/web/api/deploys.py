@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,11 +28,18 @@ from deploys.web.api.serializers import (
     StartedDeploySerializer,
 )
 from inventory.security.access import Scope, access_of
+from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import NothingSerializer
 
 
 class DeployExecute(APIView):
+    operation_id = "execute_deploy"
     required_scope = Scope.DEPLOY
+    refusals: ClassVar[Refusals] = {
+        400: ("duplicate_instance", "instance_not_found", "service_not_found", "sha256_required", "signing_key_unset"),
+        404: ("service_not_found",),
+        409: ("deploy_id_reused", "instance_busy"),
+    }
 
     @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
     def post(self, request: Request) -> Response:
@@ -50,24 +59,31 @@ class DeployExecute(APIView):
 
 @extend_schema(responses=DeployStatusSerializer)
 class DeployStatus(OperationStatusView):
-    pass
+    operation_id = "get_deploy_status"
+    refusals: ClassVar[Refusals] = {404: ("deploy_not_found",)}
 
 
 @extend_schema(parameters=[OperationListSerializer], responses=DeployListSerializer)
 class DeployList(OperationListView):
-    pass
+    operation_id = "list_deploys"
 
 
 @extend_schema(parameters=[LogQuerySerializer], responses=LogSerializer)
 class DeployLog(OperationLogView):
-    pass
+    operation_id = "get_deploy_log"
+    refusals: ClassVar[Refusals] = {404: ("deploy_not_found", "instance_not_found")}
 
 
 @extend_schema(request=NothingSerializer, responses={202: ChangedDeploySerializer})
 class DeployCancel(OperationCancelView):
-    pass
+    operation_id = "cancel_deploy"
+    refusals: ClassVar[Refusals] = {404: ("deploy_not_found",), 409: ("already_finished",)}
 
 
 @extend_schema(request=NothingSerializer, responses={202: ChangedDeploySerializer})
 class DeployRetry(OperationRetryView):
-    pass
+    operation_id = "retry_deploy"
+    refusals: ClassVar[Refusals] = {
+        404: ("deploy_not_found",),
+        409: ("nothing_to_retry", "instance_busy"),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -110,11 +111,48 @@ def test_every_write_is_answered_as_documented(
     validate(document, schema, answer.json())
 
 
-def test_every_call_documents_its_failures(document: dict[str, Any]) -> None:
-    for calls in document["paths"].values():
+def calls_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, calls in document["paths"].items():
         for method, call in calls.items():
-            wanted = {"400", "401", "403", "404", "429", "503"} | ({"409", "413", "415"} if method == "post" else set())
-            assert wanted <= set(call["responses"])
+            yield path, method, call
+
+
+def test_every_call_documents_its_failures(document: dict[str, Any]) -> None:
+    for _, method, call in calls_of(document):
+        wanted = {"401", "403", "404", "429", "503"} | ({"400", "413", "415"} if method in ("post", "put") else set())
+        assert wanted <= set(call["responses"])
+
+
+def codes(document: dict[str, Any], call: dict[str, Any], status: str) -> list[str]:
+    name = call["responses"][status]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    error = document["components"]["schemas"][name]["properties"]["errors"]["items"]
+    found: list[str] = error["properties"]["code"]["enum"]
+    return found
+
+
+def test_every_refusal_enumerates_its_codes(document: dict[str, Any]) -> None:
+    calls = list(calls_of(document))
+    for _, _, call in calls:
+        assert all(codes(document, call, status) for status in call["responses"] if status >= "400")
+
+    execute = document["paths"]["/v1/deploy/execute"]["post"]
+    assert {"deploy_id_reused", "instance_busy"} <= set(codes(document, execute, "409"))
+    assert {"instance_not_found", "invalid_sha256", "unknown_field", "parse_error"} <= set(
+        codes(document, execute, "400")
+    )
+    assert codes(document, execute, "404") == ["not_found", "service_not_found"]
+
+
+def test_every_call_has_a_name_of_its_own_a_summary_and_a_tag(document: dict[str, Any]) -> None:
+    calls = list(calls_of(document))
+
+    names = [call["operationId"] for _, _, call in calls]
+    assert len(set(names)) == len(names)
+    for path, method, call in calls:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)+", call["operationId"])
+        assert not call["operationId"].endswith(("_create", "_retrieve", "_update", "_destroy")), f"{method} {path}"
+        assert call["summary"]
+        assert call["tags"]
 
 
 def test_requests_are_documented_as_strict(document: dict[str, Any]) -> None:
