@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -270,6 +270,49 @@ class LogLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class HoldQuerySet(models.QuerySet["Hold"]):
+    def active(self) -> Self:
+        """Those that keep deploys out now: neither released nor past their end, by the database's clock."""
+        return self.filter(Q(until=None) | Q(until__gt=Now()), released_at=None)
+
+    def expired(self) -> Self:
+        """Past their end, and not closed for it yet."""
+        return self.filter(released_at=None, until__lte=Now())
+
+
+class Hold(models.Model):
+    """A service that takes no deploys, for a reason, until it is released or `until` has passed.
+
+    released_at, released_by: null and '' while it is active, and for one past its end that nobody has closed yet.
+    Written by `deploys.operations.hold` alone.
+    """
+
+    service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.CASCADE, related_name="holds")
+    reason = models.TextField(_("reason"))
+    held_by = models.CharField(_("held by"), max_length=200)
+    held_by_kind = models.CharField(_("held by kind"), max_length=8, choices=ActorKind)
+    held_at = models.DateTimeField(_("held at"), db_default=Now())
+    until = models.DateTimeField(_("until"), null=True, blank=True)
+    released_at = models.DateTimeField(_("released at"), null=True, blank=True)
+    released_by = models.CharField(_("released by"), max_length=200, blank=True, default="")
+    released_by_kind = models.CharField(_("released by kind"), max_length=8, choices=ActorKind, blank=True, default="")
+
+    objects = HoldQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("hold")
+        verbose_name_plural = _("holds")
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("service",), condition=Q(released_at__isnull=True), name="hold_one_active_per_service"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"hold of service {self.service_id}"
 
 
 class Worker(models.Model):

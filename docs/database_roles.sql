@@ -30,7 +30,7 @@ GRANT INSERT, UPDATE, DELETE ON
     releasesite_apitoken, releasesite_apitoken_services, releasesite_servicelimit, releasesite_servicelimit_services,
     releasesite_requestcount
     TO release_web;
-GRANT INSERT, UPDATE ON deploys_operation, deploys_target TO release_web;
+GRANT INSERT, UPDATE ON deploys_operation, deploys_target, deploys_hold TO release_web;
 GRANT INSERT ON inventory_statuschange, django_q_ormq TO release_web;
 REVOKE USAGE, SELECT ON SEQUENCE deploys_fence FROM release_web;
 
@@ -38,7 +38,7 @@ REVOKE USAGE, SELECT ON SEQUENCE deploys_fence FROM release_web;
 GRANT SELECT ON
     inventory_service, inventory_jumphost, inventory_node, inventory_instance, inventory_statuschange,
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
-    django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
+    deploys_hold, django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
     TO release_worker;
 GRANT INSERT, UPDATE, DELETE ON
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
@@ -51,6 +51,7 @@ GRANT UPDATE (
 GRANT UPDATE (synced_at, sync_queued_at, sync_started_at) ON inventory_service TO release_worker;
 GRANT UPDATE (seen_at) ON inventory_node TO release_worker;
 GRANT INSERT ON inventory_statuschange TO release_worker;
+GRANT UPDATE (released_at, released_by, released_by_kind) ON deploys_hold TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 

@@ -16,6 +16,7 @@ from deploys.host.chores import Chore, ChoreThread
 from deploys.host.cluster import Cluster
 from deploys.host.reaper import reap
 from deploys.host.store_retention import prune_store
+from deploys.operations.hold import end_expired_holds
 from deploys.queue.names import QUEUES
 from inventory.database import sessions
 from inventory.instances.sync_queue import enqueue_due_syncs
@@ -48,6 +49,7 @@ class Supervisor:
                 "reassign",
                 [
                     Chore(name="reaper", every_seconds=4.0, run=reap),
+                    Chore(name="holds", every_seconds=5.0, run=end_expired_holds),
                     Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
                     Chore(name="package store", every_seconds=3600.0, run=prune_store),

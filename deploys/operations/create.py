@@ -19,7 +19,9 @@ from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
 from deploys.operations.busy import busy_problems
 from deploys.operations.finish import finalize_finished
-from deploys.operations.locks import lock_instances
+from deploys.operations.held import hold_problems
+from deploys.operations.hold import lock_unfinished_deploys, place_hold
+from deploys.operations.locks import lock_for_deploy, lock_for_hold, lock_instances
 from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_work
@@ -33,7 +35,10 @@ from inventory.security.access import Access
 
 @dataclass(frozen=True, kw_only=True)
 class NewOperation:
-    """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's."""
+    """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's.
+
+    hold: of a rollback, that it holds the service, too.
+    """
 
     kind: Kind
     public_id: str
@@ -49,6 +54,7 @@ class NewOperation:
     package: Package | None = None
     reason: str = ""
     undoes_id: int | None = None
+    hold: bool = False
 
 
 def fingerprint(request: Mapping[str, object]) -> str:
@@ -81,8 +87,8 @@ def same_operation(*, kind: Kind, public_id: str, fingerprint: str, access: Acce
 def create_operation(new: NewOperation) -> Operation:
     """Store the operation and queue its work in one transaction, or change nothing.
 
-    Raises Conflict `instance_busy` naming every instance in the way. When the same request arrives many times at
-    once, all get the one operation.
+    Raises Conflict `service_held`, and `instance_busy` naming every instance in the way. When the same request arrives
+    many times at once, all get the one operation.
     """
     try:
         with transaction.atomic():
@@ -95,9 +101,12 @@ def create_operation(new: NewOperation) -> Operation:
 
 
 def _create(new: NewOperation) -> Operation:
+    _lock_service(new)
     operation = _insert_operation(new)
-    lock_instances(new.instance_ids)
+    _lock_instances(new)
     problems = busy_problems(new.kind, new.instance_ids)
+    if new.kind == Kind.DEPLOY:
+        problems = hold_problems(new.service) + problems
     if problems:
         raise Conflict(problems=problems)
     unchanged: set[int] = set()
@@ -111,9 +120,25 @@ def _create(new: NewOperation) -> Operation:
     else:
         finalize_finished([operation.pk])
         operation.refresh_from_db()
+    if new.hold:
+        place_hold(new.service, by=new.access.actor, reason=new.reason or f"{operation} to {new.version}.")
     detail = {"version": new.version, "instances": len(new.instance_ids), "reason": new.reason}
     record_action(new.access, operation, "start", detail=detail)
     return operation
+
+
+def _lock_service(new: NewOperation) -> None:
+    if new.hold:
+        lock_for_hold(new.service.pk)
+    elif new.kind == Kind.DEPLOY:
+        lock_for_deploy(new.service.pk)
+
+
+def _lock_instances(new: NewOperation) -> None:
+    if new.hold:
+        lock_unfinished_deploys(new.service, instance_ids=new.instance_ids)
+    else:
+        lock_instances(new.instance_ids)
 
 
 def _insert_operation(new: NewOperation) -> Operation:

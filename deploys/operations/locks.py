@@ -1,4 +1,4 @@
-"""The order in which rows are locked: instances by id, then operations by id, then targets.
+"""The order of locks: a service's hold, then the rows of instances by id, of operations by id, of targets.
 
 Everyone keeps to it, so that two transactions wait for each other instead of deadlocking.
 """
@@ -12,7 +12,22 @@ from django.db import connection
 from deploys.models import Target
 from inventory.instances.locks import lock_instances
 
-__all__ = ("lock_instances", "lock_operation", "lock_operations")
+__all__ = ("lock_for_deploy", "lock_for_hold", "lock_instances", "lock_operation", "lock_operations")
+
+
+def lock_for_deploy(service_pk: int) -> None:
+    """No hold of this service comes about before the transaction ends. For whoever makes work of a deploy."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtext('deploys.hold'), %s::integer)", [service_pk])
+
+
+def lock_for_hold(service_pk: int) -> None:
+    """No deploy of this service is made or tried again, and no other hold, before the transaction ends.
+
+    Those that wait for it while it waits come after it: a flood of deploys does not keep it waiting.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('deploys.hold'), %s::integer)", [service_pk])
 
 
 def lock_operations(pks: Iterable[int]) -> None:

@@ -11,7 +11,8 @@ from deploys.operations.create import (
     insert_targets,
     wake_workers,
 )
-from deploys.operations.locks import lock_operation
+from deploys.operations.held import hold_problems
+from deploys.operations.locks import lock_for_deploy, lock_operation
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus
@@ -23,10 +24,12 @@ def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_pas
     """Try an operation's failed and cancelled targets again, as a new attempt of the same operation.
 
     has_given_password: the person at the console did so for this very retry. Raises NotFound; Conflict
-    `nothing_to_retry` or `instance_busy`; Forbidden `password_required`.
+    `nothing_to_retry`, `service_held` (a deploy's alone) or `instance_busy`; Forbidden `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
+        if kind == Kind.DEPLOY:
+            lock_for_deploy(operation.service_id)
         instance_ids = _lock_retryable(operation)
         if not instance_ids:
             raise Conflict(
@@ -34,6 +37,8 @@ def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_pas
             )
         check_password_given(access, kind, len(instance_ids), has_given_password=has_given_password)
         problems = busy_problems(kind, instance_ids)
+        if kind == Kind.DEPLOY:
+            problems = hold_problems(operation.service) + problems
         if problems:
             raise Conflict(problems=problems)
         _reopen(operation, instance_ids)

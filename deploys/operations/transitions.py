@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.finish import finalize_finished
+from deploys.operations.held import holds_of_deploys, superseded_by
 from deploys.operations.locks import lock_instances, lock_operations
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
@@ -94,11 +95,24 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     with transaction.atomic(savepoint=False):
         lock_instances(move.instance_id for move in moves)
         lock_operations(move.operation_id for move in moves)
+        moves = _superseded_if_held(moves)
         moved, moved_before = _update_targets(moves)
         made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
         record(_changes(made))
         _follow_up([move for move in made if move.new in TERMINAL])
     return moved.keys() | moved_before
+
+
+def _superseded_if_held(moves: Sequence[Move]) -> list[Move]:
+    """What a worker puts back while its service is held has to begin again, and does not."""
+    put_back = {move.operation_id for move in moves if move.new == TargetStatus.PENDING}
+    holds = holds_of_deploys(put_back) if put_back else {}
+    return [
+        replace(move, new=TargetStatus.SUPERSEDED, error_message=superseded_by(holds[move.operation_id]))
+        if move.new == TargetStatus.PENDING and move.operation_id in holds
+        else move
+        for move in moves
+    ]
 
 
 def _follow_up(ended: Sequence[Move]) -> None:

@@ -1,0 +1,40 @@
+"""Whether a service is held, and how that is said to whoever meets it (CONTRACT.md, "Hold")."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from deploys.models import Hold, Operation
+from deploys.states import Kind
+from inventory.errors import Problem
+from inventory.models import Service
+from inventory.wire.wire_time import wire_time
+
+
+def active_hold(service: Service) -> Hold | None:
+    return Hold.objects.active().filter(service=service).first()
+
+
+def hold_problems(service: Service) -> list[Problem]:
+    """A problem `service_held` while it is. For an answer that stays true the caller keeps `locks.lock_for_deploy`."""
+    hold = active_hold(service)
+    if hold is None:
+        return []
+    until = f", until {wire_time(hold.until)}" if hold.until else ""
+    detail = (
+        f"Service '{service.name}' is held by {hold.held_by} since {wire_time(hold.held_at)}{until}: {hold.reason} "
+        "(Rollbacks pass. Deploy again when the hold is released.)"
+    )
+    return [Problem(code="service_held", detail=detail, attr="service")]
+
+
+def holds_of_deploys(operation_ids: Collection[int]) -> dict[int, Hold]:
+    """The active hold by operation, of those of these operations that are deploys of a held service."""
+    deploys = Operation.objects.filter(pk__in=list(operation_ids), kind=Kind.DEPLOY)
+    service_of = dict(deploys.values_list("pk", "service_id"))
+    holds = {hold.service_id: hold for hold in Hold.objects.active().filter(service__in=service_of.values())}
+    return {pk: holds[service] for pk, service in service_of.items() if service in holds}
+
+
+def superseded_by(hold: Hold) -> str:
+    return f"Superseded before it had begun: {hold.held_by} holds the service. {hold.reason}"
