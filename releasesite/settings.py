@@ -216,8 +216,8 @@ Q_CLUSTER = {
     "recycle": 5000,
 }
 
-# The HTTP API
-API_CALLS_PER_MINUTE = {"read": 6000, "write": 600}
+# The HTTP API. `urgent`: rollbacks, cancels, confirms and holds (`inventory.wire.budgets`).
+API_CALLS_PER_MINUTE = {"read": 6000, "write": 600, "urgent": 600}
 KNOX_TOKEN_MODEL = "releasesite.ApiToken"
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": TOKEN_PREFIX}
 REST_FRAMEWORK = {
@@ -238,7 +238,10 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Release execution system",
-    "DESCRIPTION": "Deploys versions of services to instances, rolls them back, and knows what runs where.",
+    "DESCRIPTION": "Deploys versions of services to instances, rolls them back, and knows what runs where.\n\n"
+    "A caller may read {read} times a minute, and write {write} times; rollbacks, cancels, confirms and holds have {urgent} "
+    "calls a minute of their own. Beyond that the answer is 429 `throttled`, and `Retry-After` says how many seconds to "
+    "wait.".format(**API_CALLS_PER_MINUTE),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/v1",

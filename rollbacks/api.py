@@ -21,6 +21,7 @@ from deploys.web.api.operations import (
 )
 from deploys.web.api.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
 from inventory.security.access import Scope, access_of
+from inventory.wire.budgets import Budget
 from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import NothingSerializer
 from rollbacks.serializers import (
@@ -38,6 +39,7 @@ from rollbacks.services import start_batch_rollback, start_instance_rollback
 class RollbackInstance(APIView):
     operation_id = "roll_back_instance"
     required_scope = Scope.DEPLOY
+    write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         400: ("no_previous_version", "package_unknown", "sha256_required"),
         404: ("instance_not_found",),
@@ -58,6 +60,7 @@ class RollbackInstance(APIView):
 class RollbackBatch(APIView):
     operation_id = "roll_back_batch"
     required_scope = Scope.DEPLOY
+    write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         400: (
             "duplicate_instance",
@@ -126,6 +129,7 @@ class RollbackCancel(OperationCancelView):
 class RollbackRetry(OperationRetryView):
     operation_id = "retry_rollback"
     kind = Kind.ROLLBACK
+    write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         404: ("rollback_not_found",),
         409: ("nothing_to_retry", "instance_busy"),

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from inventory.database.outage import is_read_only
+from inventory.wire.budgets import Budget
 
 if TYPE_CHECKING:  # rest_framework.views imports this module by its settings
     from rest_framework.views import APIView
@@ -31,7 +32,7 @@ RETURNING requests, extract(epoch FROM minute + interval '1 minute' - clock_time
 
 
 class CallerThrottle(BaseThrottle):
-    """Reads and writes are counted apart: a busy poller must still be able to roll back.
+    """Reads, writes and urgent writes are counted apart: a busy poller, and a deploy in a loop, can still be rolled back.
 
     A database that takes no writes counts nobody; reads go on uncounted.
     """
@@ -39,17 +40,24 @@ class CallerThrottle(BaseThrottle):
     seconds_left: float = 0
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        use = "read" if request.method in SAFE_METHODS else "write"
+        budget = _budget(request, view)
         try:
-            requests, self.seconds_left = _count(f"{_caller(request)}:{use}")
+            requests, self.seconds_left = _count(f"{_caller(request)}:{budget}")
         except Error as error:
-            if use == "read" and is_read_only(error):
+            if budget == Budget.READ and is_read_only(error):
                 return True
             raise
-        return requests <= settings.API_CALLS_PER_MINUTE[use]
+        return requests <= settings.API_CALLS_PER_MINUTE[budget]
 
     def wait(self) -> float:
         return max(1, math.ceil(self.seconds_left))
+
+
+def _budget(request: Request, view: APIView) -> Budget:
+    if request.method in SAFE_METHODS:
+        return Budget.READ
+    declared: Budget = getattr(view, "write_budget", Budget.WRITE)
+    return declared
 
 
 def _caller(request: Request) -> str:

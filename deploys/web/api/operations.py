@@ -15,6 +15,7 @@ from deploys.web.api.serializers import (
     OperationListSerializer,
 )
 from inventory.security.access import Scope, access_of
+from inventory.wire.budgets import Budget
 from inventory.wire.serializers import NothingSerializer
 
 
@@ -55,6 +56,7 @@ class OperationLogView(OperationView):
 
 class OperationCancelView(OperationView):
     required_scope = Scope.DEPLOY
+    write_budget = Budget.URGENT
 
     def post(self, request: Request, **ids: str) -> Response:
         """Stop it: what has not begun at once, the rest at its next safe point."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,8 +120,48 @@ def test_a_caller_over_the_limit_is_told_how_long_to_wait(db: None, settings: An
 
 
 def test_a_poller_over_its_limit_can_still_write(db: None, settings: Any) -> None:
-    settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 10}
+    settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 10, "urgent": 10}
     client = logged_in(person("operator"))
 
     assert client.get("/v1/deploy/list").status_code == 429
-    assert client.post("/v1/deploy/cancel/deploy-1").status_code == 404
+    assert client.post("/v1/deploy/retry/deploy-1").status_code == 404
+
+
+READMES = ("README.md", "README.zh-CN.md")
+STOPS = {
+    "/v1/rollback/instance": {"instance_id": "gone"},
+    "/v1/rollback/batch": {"service": "gone", "target_version": "v1"},
+    "/v1/rollback/retry/gone": {},
+    "/v1/rollback/cancel/gone": {},
+    "/v1/deploy/cancel/gone": {},
+}
+
+
+def test_a_scheduler_in_a_loop_can_still_roll_back_and_stop(db: None, settings: Any) -> None:
+    settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 0, "urgent": len(STOPS)}
+    client = caller()
+
+    assert client.post("/v1/deploy/execute", {}).status_code == 429
+    assert client.post("/v1/deploy/retry/gone").status_code == 429
+    for path, body in STOPS.items():
+        assert client.post(path, body).status_code == 404, path
+
+
+def test_what_is_urgent_has_a_limit_of_its_own(db: None, settings: Any) -> None:
+    settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 10, "urgent": 0}
+    client = caller()
+
+    for path, body in STOPS.items():
+        answer = client.post(path, body)
+        assert error(answer) == (429, "client_error", "throttled"), path
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert client.post("/v1/deploy/retry/gone").status_code == 404
+
+
+def test_the_limits_stand_in_the_readmes_and_in_the_document(db: None, settings: Any) -> None:
+    document = caller("read").get("/v1/schema").json()
+    texts = [document["info"]["description"], *((settings.BASE_DIR / name).read_text() for name in READMES)]
+
+    for text in texts:
+        for limit in settings.API_CALLS_PER_MINUTE.values():
+            assert re.search(rf"\b{limit}\b", text)
