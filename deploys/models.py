@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from deploys.states import ACTIVE, TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus
+from deploys.states import ACTIVE, TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus, Until
 from inventory.actors import ActorKind
 from inventory.models import Instance, Service
 
@@ -57,6 +57,9 @@ class Operation(models.Model):
     public_id = models.CharField(_("id"), max_length=200)
     service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.PROTECT, related_name="operations")
     version = models.CharField(_("version"), max_length=100)
+    until = models.CharField(
+        _("how far"), max_length=8, choices=Until, default=Until.SWITCHED, db_default=Until.SWITCHED.value
+    )
     from_version = models.CharField(_("from version"), max_length=100, blank=True, default="")
     package_url = models.TextField(_("package URL"), blank=True, default="")
     requested_sha256 = models.CharField(_("requested SHA-256"), max_length=64, blank=True, default="")
@@ -118,6 +121,7 @@ class Operation(models.Model):
             models.Index(fields=("kind", "-id"), name="operation_kind_newest"),
             models.Index(fields=("kind", "status", "-id"), name="operation_kind_status_newest"),
             models.Index(fields=("-id",), condition=Q(finished_at__isnull=True), name="operation_unfinished"),
+            models.Index(fields=("service", "-id"), condition=Q(until=Until.STAGED.value), name="operation_staged"),
         )
 
     def __str__(self) -> str:

@@ -11,6 +11,14 @@ class Kind(models.TextChoices):
     ROLLBACK = "rollback", _("Rollback")
 
 
+class Until(models.TextChoices):
+    """How far an operation goes: look only, have the release on every instance, or switch to it as well."""
+
+    CHECKED = "checked", _("Check only")
+    STAGED = "staged", _("Stage only")
+    SWITCHED = "switched", _("Switch")
+
+
 class OperationStatus(models.TextChoices):
     PENDING = "pending", _("Waiting")
     IN_PROGRESS = "in_progress", _("In progress")
@@ -62,6 +70,7 @@ class Step(models.TextChoices):
     QUEUED = "queued", _("Wait")
     FETCH = "fetch", _("Download")
     CONNECT = "connect", _("Connect")
+    CHECK = "check", _("Check")
     STAGE = "stage", _("Stage")
     BEFORE_SWITCH = "before_switch", _("Prepare")
     SWITCH = "switch", _("Switch")
@@ -72,7 +81,9 @@ class Step(models.TextChoices):
 
 
 # The node itself is being worked on, for this target and no other: before, a target waits for its package or its turn.
-ON_NODE = (Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP)
+ON_NODE = (
+    Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP,
+)  # fmt: skip
 
 
 class Source(models.TextChoices):

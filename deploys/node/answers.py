@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from deploys.error_codes import ErrorCode
+from inventory.nodes.grammar import kilobytes
 from inventory.nodes.state import Reading, reading
 
 NOTHING = "-"
@@ -143,6 +144,22 @@ class Staged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a deploy would meet. outcome: of the release's folder: present (ours and intact), unfit (ours, to be staged anew),
+    absent, or theirs. missing: tools, unwritable and no_link: paths, '' for none. free_kilobytes: None when the node does not
+    say; mount: which of its disks that is.
+    """
+
+    outcome: str
+    missing: str
+    unwritable: str
+    no_link: str
+    free_kilobytes: int | None
+    mount: str
+    current: Reading | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandOutcome:
     """changed: the first of the release's files that the command has changed, or ""."""
 
@@ -183,6 +200,17 @@ class Answer:
             outcome=self.words["outcome"],
             kept_artifact=self.words.get("kept"),
             unfit=self.words.get("unfit", ""),
+        )
+
+    def checked(self) -> Checked:
+        return Checked(
+            outcome=self.words["outcome"],
+            missing=self.words.get("missing", ""),
+            unwritable=self.words.get("unwritable", ""),
+            no_link=self.words.get("nolink", ""),
+            free_kilobytes=kilobytes(self.words.get("room", "")),
+            mount=self.words.get("room", "").partition(" ")[2],
+            current=self.current(),
         )
 
     def ended(self) -> CommandOutcome:

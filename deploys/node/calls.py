@@ -37,6 +37,10 @@ def stage(
     )
 
 
+def check_release(call: NodeCall, *, release: str, sha256: str) -> list[str]:
+    return call.arguments("check_release", release, sha256)
+
+
 def before_switch(
     call: NodeCall, *, release: str, timeout_seconds: int, command: str, env: Mapping[str, str]
 ) -> list[str]:

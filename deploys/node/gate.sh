@@ -85,6 +85,7 @@ check_call() {
 	case $task in
 	state | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
 	read | survey | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
+	check_release) [ $# = 2 ] && is_name "$1" && is_digest "$2" || refuse 'what to look for' ;;
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deploys.error_codes import ErrorCode
-from inventory.nodes.grammar import BEGUN, CURRENT, NUMBER, OVER, RELEASE, TEXT, Frame, Table, table
+from inventory.nodes.grammar import BEGUN, CURRENT, NUMBER, OVER, RELEASE, TEXT, Frame, Table, check_table, table
 
 # Of program.sh's `fail`; no other code is taken from a node.
 CODES: tuple[str, ...] = (
@@ -108,6 +108,15 @@ TABLES: Mapping[str, Table] = {
         _error(STAGE_CODES, BEGUN, *_WAITS, "last", "before", "unfit", "step stage", "kept"),
         Frame(name=OVER, after=("outcome", "outcome installed", "error")),
     ),
+    "check_release": {
+        **check_table(1),
+        **table(
+            Frame(name="current", rest=CURRENT, after=("room",)),
+            _elsewhere(),
+            Frame(name="outcome", rest="(?:present|unfit|absent|theirs)", after=_CURRENT),
+            Frame(name=OVER, after=("outcome",)),
+        ),
+    },
     "before_switch": table(
         _BEGUN,
         *_waits(BEGUN),

@@ -23,7 +23,7 @@
 #   before release RELEASE|elsewhere PATH: what we did not install, and stood there before a switch
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
-#   outcome present|installed|needs_artifact|not_intact · restamped FILE: the first that a command has changed · ended EXIT LATE
+#   outcome present|installed|needs_artifact|not_intact, of check_release present|unfit|absent|theirs · restamped FILE: the first that a command has changed · ended EXIT LATE
 #   unfit gone|changed PATH: why a release of ours that is there is staged anew
 #   switched PREVIOUS EXIT LATE REVERTED BACK_EXIT BACK_LATE · unlinked TEXT: why the link did not go back
 #   found gone|no_folder|closed|changed|folder|file PATH: before an error or not_intact, what others have changed
@@ -809,6 +809,19 @@ clean_up() {
 	[ $# = 0 ] || try rm -rf -- "$@" || warn "an old release could not be removed: $message"
 }
 
+# check_release RELEASE SHA256: what a deploy of it would meet here. Claims nothing, writes nothing.
+check_release() {
+	release=$1 seen=absent
+	check
+	if [ -e "$root/releases/$release" ] || [ -L "$root/releases/$release" ]; then
+		seen=theirs
+		! is_ours "$root/releases/$release" || seen=unfit
+		! is_intact "$release" "$2" || seen=present
+	fi
+	(say_current)
+	say "outcome $seen" over
+}
+
 # state: the newest switch on record, and what `current` leads to. Claims nothing, writes nothing.
 state() {
 	cd -P -- "$root" 2>/dev/null && root=$PWD base=$PWD/.release
@@ -852,6 +865,7 @@ forget) forget "$@" ;;
 stage) stage "$@" ;;
 before_switch) before_switch "$@" ;;
 switch) switch "$@" ;;
+check_release) check_release "$@" ;;
 state) state ;;
 abort) abort ;;
 mute) mute "$@" ;;

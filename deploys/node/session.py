@@ -10,6 +10,7 @@ from deploys.node import calls
 from deploys.node.answers import (
     NOTHING,
     Answer,
+    Checked,
     CommandOutcome,
     Event,
     NodeError,
@@ -29,6 +30,7 @@ from inventory.nodes.transports.base import ConnectionLost, Transport
 from inventory.nodes.transports.flow import Flow
 
 __all__ = (
+    "Checked",
     "CommandOutcome",
     "Event",
     "NodeError",
@@ -43,6 +45,8 @@ __all__ = (
 )
 
 STATE_SECONDS = 30.0
+# Of a large release it reads the times of every file.
+CHECK_SECONDS = 120.0
 ABORT_SECONDS = 15.0
 FORGET_SECONDS = 30.0
 # For the node's own work around a command, and for an older claim's switch to end.
@@ -125,6 +129,13 @@ class NodeSession:
         if "damaged" in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
         return answer.staged()
+
+    async def check_release(self, *, release: str, sha256: str) -> Checked:
+        """What a deploy of it would meet there. Claims nothing, changes nothing."""
+        call = self._call()
+        arguments = calls.check_release(call, release=release, sha256=sha256)
+        answer = await self._ask(call, arguments, timeout_seconds=CHECK_SECONDS)
+        return answer.checked()
 
     async def before_switch(self, *, release: str, command: str, timeout_seconds: int) -> CommandOutcome:
         """Run a command in the staged release's folder; its output comes as events."""

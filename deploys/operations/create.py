@@ -26,7 +26,7 @@ from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
-from deploys.states import Kind, Step, TargetStatus
+from deploys.states import Kind, Step, TargetStatus, Until
 from inventory.actors import Actor
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
@@ -47,6 +47,7 @@ class NewOperation:
     version: str
     instance_ids: Sequence[int]
     access: Access
+    until: Until = Until.SWITCHED
     from_version: str = ""
     package_url: str = ""
     requested_sha256: str = ""
@@ -148,6 +149,7 @@ def _insert_operation(new: NewOperation) -> Operation:
         public_id=new.public_id,
         service=new.service,
         version=new.version,
+        until=new.until,
         from_version=new.from_version,
         package_url=new.package_url,
         requested_sha256=new.requested_sha256,

@@ -81,6 +81,7 @@ def _summary(operation: Operation, progress: Progress, updated_at: datetime | st
         "service": operation.service.name,
         "version": operation.version,
         **({"target_version": operation.version} if operation.kind == Kind.ROLLBACK else {}),
+        "until": operation.until,
         "status": status_of(operation, progress),
         "progress": _progress(progress),
         "started_at": operation.started_at,

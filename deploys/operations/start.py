@@ -13,7 +13,7 @@ from deploys.operations.create import (
     same_operation,
 )
 from deploys.operations.package_rules import check_package_rules
-from deploys.states import Kind
+from deploys.states import Kind, Until
 from inventory.instances.selection import chosen_instance_pks, visible_service
 from inventory.security.access import Access
 
@@ -23,7 +23,7 @@ class DeployRequest:
     """A deploy as asked for; shapes are checked already.
 
     sha256: hex digest that the package must have, or ''. signature: detached, by the service's signing key, or '' for
-    the one beside the package.
+    the one beside the package. until: how far it goes.
     """
 
     service: str
@@ -34,6 +34,7 @@ class DeployRequest:
     sha256: str = ""
     signature: str = ""
     reason: str = ""
+    until: Until = Until.SWITCHED
 
 
 def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
@@ -59,6 +60,7 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             version=request.version,
             instance_ids=instance_pks,
             access=access,
+            until=request.until,
             package_url=request.package_url,
             requested_sha256=request.sha256,
             signature=request.signature,
@@ -75,5 +77,7 @@ def _fingerprint(request: DeployRequest) -> str:
         "package_url": request.package_url,
         "sha256": request.sha256,
     }
-    # Left out when not given: ids from before there were signatures keep their fingerprint.
-    return fingerprint(wanted | ({"signature": request.signature} if request.signature else {}))
+    # Left out when not given: ids from before these keys were there keep their fingerprint.
+    signature = {"signature": request.signature} if request.signature else {}
+    until = {"until": request.until.value} if request.until != Until.SWITCHED else {}
+    return fingerprint(wanted | signature | until)

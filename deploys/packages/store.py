@@ -57,7 +57,7 @@ class Artifact:
     """A package as it goes to the nodes.
 
     sha256, size_bytes: of the package as downloaded. path, artifact_sha256, artifact_bytes: of what is sent.
-    names_read_as: see `Repacked`.
+    names_read_as, unpacked_bytes: see `Repacked`; 0 bytes for what an earlier version has stored.
     """
 
     sha256: str
@@ -65,6 +65,7 @@ class Artifact:
     path: Path
     artifact_sha256: str
     artifact_bytes: int
+    unpacked_bytes: int = 0
     names_read_as: str = ""
 
     def suits(self, zip_names: str) -> bool:
@@ -79,6 +80,7 @@ class _Record:
     size_bytes: int
     artifact_sha256: str
     artifact_bytes: int
+    unpacked_bytes: int = 0
     names_read_as: str = ""
 
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deploys.models import Operation, Package, Target
 from deploys.operations.transitions import MovableTarget
-from deploys.states import Kind, Step, StopReason, TargetStatus
+from deploys.states import Kind, Step, StopReason, TargetStatus, Until
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import NodeAddress
@@ -56,6 +56,7 @@ class Assignment:
     prior_step: Step
     stop_reason: StopReason
     kind: Kind
+    until: Until
     operation_id: int
     operation_total: int
     public_id: str
@@ -121,6 +122,7 @@ def assignment_of(
         prior_step=Step(prior_step),
         stop_reason=StopReason(target.stop_reason),
         kind=Kind(operation.kind),
+        until=Until(operation.until),
         operation_id=operation.pk,
         operation_total=operation.total,
         public_id=operation.public_id,

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from deploys.error_codes import ErrorCode
-from deploys.node.session import NodeError, NodeSession, Staged
+from deploys.node.room import Room
+from deploys.node.session import Checked, NodeError, NodeSession, Staged
 from deploys.packages import store
 from deploys.packages.artifact_links import artifact_url
 from deploys.packages.store import Artifact
@@ -40,6 +41,7 @@ class NodeWork:
         self.slots = asyncio.Semaphore(INSTANCES_AT_ONCE)
         self._remote_artifact: str | None = None
         self._connecting: asyncio.Task[Transport] | None = None
+        self._room = Room()
 
     def connect_early(self) -> None:
         """Begin to log in; the next `transport` waits for it, and hears of its failure."""
@@ -55,6 +57,26 @@ class NodeWork:
 
     async def artifact(self) -> tuple[PinnedPackage, Artifact]:
         return await self._fetch.get()
+
+    async def intact_artifact(self) -> tuple[PinnedPackage, Artifact]:
+        """As `artifact`, with all of its bytes read in our store, and got anew if they have gone bad there."""
+        package, artifact = await self._fetch.get()
+        return package, await self._fetch.renewed(artifact) or artifact
+
+    async def check_release(
+        self, session: NodeSession, assignment: Assignment, package: PinnedPackage, artifact: Artifact
+    ) -> Checked:
+        """What a deploy would meet there, which changes nothing. Raises NodeError for what it would fail for."""
+        checked = await session.check_release(release=package.release, sha256=package.sha256)
+        is_upload_kept = self._count > 1 or assignment.delivery == Delivery.PULL
+        self._room.check(
+            checked,
+            root=assignment.deploy_root,
+            release=package.release,
+            release_bytes=artifact.unpacked_bytes or artifact.artifact_bytes,
+            upload_bytes=artifact.artifact_bytes if is_upload_kept else 0,
+        )
+        return checked
 
     def is_in_store(self) -> bool:
         return self._package is not None and store.stored(self._package.sha256) is not None

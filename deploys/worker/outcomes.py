@@ -25,19 +25,25 @@ UNKNOWN = Effect(run_status=RunStatus.UNKNOWN)
 class Outcome:
     """status and the rest as they will stand on the target; effect: what changes on the instance, None for nothing.
 
-    failed_step: the step of the error, None when it is the one in progress.
+    failed_step: the step of the error, None when it is the one in progress. last_step: without an error, the one it ended at.
     """
 
     status: TargetStatus
     error_code: ErrorCode | Literal[""] = ""
     error_message: str = ""
     failed_step: Step | None = None
+    last_step: Step = Step.DONE
     reverted: bool | None = None
     effect: Effect | None = None
 
 
 def failure(code: ErrorCode, message: str, *, effect: Effect | None = None) -> Outcome:
     return Outcome(status=TargetStatus.FAILED, error_code=code, error_message=message, effect=effect)
+
+
+def unswitched(last_step: Step) -> Outcome:
+    """All that was asked for is done, and nothing was switched: what the instance runs is as it was."""
+    return Outcome(status=TargetStatus.COMPLETED, last_step=last_step)
 
 
 def ended_early(ending: Ending) -> Outcome | Ending:

@@ -1,4 +1,4 @@
-"""The steps of one target, in their order: fetch, stage, before_switch, permission, switch."""
+"""The steps of one target, in their order: fetch, stage, before_switch, permission, switch; or fetch, check."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 
 from deploys.error_codes import ErrorCode
 from deploys.node.refusals import found_there
-from deploys.node.session import CommandOutcome, NodeError, NodeSession, Switch
-from deploys.states import Kind, Step
+from deploys.node.session import Checked, CommandOutcome, NodeError, NodeSession, Switch
+from deploys.packages.store import Artifact
+from deploys.states import Kind, Step, Until
 from deploys.worker import recovery
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.failpoints import pause_at
 from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
-from deploys.worker.outcomes import Outcome, found_has_changed, switch_ended
+from deploys.worker.outcomes import Outcome, found_has_changed, switch_ended, unswitched
 from deploys.worker.switch_permits import Granted, Lost, Stop
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
@@ -44,6 +45,15 @@ class Steps:
 
     async def run(self, *, is_begun: bool) -> Outcome:
         """is_begun: an earlier switch to the same release broke off on the node; the release is there already."""
+        match self._assignment.until:
+            case Until.CHECKED:
+                return await self._check()
+            case Until.STAGED:
+                return await self._stage_only()
+            case Until.SWITCHED:
+                return await self._switch_to_it(is_begun=is_begun)
+
+    async def _switch_to_it(self, *, is_begun: bool) -> Outcome:
         package, is_staged = await self._release_on_node(is_begun=is_begun)
         await pause_at("staged")
         if is_staged:
@@ -51,6 +61,30 @@ class Steps:
         await self._permission()
         await pause_at("permitted")
         return await self._switch(package, is_staged=is_staged)
+
+    # Without a switch.
+
+    async def _check(self) -> Outcome:
+        """Look for all that a deploy needs. On the node nothing changes, not even who may work there."""
+        self._log.begin(Step.FETCH)
+        self._node_work.connect_early()
+        package, artifact = await self._node_work.intact_artifact()
+        await pause_at("fetched")
+        self._log.begin(Step.CONNECT)
+        checked = await self._link.try_again(lambda session: self._look(session, package, artifact))
+        self._log.say(_what_was_checked(checked, package))
+        return unswitched(Step.CHECK)
+
+    async def _look(self, session: NodeSession, package: PinnedPackage, artifact: Artifact) -> Checked:
+        self._log.begin(Step.CHECK)
+        await pause_at("check")
+        return await self._node_work.check_release(session, self._assignment, package, artifact)
+
+    async def _stage_only(self) -> Outcome:
+        package = await self._stage()
+        await pause_at("staged")
+        self._log.say(f"Release '{package.release}' is staged. Nothing was switched, as asked for (until: staged).")
+        return unswitched(Step.STAGE)
 
     # Where the release comes from.
 
@@ -186,6 +220,15 @@ class Steps:
         history = self._assignment.release_history
         ours = kept_by_switch(to=package.release, history=history, keep_releases=rules.keep_releases)
         return list(dict.fromkeys([*ours, *self._assignment.releases_needed]))
+
+
+def _what_was_checked(checked: Checked, package: PinnedPackage) -> str:
+    there = {
+        "present": f"Release '{package.release}' is on the node already.",
+        "unfit": f"Release '{package.release}' on the node is not as it was staged: a deploy would stage it anew.",
+    }
+    what = there.get(checked.outcome, f"Release '{package.release}' can be staged.")
+    return f"{what} Nothing was changed, as asked for (until: checked)."
 
 
 def _ended(ended: CommandOutcome, timeout_seconds: int) -> str:

@@ -86,7 +86,7 @@ class TargetLog:
     async def end(self, outcome: Outcome) -> None:
         """Commit the outcome; a target with an error keeps the step in which it failed. Raises EventRefused."""
         self._finish_step()
-        await self._move(outcome, self._failed_step(outcome) if outcome.error_code else Step.DONE)
+        await self._move(outcome, self._failed_step(outcome) if outcome.error_code else outcome.last_step)
 
     def _failed_step(self, outcome: Outcome) -> Step:
         """What the way back is for is the restart's failure."""

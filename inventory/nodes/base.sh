@@ -151,13 +151,13 @@ check_root() {
 	done
 	[ -d "$path" ] && [ -w "$path" ] && [ -x "$path" ] || say "unwritable $path"
 	for path in "$root/releases" "$root/.release"; do
-		[ ! -e "$path" ] || [ -w "$path" ] || say "unwritable $path"
+		[ ! -e "$path" ] || { [ -d "$path" ] && [ -w "$path" ] && [ -x "$path" ]; } || say "unwritable $path"
 	done
 	[ -L "$root/current" ] || [ ! -e "$root/current" ] || say "nolink $root/current"
 	say "room $(room "$root")"
 }
 
-# room PATH: kilobytes free where it is, or will be; - when the node does not say.
+# room PATH: kilobytes free where it is, or will be, - when the node does not say; and what is mounted there.
 room() {
 	path=$1
 	until [ -d "$path" ]; do
@@ -166,8 +166,9 @@ room() {
 	done
 	df -Pk -- "$path" 2>/dev/null | {
 		read -r line
-		read -r device size used free line
-		echo "${free:--}"
+		read -r device size used free part mount
+		case $mount in *[[:cntrl:]]*) mount= ;; esac
+		printf '%s %.1000s\n' "${free:--}" "$mount"
 	}
 }
 

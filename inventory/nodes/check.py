@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from inventory.nodes.grammar import check_table
+from inventory.nodes.grammar import check_table, kilobytes
 from inventory.nodes.program import ROOTS_AT_ONCE, ask
 from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.jump_address import JumpAddress
@@ -92,5 +92,5 @@ def _problems(frames: Sequence[tuple[str, str]]) -> Iterator[str]:
                 yield f"its user may not write {rest}"
             case "nolink":
                 yield f"{rest} is no link, and is not replaced: move it away"
-            case "room" if rest.isdecimal() and int(rest) < LEAST_ROOM_KILOBYTES:
-                yield f"only {int(rest) // 1024} MiB are left on the disk of a deploy root"
+            case "room" if (free := kilobytes(rest)) is not None and free < LEAST_ROOM_KILOBYTES:
+                yield f"only {free // 1024} MiB are left on the disk of a deploy root"

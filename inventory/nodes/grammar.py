@@ -80,9 +80,16 @@ def check_table(roots: int) -> Table:
         Frame(name="missing", rest=TEXT, after=(BEGUN,)),
         Frame(name="unwritable", rest=TEXT, most=3 * roots, after=seen),
         Frame(name="nolink", rest=TEXT, most=roots, after=seen),
-        Frame(name="room", rest=r"[!-~]{1,100}", most=roots, after=seen),
+        # Kilobytes, and what is mounted there.
+        Frame(name="room", rest=rf"[!-~]{{1,100}} {TEXT}", most=roots, after=seen),
         Frame(name=OVER, after=seen),
     )
+
+
+def kilobytes(room: str) -> int | None:
+    """Of a `room` frame; None when the node does not say."""
+    free = room.partition(" ")[0]
+    return int(free) if free.isdecimal() else None
 
 
 class FrameCheck:

@@ -22,10 +22,14 @@ from deploys.packages.archive.zip_reader import read_zip
 
 @dataclass(frozen=True, kw_only=True)
 class Repacked:
-    """names_read_as: the encoding that names were read in because a service says so; "" when no name depends on that."""
+    """names_read_as: the encoding that names were read in because a service says so; "" when no name depends on that.
+
+    unpacked_bytes: about what the release takes on a disk.
+    """
 
     artifact_sha256: str
     artifact_bytes: int
+    unpacked_bytes: int = 0
     names_read_as: str = ""
 
 
@@ -90,7 +94,7 @@ def _write(package: _Package, artifact: BinaryIO, *, leave_out: Collection[int],
     for path, target in tree.symlinks():
         writer.add_symlink(path, target)
     sha256, size = writer.finish()
-    return tree, Repacked(artifact_sha256=sha256, artifact_bytes=size)
+    return tree, Repacked(artifact_sha256=sha256, artifact_bytes=size, unpacked_bytes=writer.unpacked_bytes)
 
 
 def _copy_hard_links(package: _Package, tree: Tree, writer: ArtifactWriter) -> None:

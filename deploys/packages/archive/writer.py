@@ -20,20 +20,26 @@ _NAME_BYTES = 100
 _FILE, _SYMLINK, _FOLDER = b"0", b"2", b"5"
 # GNU tar warns of every file from 1970-01-01 00:00:00.
 _EARLIEST = 1
+# What a file or folder takes on a common file system at the least, and is a multiple of.
+_DISK_BLOCK_BYTES = 4096
 _LATEST = 0o77777777777
 
 
 class ArtifactWriter:
+    """unpacked_bytes: about what the release will take on a disk, its folders and last blocks included."""
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._gzip = zlib.compressobj(level=1, wbits=31)
         self._sha256 = hashlib.sha256()
         self._manifest: list[bytes] = []
         self._written_bytes = 0
+        self.unpacked_bytes = 0
         self._add(_header(f"{ROOT}/", _FOLDER, mode=0o755))
 
     def add_folder(self, path: str, *, mtime: int = 0) -> None:
         self._add(_header(f"{ROOT}/{path}/", _FOLDER, mode=0o755, mtime=mtime))
+        self.unpacked_bytes += _DISK_BLOCK_BYTES
 
     def add_file(self, path: str, content: Iterable[bytes], *, size: int, is_executable: bool, mtime: int) -> None:
         """`content` must be `size` bytes together."""
@@ -43,6 +49,7 @@ class ArtifactWriter:
             self._add(piece)
         self._add(bytes(-size % _BLOCK_BYTES))
         self._list(path)
+        self.unpacked_bytes += size + -size % _DISK_BLOCK_BYTES
 
     def add_symlink(self, path: str, target: str) -> None:
         self._add(_header(f"{ROOT}/{path}", _SYMLINK, mode=0o777, target=target))

@@ -11,7 +11,7 @@ from deploys.error_codes import ErrorCode
 from deploys.models import LogLine
 from deploys.operations.start import DeployRequest
 from deploys.packages.signatures import is_signature
-from deploys.states import OperationStatus, Step, TargetStatus
+from deploys.states import OperationStatus, Step, TargetStatus, Until
 from inventory.wire.limits import MAX_CURSOR, MAX_REASON_LENGTH
 from inventory.wire.serializers import (
     InstanceIdsField,
@@ -55,6 +55,14 @@ class ExecuteSerializer(StrictSerializer):
         help_text="Of the package's digest, by the service's signing key; left out: `<package_url>.sig`.",
     )
     reason = ReasonField(help_text="Shown in the history.")
+    until = serializers.ChoiceField(
+        required=False,
+        choices=[until.value for until in Until],
+        help_text="`checked` looks only; `staged` has the release on every instance and switches none.",
+    )
+
+    def validate_until(self, value: str) -> Until:
+        return Until(value)
 
     def to_request(self) -> DeployRequest:
         self.is_valid(raise_exception=True)
@@ -130,6 +138,7 @@ class DeploySummarySerializer(serializers.Serializer[Any]):
     deploy_id = serializers.CharField()
     service = serializers.CharField()
     version = serializers.CharField()
+    until = serializers.ChoiceField(choices=[until.value for until in Until], help_text="How far it goes.")
     status = serializers.ChoiceField(choices=OperationStatus.choices)
     progress = ProgressSerializer()
     started_at = serializers.DateTimeField()

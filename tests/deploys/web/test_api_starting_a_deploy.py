@@ -184,3 +184,31 @@ def test_an_unknown_service_is_not_found(fleet: list[Instance]) -> None:
 
 def test_a_host_that_is_not_allowed_is_no_bad_request(fleet: list[Instance]) -> None:
     assert execute(DOCUMENT, package_url="http://169.254.169.254/x").status_code == 202
+
+
+@pytest.mark.parametrize("until", ["checked", "staged", "switched"])
+def test_how_far_is_told_and_part_of_the_request(fleet: list[Instance], until: str) -> None:
+    assert execute(DOCUMENT, until=until).status_code == 202
+
+    assert caller().get("/v1/deploy/status/deploy-12345").json()["until"] == until
+    assert [deploy["until"] for deploy in caller().get("/v1/deploy/list").json()["deploys"]] == [until]
+    assert execute(DOCUMENT, until=until).status_code == 202
+    answers = {other: execute(DOCUMENT, until=other) for other in ("checked", "staged", "switched") if other != until}
+    assert {other: problems(answer) for other, answer in answers.items()} == {
+        other: [("deploy_id", "deploy_id_reused")] for other in answers
+    }
+
+
+def test_to_switch_is_what_leaving_it_out_means(fleet: list[Instance]) -> None:
+    first = execute(DOCUMENT)
+
+    assert execute(DOCUMENT, until="switched").json() == first.json()
+
+
+@pytest.mark.parametrize("until", ["", "stage", "SWITCHED", None, True, 1, ["staged"], {}])
+def test_any_other_way_to_go_is_refused(fleet: list[Instance], until: object) -> None:
+    answer = execute(DOCUMENT, until=until)
+
+    assert answer.status_code == 400
+    assert [attr for attr, _code in problems(answer)] == ["until"]
+    assert not Operation.objects.exists()

@@ -65,6 +65,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "deploy_id": "deploy-12345",
         "service": "user-service",
         "version": "v1.2.3",
+        "until": "switched",
         "status": "in_progress",
         "progress": {"total": 3, "completed": 1, "failed": 0, "pending": 2, "in_progress": 1, "cancelled": 0},
         "started_at": started_at,
