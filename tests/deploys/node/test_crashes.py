@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from deploys.node.answers import ELSEWHERE
 from deploys.node.session import NodeError, StaleFence
 from inventory.nodes.transports.base import ConnectionLost, Transport
 from tests.deploys.node.node_lab import NodeLab
 from tests.deploys.node.test_restart import is_gone
 from tests.deploys.node.test_takeover import program_of
+from tests.support.foreign_trees import linked_build
 
+FAILS_FOR_OURS = '[ "$RELEASE_VERSION" != 1.0.0 ]'
 TOOLS = ("cat", "date", "du", "ln", "mkdir", "mkfifo", "mv", "rm", "sha256sum", "sync", "tar", "timeout")
 
 CRASH = """\
@@ -102,6 +105,35 @@ def check_and_go_back(lab: NodeLab, *, fence: int, where: str) -> None:
     assert lab.deploy("1.0.0", fence=fence + 2, keep=["1.1.0"]).outcome == "switched", where
     shutil.rmtree(lab.release("1.1.0"))
     assert lab.leftovers() == [], where
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_tool_of_the_first_switch_the_link_elsewhere_is_gone_back_to(
+    lab: NodeLab, tools: Path, when: str
+) -> None:
+    """What another tool deployed outside of the root is where `current` leads again, once the next claim has failed too."""
+    led = str(linked_build(lab.root, lab.root.parent / "builds" / "42"))
+    for tool in TOOLS:
+        install(tools, tool, CRASH)
+    if when == "before":
+        (tools / "before").touch()
+    fence, crash_at, has_crashed = 1, 0, True
+    while has_crashed:
+        fence, crash_at = fence + 2, crash_at + 1
+        (tools / "calls").write_text("")
+        (tools / "crash-at").write_text(f"{crash_at}\n")
+        with contextlib.suppress(ConnectionLost):
+            lab.deploy("1.0.0", fence=fence, restart=FAILS_FOR_OURS)
+            has_crashed = False
+        (tools / "crash-at").unlink()
+        where = f"{when} call {crash_at}: {(tools / 'calls').read_text().split()}"
+        assert lab.current == led or lab.current == "releases/1.0.0" and lab.release("1.0.0").is_dir(), where
+        switch = lab.deploy("1.0.0", fence=fence + 1, restart=FAILS_FOR_OURS)
+        assert (switch.previous, switch.reverted, switch.before) == (ELSEWHERE, True, led), where
+        assert (lab.current, (Path(led) / "VERSION").read_text()) == (led, "theirs"), where
+        shutil.rmtree(lab.release("1.0.0"))
+        shutil.rmtree(lab.root / ".release")
+    assert crash_at > 12
 
 
 @pytest.mark.parametrize("word", ["current", "releases/1.1.0"])
