@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 register = template.Library()
 
 SECTIONS: tuple[tuple[str | Promise, tuple[str, ...]], ...] = (
-    (_("Inventory"), ("Service", "Node", "Instance")),
+    (_("Inventory"), ("Service", "JumpHost", "Node", "Instance")),
     (_("Operations"), ("Deploy", "Rollback", "Target", "Package", "StatusChange")),
     (_("People and programs"), ("User", "Group", "ServiceLimit", "ApiToken", "AccessAttempt")),
 )
