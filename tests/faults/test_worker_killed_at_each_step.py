@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 
-from deploys.models import Target
-from deploys.states import OperationStatus
+from deploys.models import Operation, Target
+from deploys.states import OperationStatus, TargetStatus
+from inventory.models import Instance
+from tests.support.foreign_trees import linked_build
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
 from tests.support.package_host import PackageHost
 from tests.support.worker import WorkerHost, running_worker
@@ -32,12 +35,42 @@ def test_its_work_is_finished_by_another(tmp_path: Path, package_host: PackageHo
     assert (root / "releases.log").read_text().count("\n") == len(STEPS) + 1
 
 
+def test_what_another_tool_deployed_elsewhere_is_gone_back_to(tmp_path: Path, package_host: PackageHost) -> None:
+    """A first deploy that fails, its worker killed: `current` leads to the other tool's build again."""
+    steps = ("permitted", "restart", "switched")
+    lab = Lab.build(tmp_path, package_host, count=len(steps))
+    with running_worker(lab.environment) as host:
+        for step, instance in zip(steps, lab.instances, strict=True):
+            build = str(linked_build(Path(instance.deploy_root), tmp_path / "builds" / step))
+            operation, _seconds = ended_after_a_kill(step, "bad", lab, host, instance=instance, broken=True)
+            target = operation.targets.get()
+            assert (target.status, target.error_code) == (TargetStatus.FAILED, "command_failed"), step
+            assert target.reverted is True, step
+            assert os.readlink(f"{instance.deploy_root}/current") == build, step
+            instance.refresh_from_db()
+            assert (instance.running_version, instance.found_current) == ("", build), step
+
+
 def killed_at(step: str, version: str, lab: Lab, host: WorkerHost) -> None:
     """Deploys the version, kills the one worker that is at it in that step, and sees it end."""
-    root = Path(lab.instances[0].deploy_root)
+    operation, seconds = ended_after_a_kill(step, version, lab, host, instance=lab.instances[0])
+
+    assert operation.status == OperationStatus.COMPLETED, (step, list(operation.targets.values("error_message")))
+    print(f"killed at {step}: finished {seconds:.1f} s later")
+    assert seconds < 30, step
+    if step != "recorded":
+        assert Target.objects.get(operation=operation).claims == 2, f"{step}: nobody took over"
+    check_invariants(lab.instances)
+
+
+def ended_after_a_kill(
+    step: str, version: str, lab: Lab, host: WorkerHost, *, instance: Instance, broken: bool = False
+) -> tuple[Operation, float]:
+    """The operation, and how many seconds after the kill it ended."""
+    root = Path(instance.deploy_root)
     held = root / "hold" if step == "restart" else lab.hold(step)
     held.touch()
-    operation = lab.deploy(version)
+    operation = lab.deploy(version, instances=[instance], broken=broken)
     if step == "restart":
         wait_until(lambda: (root / "current").resolve().name == version, what="switch", seconds=30)
         worker = who_restarts(host)
@@ -48,14 +81,7 @@ def killed_at(step: str, version: str, lab: Lab, host: WorkerHost) -> None:
 
     worker.kill()
     held.unlink()
-    seconds = wait_for_end(operation, seconds=60)
-
-    assert operation.status == OperationStatus.COMPLETED, (step, list(operation.targets.values("error_message")))
-    print(f"killed at {step}: finished {seconds:.1f} s later")
-    assert seconds < 30, step
-    if step != "recorded":
-        assert Target.objects.get(operation=operation).claims == 2, f"{step}: nobody took over"
-    check_invariants(lab.instances)
+    return operation, wait_for_end(operation, seconds=60)
 
 
 def who_restarts(host: WorkerHost) -> psutil.Process:
