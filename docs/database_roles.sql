@@ -32,11 +32,12 @@ GRANT INSERT, UPDATE, DELETE ON
     TO release_web;
 GRANT INSERT, UPDATE ON deploys_operation, deploys_target, deploys_hold TO release_web;
 GRANT INSERT ON inventory_statuschange, django_q_ormq TO release_web;
+GRANT DELETE ON inventory_survey TO release_web;
 REVOKE USAGE, SELECT ON SEQUENCE deploys_fence FROM release_web;
 
 -- Worker: carries operations out. It sees no password, session or token, and changes no command, node, key or person.
 GRANT SELECT ON
-    inventory_service, inventory_jumphost, inventory_node, inventory_instance, inventory_statuschange,
+    inventory_service, inventory_jumphost, inventory_node, inventory_instance, inventory_survey, inventory_statuschange,
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
     deploys_hold, django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
     TO release_worker;
@@ -52,6 +53,7 @@ GRANT UPDATE (synced_at, sync_queued_at, sync_started_at) ON inventory_service T
 GRANT UPDATE (seen_at) ON inventory_node TO release_worker;
 GRANT INSERT ON inventory_statuschange TO release_worker;
 GRANT UPDATE (released_at, released_by, released_by_kind) ON deploys_hold TO release_worker;
+GRANT INSERT, UPDATE ON inventory_survey TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 

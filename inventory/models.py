@@ -292,6 +292,32 @@ class Instance(models.Model):
         return self.expected_version != "" and self.running_version != self.expected_version
 
 
+class Survey(models.Model):
+    """What the last sync saw in an instance's deploy root; no row: it has not been read yet. Written by `adoption.keep`.
+
+    release, sha256, problem and elsewhere: what `current` leads to, as `nodes.state.Reading` has them. theirs: names under
+    releases/ that another tool has put there, the first fifty. stuck: [path, kilobytes] of what we could not remove.
+    """
+
+    instance = models.OneToOneField(
+        Instance, verbose_name=_("instance"), on_delete=models.CASCADE, primary_key=True, related_name="survey"
+    )
+    at = models.DateTimeField(_("time"), default=timezone.now)
+    release = models.CharField(_("release"), max_length=255, blank=True, default="")
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True, default="")
+    problem = models.TextField(_("problem"), blank=True, default="")
+    elsewhere = models.TextField(_("elsewhere"), blank=True, default="")
+    theirs = ArrayField(models.TextField(), verbose_name=_("releases of another tool"), default=list, blank=True)
+    stuck = models.JSONField(_("what could not be removed"), default=list, blank=True)
+
+    class Meta:
+        verbose_name = _("survey")
+        verbose_name_plural = _("surveys")
+
+    def __str__(self) -> str:
+        return str(self.instance_id)
+
+
 class StatusChange(models.Model):
     """One change of one field of an instance, or of an operation's target on it. Append-only.
 

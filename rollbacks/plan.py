@@ -31,7 +31,8 @@ class Skip(StrEnum):
 class PlanRow(NamedTuple):
     """One instance; a tuple, because ten thousand are made at once.
 
-    supersedes: the running deploy that would be superseded; held_by: the rollback that it is in.
+    supersedes: the running deploy that would be superseded; held_by: the rollback that it is in. is_found: what it goes
+    back to was installed by another tool.
     """
 
     pk: int
@@ -42,6 +43,7 @@ class PlanRow(NamedTuple):
     supersedes: str = ""
     held_by: str = ""
     skip: Skip | None = None
+    is_found: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,7 @@ def _rows(service: Service, seen: Sequence[Seen], version: str, package_url: str
                 from_version=one.past.running_version,
                 from_release=one.past.running_release,
                 source=Source.NODE if one.found == version else sources[id(one.past)],
+                is_found=one.found == version,
                 supersedes=one.deploy.public_id if one.deploy else "",
                 held_by=held_by,
                 skip=_skip(one, version, held_by),

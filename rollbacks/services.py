@@ -23,6 +23,7 @@ from inventory.errors import InvalidRequest
 from inventory.instances.selection import chosen_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
 from inventory.security.access import Access
+from inventory.security.redaction import scrub
 
 _NAMED = 20
 
@@ -121,11 +122,19 @@ def _version_before(instance: Instance) -> str:
     if not version:
         raise InvalidRequest(
             f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
-            "Name a target_version.",
+            f"{_was_elsewhere(instance)}Name a target_version.",
             code="no_previous_version",
             attr="target_version",
         )
     return version
+
+
+def _was_elsewhere(instance: Instance) -> str:
+    """What another tool had linked is no version of ours, and no release that we could check."""
+    if not instance.found_current:
+        return ""
+    led = scrub(instance.found_current)
+    return f"Before our first deploy `current` led to {led}, where a rollback can't go: link it by hand and sync the service. "
 
 
 def selected_instances(service: Service, request: BatchRollbackRequest) -> Sequence[Instance]:

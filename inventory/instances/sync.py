@@ -13,11 +13,12 @@ from django.db.models.functions import Now
 
 from inventory.actors import Actor, ActorKind
 from inventory.instances import in_progress
+from inventory.instances.adoption import keep
 from inventory.instances.facts import Change, Effect, Found, lock_settled, record
 from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, Node, RunStatus, StatusChange
-from inventory.nodes.readings import Answer, read_nodes
-from inventory.nodes.state import Reading
+from inventory.nodes.readings import Answer, survey_nodes
+from inventory.nodes.state import Reading, Survey
 from inventory.nodes.transports.base import NodeAddress
 from inventory.nodes.transports.jump_address import LOADED
 from inventory.security.redaction import scrub
@@ -44,12 +45,16 @@ class SyncResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a node says of one instance. reading None: it could not be asked; why is in `error`."""
+    """What a node says of one instance. survey None: it could not be asked; why is in `error`."""
 
     instance_pk: int
     node_name: str
-    reading: Reading | None
+    survey: Survey | None
     error: str = ""
+
+    @property
+    def reading(self) -> Reading | None:
+        return None if self.survey is None else self.survey.reading
 
 
 def sync_service(service_id: int) -> SyncResult | None:
@@ -60,7 +65,7 @@ def sync_service(service_id: int) -> SyncResult | None:
     began_at = _database_time()
     asked = _instances_by_node(service_id)
     roots = {address: [root for _pk, root in instances] for address, instances in asked.items()}
-    for answers in read_nodes(roots):
+    for answers in survey_nodes(roots):
         _disbelieve(answers, service_id=service_id, result=result)
         believed = [answer for answer in answers if not answer.is_disbelieved]
         _saw(believed)
@@ -88,13 +93,13 @@ def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, 
     return by_node
 
 
-def _saw(answers: Iterable[Answer[Reading]]) -> None:
+def _saw(answers: Iterable[Answer[Survey]]) -> None:
     """When a node was last reached is told of one that can't be (a tunnel that is away)."""
     names = [answer.address.name for answer in answers if not answer.error]
     Node.objects.filter(name__in=names).update(seen_at=Now())
 
 
-def _disbelieve(answers: Iterable[Answer[Reading]], *, service_id: int, result: SyncResult) -> None:
+def _disbelieve(answers: Iterable[Answer[Survey]], *, service_id: int, result: SyncResult) -> None:
     for answer in answers:
         if answer.is_disbelieved:
             result.disbelieved[answer.address.name] = why = scrub(answer.error)
@@ -102,10 +107,10 @@ def _disbelieve(answers: Iterable[Answer[Reading]], *, service_id: int, result: 
             logger.warning(what, service_id, answer.address.name, why)
 
 
-def _told(answer: Answer[Reading], instances: list[tuple[int, str]]) -> Iterable[Told]:
-    readings = answer.readings or (None,) * len(instances)
-    for (pk, _root), reading in zip(instances, readings, strict=True):
-        yield Told(instance_pk=pk, node_name=answer.address.name, reading=reading, error=scrub(answer.error))
+def _told(answer: Answer[Survey], instances: list[tuple[int, str]]) -> Iterable[Told]:
+    surveys = answer.readings or (None,) * len(instances)
+    for (pk, _root), survey in zip(instances, surveys, strict=True):
+        yield Told(instance_pk=pk, node_name=answer.address.name, survey=survey, error=scrub(answer.error))
 
 
 def _apply(told: list[Told], *, began_at: datetime, result: SyncResult) -> None:
@@ -119,6 +124,7 @@ def _apply(told: list[Told], *, began_at: datetime, result: SyncResult) -> None:
         for instance, each in heard:
             _count(instance, each, result)
         record([_correction(instance, each, status_before=before.get(instance.pk)) for instance, each in heard])
+        keep({instance.pk: each.survey for instance, each in heard if each.survey is not None})
 
 
 def _count(instance: Instance, told: Told, result: SyncResult) -> None:

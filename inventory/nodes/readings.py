@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from django.conf import settings
 
-from inventory.nodes.state import Reading, Survey, read_roots, survey_roots
+from inventory.nodes.state import Survey, survey_roots
 from inventory.nodes.transports.base import LIAR_ADVICE, NodeAddress, NodeMisbehaved, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
@@ -43,11 +43,6 @@ class Answer(Generic[T]):
 
 Roots = Mapping[NodeAddress, Sequence[str]]
 Put = Callable[[Answer[T] | None], None]
-
-
-def read_nodes(roots: Roots) -> Iterator[list[Answer[Reading]]]:
-    """What each root's `current` says."""
-    return ask_nodes(roots, read_roots)
 
 
 def survey_nodes(roots: Roots) -> Iterator[list[Answer[Survey]]]:

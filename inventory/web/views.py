@@ -19,4 +19,4 @@ def sync_now(request: HttpRequest, name: str) -> HttpResponse:
     """Read the running version off every instance's node, soon and in the background."""
     service = request_sync(access=access_of(request), service_name=name)
     messages.success(request, _("The versions are being read from the nodes; the results appear on this page."))
-    return redirect("service", name=service.name)
+    return redirect("service-adopt" if request.POST.get("page") == "adopt" else "service", name=service.name)

@@ -79,6 +79,16 @@ def test_without_an_earlier_version_it_asks_for_one(fleet: list[Instance]) -> No
         start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
 
     assert refusal.value.code == "no_previous_version"
+    assert "`current`" not in str(refusal.value)
+
+
+def test_it_says_why_it_does_not_go_back_to_a_build_of_another_tool(fleet: list[Instance]) -> None:
+    Instance.objects.update(release_history=[NEW], found_current="/srv/builds/42")
+
+    with pytest.raises(InvalidRequest) as refusal:
+        start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
+
+    assert "`current` led to /srv/builds/42, where a rollback can't go: link it by hand" in str(refusal.value)
 
 
 def test_a_version_that_was_never_released_needs_a_package_url(fleet: list[Instance]) -> None:

@@ -127,7 +127,7 @@ def test_killed_at_any_tool_of_the_first_switch_the_link_elsewhere_is_gone_back_
             has_crashed = False
         (tools / "crash-at").unlink()
         where = f"{when} call {crash_at}: {(tools / 'calls').read_text().split()}"
-        assert lab.current == led or lab.current == "releases/1.0.0" and lab.release("1.0.0").is_dir(), where
+        assert lab.current == led or (lab.current == "releases/1.0.0" and lab.release("1.0.0").is_dir()), where
         switch = lab.deploy("1.0.0", fence=fence + 1, restart=FAILS_FOR_OURS)
         assert (switch.previous, switch.reverted, switch.before) == (ELSEWHERE, True, led), where
         assert (lab.current, (Path(led) / "VERSION").read_text()) == (led, "theirs"), where

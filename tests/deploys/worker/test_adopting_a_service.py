@@ -124,7 +124,8 @@ def test_it_is_rolled_back_to_what_was_found(
         assert deploy(version).status == TargetStatus.COMPLETED
     assert facts(instance) == ("v3", [found, "v1", "v2", "v3"], found)
     plan = build_plan(service, service.instances.all(), version=found)
-    assert ([row.source for row in plan.rows], plan.is_possible) == (["node"], True)
+    assert ([(row.source, row.is_found) for row in plan.rows], plan.is_possible) == ([("node", True)], True)
+    assert not any(row.is_found for row in build_plan(service, service.instances.all(), version="v1").rows)
 
     target = roll_back(found)
 

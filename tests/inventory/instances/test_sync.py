@@ -20,7 +20,7 @@ from inventory.instances.sync import SyncResult, sync_service
 from inventory.models import Instance, Node, RunStatus, Service, StatusChange
 from inventory.nodes import readings
 from inventory.nodes.readings import Answer
-from inventory.nodes.state import Reading
+from inventory.nodes.state import Survey
 from tests.support.fleet import make_instances, make_node, make_service
 from tests.support.ports import free_port
 from tests.support.sshd import SshServer
@@ -204,9 +204,9 @@ def test_an_operation_that_came_between_reading_and_writing_wins(
 ) -> None:
     release(instances[0], "v2")
     switch(instances[0], "releases/v2")
-    read = readings.read_nodes
+    read = readings.survey_nodes
 
-    def read_and_be_overtaken(roots: readings.Roots) -> Iterator[list[Answer[Reading]]]:
+    def read_and_be_overtaken(roots: readings.Roots) -> Iterator[list[Answer[Survey]]]:
         for answers in read(roots):
             target = at_work(instances[0])
             if finishes:
@@ -217,7 +217,7 @@ def test_an_operation_that_came_between_reading_and_writing_wins(
                     )
             yield answers
 
-    monkeypatch.setattr(sync, "read_nodes", read_and_be_overtaken)
+    monkeypatch.setattr(sync, "survey_nodes", read_and_be_overtaken)
 
     assert run_sync().read == 2
     assert Instance.objects.get(pk=instances[0].pk).running_version == "v1"

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.models import Target
+from deploys.web.pages.queries import adoption
 from inventory.console.pages import page
 from inventory.instances.selection import visible_instance
 from inventory.models import StatusChange
@@ -24,6 +25,7 @@ def show(request: HttpRequest, instance_id: str) -> HttpResponse:
         "node": instance.node,
         "targets": targets[:TARGETS],
         "changes": StatusChange.objects.filter(instance=instance).order_by("-pk")[:CHANGES],
+        "seen": adoption.row_of(instance, adoption.known_versions(instance.service)),
         "history": list(reversed(instance.release_history))[:12],
     }
     return render(request, "deploys/instance.html", context)

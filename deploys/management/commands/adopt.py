@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from deploys.web.pages.queries.adoption import known_versions
 from inventory.instances.adoption import lines, survey_service
 from inventory.instances.sync import sync_service
 from inventory.models import Service
@@ -24,10 +25,11 @@ class Command(BaseCommand):
         if service is None:
             raise CommandError(f"there is no service {options['service']!r}")
         surveyed = survey_service(service)
+        known = known_versions(service)
         for each in surveyed:
             instance = each.instance
             self.stdout.write(f"{instance.instance_id}  {instance.node.name}:{instance.deploy_root}")
-            for line in lines(each):
+            for line in lines(each, known=known):
                 self.stdout.write(f"  {line}")
         if not surveyed:
             self.stdout.write("The service has no instances.")
