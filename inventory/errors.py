@@ -25,6 +25,12 @@ class Problem:
         return {"code": self.code, "detail": self.detail, "attr": self.attr, **self.facts}
 
 
+def with_others(problems: Sequence[Problem], others: Sequence[Problem]) -> list[Problem]:
+    """Both, but of a key that is at fault already only what names an instance."""
+    named = {problem.attr for problem in problems}
+    return [*problems, *(other for other in others if other.attr not in named or other.facts)]
+
+
 class ReleaseError(Exception):
     """A refusal with an HTTP status and one problem or more; nothing has changed when it is raised."""
 

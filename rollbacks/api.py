@@ -41,7 +41,7 @@ class RollbackInstance(APIView):
     required_scope = Scope.DEPLOY
     write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
-        400: ("no_previous_version", "package_unknown", "sha256_required"),
+        400: ("instance_not_found", "no_previous_version", "package_unknown", "sha256_required"),
         404: ("instance_not_found",),
         409: ("rollback_id_reused", "instance_busy"),
     }
@@ -52,8 +52,9 @@ class RollbackInstance(APIView):
     )
     def post(self, request: Request) -> Response:
         """Roll one instance back."""
-        wanted = InstanceRollbackSerializer(data=request.data).to_request()
-        operation = start_instance_rollback(access=access_of(request), request=wanted)
+        access = access_of(request)
+        wanted = InstanceRollbackSerializer(data=request.data).to_request(access)
+        operation = start_instance_rollback(access=access, request=wanted)
         return _started(operation, "rollback started successfully", instance_id=wanted.instance_id)
 
 
@@ -78,8 +79,9 @@ class RollbackBatch(APIView):
     @extend_schema(request=BatchRollbackSerializer, responses={202: StartedBatchRollbackSerializer})
     def post(self, request: Request) -> Response:
         """Roll many instances of a service back."""
-        wanted = BatchRollbackSerializer(data=request.data).to_request()
-        operation = start_batch_rollback(access=access_of(request), request=wanted)
+        access = access_of(request)
+        wanted = BatchRollbackSerializer(data=request.data).to_request(access)
+        operation = start_batch_rollback(access=access, request=wanted)
         instances = target_instances(operation)
         return _started(operation, "batch rollback started successfully", service=wanted.service, instances=instances)
 

@@ -12,8 +12,15 @@ from deploys.web.api.serializers import (
     DeploySummarySerializer,
     ReasonField,
 )
+from inventory.errors import InvalidRequest, with_others
+from inventory.security.access import Access
 from inventory.wire.serializers import InstanceIdsField, NameField, OperationIdField, PackageUrlField, StrictSerializer
-from rollbacks.services import BatchRollbackRequest, InstanceRollbackRequest
+from rollbacks.services import (
+    BatchRollbackRequest,
+    InstanceRollbackRequest,
+    batch_rollback_problems,
+    instance_rollback_problems,
+)
 
 
 class InstanceRollbackSerializer(StrictSerializer):
@@ -25,9 +32,13 @@ class InstanceRollbackSerializer(StrictSerializer):
     rollback_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
     reason = ReasonField()
 
-    def to_request(self) -> InstanceRollbackRequest:
-        self.is_valid(raise_exception=True)
-        return InstanceRollbackRequest(**self.validated_data)
+    def to_request(self, access: Access) -> InstanceRollbackRequest:
+        """Raises InvalidRequest with all that is wrong: with each key, and with what the keys name."""
+        if self.is_valid():
+            return InstanceRollbackRequest(**self.validated_data)
+        named = self.valid_part().get("instance_id", "")
+        others = instance_rollback_problems(access, instance_id=named)
+        raise InvalidRequest(problems=with_others(self.field_problems(), others))
 
 
 class BatchRollbackSerializer(StrictSerializer):
@@ -43,9 +54,13 @@ class BatchRollbackSerializer(StrictSerializer):
     rollback_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
     reason = ReasonField()
 
-    def to_request(self) -> BatchRollbackRequest:
-        self.is_valid(raise_exception=True)
-        return BatchRollbackRequest(**self.validated_data)
+    def to_request(self, access: Access) -> BatchRollbackRequest:
+        """As with one instance."""
+        if self.is_valid():
+            return BatchRollbackRequest(**self.validated_data)
+        part = self.valid_part()
+        judged = {key: part[key] for key in ("service", "instances") if key in part}
+        raise InvalidRequest(problems=with_others(self.field_problems(), batch_rollback_problems(access, **judged)))
 
 
 class StartedInstanceRollbackSerializer(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from deploys.models import Operation, Package
 from deploys.operations.create import NewOperation, create_operation, fingerprint, generated_id, same_operation
-from deploys.operations.package_rules import check_package_rules
+from deploys.operations.package_rules import package_problems
 from deploys.operations.reauth_rule import check_password_given
 from deploys.operations.way_back import (
     about_to_leave,
@@ -19,8 +19,8 @@ from deploys.operations.way_back import (
     version_before,
 )
 from deploys.states import Kind
-from inventory.errors import InvalidRequest
-from inventory.instances.selection import chosen_instances, visible_instance, visible_service
+from inventory.errors import InvalidRequest, NotFound, Problem
+from inventory.instances.selection import find_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
 from inventory.security.access import Access
 from inventory.security.redaction import scrub
@@ -80,6 +80,7 @@ def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest)
         package_url=request.package_url,
         from_version=instance.running_version,
         reason=request.reason,
+        problems=[],
     )
 
 
@@ -100,7 +101,7 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
     if same is not None:
         return same
     service = visible_service(access, request.service)
-    instances = selected_instances(service, request)
+    instances, problems = _selected_instances(service, request)
     given = request.has_given_password
     check_password_given(access, Kind.ROLLBACK, len(instances), has_given_password=given)
     return _start(
@@ -113,19 +114,40 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
         package_url=request.package_url,
         from_version=request.from_version or "",
         reason=request.reason,
+        problems=problems,
     )
+
+
+def instance_rollback_problems(access: Access, *, instance_id: str = "") -> list[Problem]:
+    """What is wrong with the instance of a request that can't be carried out for other reasons; '' was not given."""
+    try:
+        if instance_id:
+            visible_instance(access, instance_id)
+    except NotFound as error:
+        return list(error.problems)
+    return []
+
+
+def batch_rollback_problems(access: Access, *, service: str = "", instances: Sequence[str] = ()) -> list[Problem]:
+    """The same, of service and instances."""
+    try:
+        return find_instances(visible_service(access, service), instances)[1] if service else []
+    except NotFound as error:
+        return list(error.problems)
 
 
 def _version_before(instance: Instance) -> str:
     deploy = unfinished_deploys(instances=[instance.pk]).get(instance.pk)
     version = version_before(past_of(instance), deploy)
     if not version:
-        raise InvalidRequest(
-            f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
-            f"{_was_elsewhere(instance)}Name a target_version.",
+        problem = Problem(
             code="no_previous_version",
+            detail=f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
+            f"{_was_elsewhere(instance)}Name a target_version.",
             attr="target_version",
+            facts={"instance_id": instance.instance_id},
         )
+        raise InvalidRequest(problems=[problem])
     return version
 
 
@@ -137,22 +159,23 @@ def _was_elsewhere(instance: Instance) -> str:
     return f"Before our first deploy `current` led to {led}, where a rollback can't go: link it by hand and sync the service. "
 
 
-def selected_instances(service: Service, request: BatchRollbackRequest) -> Sequence[Instance]:
-    """The instances that a batch request means. Raises InvalidRequest, naming what is at fault."""
+def _selected_instances(service: Service, request: BatchRollbackRequest) -> tuple[Sequence[Instance], list[Problem]]:
+    """The instances that a batch request means, and what is wrong with how it says so."""
+    problems: list[Problem] = []
     if request.instances is None:
         instances: Sequence[Instance] = list(_not_running(service, request.target_version))
     else:
-        instances = chosen_instances(service, request.instances)
+        found, problems = find_instances(service, request.instances)
+        instances = list(Instance.objects.in_bulk(found).values())
     if request.from_version is None:
-        return instances
+        return instances, problems
     matching = [instance for instance in instances if instance.running_version == request.from_version]
-    if not matching:
-        raise InvalidRequest(
-            f"None of the instances meant runs '{request.from_version}'.",
-            code="no_instance_matches",
-            attr="from_version",
-        )
-    return matching
+    return matching, problems if matching else [*problems, _none_runs(request.from_version)]
+
+
+def _none_runs(version: str) -> Problem:
+    detail = f"None of the instances meant runs '{version}'."
+    return Problem(code="no_instance_matches", detail=detail, attr="from_version")
 
 
 def _not_running(service: Service, version: str) -> QuerySet[Instance]:
@@ -171,7 +194,12 @@ def _start(
     package_url: str,
     from_version: str,
     reason: str,
+    problems: Sequence[Problem],
 ) -> Operation:
+    """problems: what is wrong with the request so far. Raises InvalidRequest with them and those of the package."""
+    package, more = _known_package(service, version, package_url, instances)
+    if problems or more:
+        raise InvalidRequest(problems=[*problems, *more])
     return create_operation(
         NewOperation(
             kind=Kind.ROLLBACK,
@@ -183,32 +211,38 @@ def _start(
             access=access,
             from_version=from_version,
             package_url=package_url,
-            package=_known_package(service, version, package_url, instances),
+            package=package,
             reason=reason,
             undoes_id=undone_by_rollback([instance.pk for instance in instances], to=version),
         )
     )
 
 
-def _known_package(service: Service, version: str, package_url: str, instances: Sequence[Instance]) -> Package | None:
+def _known_package(
+    service: Service, version: str, package_url: str, instances: Sequence[Instance]
+) -> tuple[Package | None, list[Problem]]:
     """The version's pinned package; None for one that is to come, or that stands on all of the instances, found there.
 
-    Raises InvalidRequest `package_unknown` when there is nothing to take it from, and `sha256_required` when that would
-    be bytes that nobody has named the digest of.
+    With `package_unknown` when there is nothing to take it from, and `sha256_required` when that would be bytes that
+    nobody has named the digest of.
     """
     package = service.packages.filter(version=version).first()
-    if package is None and package_url:
-        check_package_rules(service, sha256="", signature="")
+    if package is not None:
+        return package, []
+    if package_url:
+        return None, package_problems(service, sha256="", signature="")
     missing = [instance.instance_id for instance in instances if instance.found_release != version]
-    if package is None and not package_url and missing:
-        raise InvalidRequest(
-            f"Version '{version}' of '{service.name}' was never released here, so its package is unknown"
-            f"{_though_found(instances, missing)}. "
-            "Give a package_url, or choose a version that was released.",
-            code="package_unknown",
-            attr="target_version",
-        )
-    return package
+    return None, [_package_unknown(service, version, _though_found(instances, missing))] if missing else []
+
+
+def _package_unknown(service: Service, version: str, though_found: str) -> Problem:
+    return Problem(
+        code="package_unknown",
+        detail=f"Version '{version}' of '{service.name}' was never released here, so its package is unknown"
+        f"{though_found}. "
+        "Give a package_url, or choose a version that was released.",
+        attr="target_version",
+    )
 
 
 def _though_found(instances: Sequence[Instance], missing: Sequence[str]) -> str:

@@ -35,6 +35,13 @@ def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:
                 f"for {age_seconds} s. Wait for it, or cancel it."
             ),
             attr="instances",
+            facts={
+                "instance_id": instance_id,
+                "operation": public_id,
+                "kind": holder_kind,
+                "step": step,
+                "age_seconds": age_seconds,
+            },
         )
         for instance_id, holder_kind, public_id, status, step, age_seconds in rows
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploys.models import Operation
@@ -12,9 +13,10 @@ from deploys.operations.create import (
     generated_id,
     same_operation,
 )
-from deploys.operations.package_rules import check_package_rules
+from deploys.operations.package_rules import package_problems
 from deploys.states import Kind, Until
-from inventory.instances.selection import chosen_instance_pks, visible_service
+from inventory.errors import InvalidRequest, NotFound, Problem
+from inventory.instances.selection import find_instances, visible_service
 from inventory.security.access import Access
 
 
@@ -49,8 +51,10 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     if same is not None:
         return same
     service = visible_service(access, request.service)
-    check_package_rules(service, sha256=request.sha256, signature=request.signature)
-    instance_pks = chosen_instance_pks(service, request.instances)
+    instance_pks, problems = find_instances(service, request.instances)
+    problems += package_problems(service, sha256=request.sha256, signature=request.signature)
+    if problems:
+        raise InvalidRequest(problems=problems)
     return create_operation(
         NewOperation(
             kind=Kind.DEPLOY,
@@ -67,6 +71,19 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             reason=request.reason,
         )
     )
+
+
+def deploy_problems(
+    access: Access, *, service: str = "", instances: Sequence[str] = (), sha256: str = "", signature: str = ""
+) -> list[Problem]:
+    """What is wrong with these values of a request that can't be carried out for other reasons; '' was not given."""
+    if not service:
+        return []
+    try:
+        found = visible_service(access, service)
+    except NotFound as error:
+        return list(error.problems)
+    return find_instances(found, instances)[1] + package_problems(found, sha256=sha256, signature=signature)
 
 
 def _fingerprint(request: DeployRequest) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 
-from inventory.errors import InvalidRequest, NotFound, Problem
+from inventory.errors import NotFound, Problem
 from inventory.models import Instance, Service
 from inventory.security.access import Access
 
@@ -16,7 +16,8 @@ def visible_service(access: Access, name: str) -> Service:
     """Raises NotFound for an unknown service, and for one that the caller may not see."""
     service = access.visible(Service.objects.filter(name=name), "pk").first()
     if service is None:
-        raise NotFound(f"There is no service '{name}'.", code="service_not_found", attr="service")
+        problem = Problem(code="service_not_found", detail=f"There is no service '{name}'.", attr="service")
+        raise NotFound(problems=[problem])
     return service
 
 
@@ -25,18 +26,21 @@ def visible_instance(access: Access, instance_id: str) -> Instance:
     instances = access.visible(Instance.objects.filter(instance_id=instance_id))
     instance = instances.select_related("service").first()
     if instance is None:
-        raise NotFound(f"There is no instance '{instance_id}'.", code="instance_not_found", attr="instance_id")
+        problem = Problem(
+            code="instance_not_found",
+            detail=f"There is no instance '{instance_id}'.",
+            attr="instance_id",
+            facts={"instance_id": instance_id},
+        )
+        raise NotFound(problems=[problem])
     return instance
 
 
-def chosen_instances(service: Service, instance_ids: Sequence[str]) -> list[Instance]:
-    """The service's instances of these ids. Raises InvalidRequest naming every id that is double or not its own."""
-    found = Instance.objects.in_bulk(chosen_instance_pks(service, instance_ids))
-    return list(found.values())
+def find_instances(service: Service, instance_ids: Sequence[str]) -> tuple[list[int], list[Problem]]:
+    """The service's instances of these ids, in their order, and a problem for every id that is double or not its own.
 
-
-def chosen_instance_pks(service: Service, instance_ids: Sequence[str]) -> list[int]:
-    """The same as primary keys, in the order of the ids: ten thousand of them need no models."""
+    As primary keys: ten thousand of them need no models.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT instance_id, id FROM inventory_instance WHERE instance_id = ANY(%s) AND service_id = %s",
@@ -45,13 +49,16 @@ def chosen_instance_pks(service: Service, instance_ids: Sequence[str]) -> list[i
         found: dict[str, int] = dict(cursor.fetchall())
     problems = [_duplicate(name) for name, count in Counter(instance_ids).items() if count > 1]
     problems += [_stranger(service, name) for name in dict.fromkeys(instance_ids) if name not in found]
-    if problems:
-        raise InvalidRequest(problems=problems)
-    return [found[name] for name in instance_ids]
+    return [found[name] for name in dict.fromkeys(instance_ids) if name in found], problems
 
 
 def _duplicate(name: str) -> Problem:
-    return Problem(code="duplicate_instance", detail=f"Instance '{name}' is named more than once.", attr="instances")
+    return Problem(
+        code="duplicate_instance",
+        detail=f"Instance '{name}' is named more than once.",
+        attr="instances",
+        facts={"instance_id": name},
+    )
 
 
 def _stranger(service: Service, name: str) -> Problem:
@@ -59,4 +66,5 @@ def _stranger(service: Service, name: str) -> Problem:
         code="instance_not_found",
         detail=f"Service '{service.name}' has no instance '{name}'.",
         attr="instances",
+        facts={"instance_id": name},
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from drf_standardized_errors.handler import exception_handler
@@ -28,10 +30,20 @@ DATABASE_CONNECTIONS = Problem(
     detail="The database has no connection left just now; nothing has been changed. Send the request again shortly.",
 )
 RETRY_SECONDS = 5
+SAID_IN_FULL = 100
 
 
 def error_body(http_status: int, problems: Iterable[Problem]) -> dict[str, Any]:
-    return {"type": _error_type(http_status), "errors": [problem.to_answer() for problem in problems]}
+    return {"type": _error_type(http_status), "errors": [problem.to_answer() for problem in _brief(problems)]}
+
+
+def _brief(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Ten thousand instances at fault are named one by one, but not with a sentence each."""
+    seen: Counter[str] = Counter()
+    for problem in problems:
+        seen[problem.code] += 1
+        is_said = seen[problem.code] <= SAID_IN_FULL or not problem.facts
+        yield problem if is_said else replace(problem, detail="Likewise.")
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:

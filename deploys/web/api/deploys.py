@@ -44,8 +44,9 @@ class DeployExecute(APIView):
     @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
     def post(self, request: Request) -> Response:
         """Put a version of a service on these instances."""
-        wanted = ExecuteSerializer(data=request.data).to_request()
-        operation = start_deploy(access=access_of(request), request=wanted)
+        access = access_of(request)
+        wanted = ExecuteSerializer(data=request.data).to_request(access)
+        operation = start_deploy(access=access, request=wanted)
         return Response(
             {
                 "deploy_id": operation.public_id,

@@ -9,9 +9,11 @@ from rest_framework import serializers
 
 from deploys.error_codes import ErrorCode
 from deploys.models import LogLine
-from deploys.operations.start import DeployRequest
+from deploys.operations.start import DeployRequest, deploy_problems
 from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus, Until
+from inventory.errors import InvalidRequest, with_others
+from inventory.security.access import Access
 from inventory.wire.limits import MAX_CURSOR, MAX_REASON_LENGTH
 from inventory.wire.serializers import (
     InstanceIdsField,
@@ -64,9 +66,13 @@ class ExecuteSerializer(StrictSerializer):
     def validate_until(self, value: str) -> Until:
         return Until(value)
 
-    def to_request(self) -> DeployRequest:
-        self.is_valid(raise_exception=True)
-        return DeployRequest(**{"deploy_id": None, **self.validated_data})
+    def to_request(self, access: Access) -> DeployRequest:
+        """Raises InvalidRequest with all that is wrong: with each key, and with what the keys name."""
+        if self.is_valid():
+            return DeployRequest(**{"deploy_id": None, **self.validated_data})
+        part = self.valid_part()
+        judged = {key: part[key] for key in ("service", "instances", "sha256", "signature") if key in part}
+        raise InvalidRequest(problems=with_others(self.field_problems(), deploy_problems(access, **judged)))
 
 
 class OperationListSerializer(PageSerializer):
