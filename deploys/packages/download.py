@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import re
-import socket
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +18,13 @@ import urllib3
 
 from deploys.error_codes import ErrorCode
 from deploys.packages import cutoff, errors
+from deploys.packages.connection_errors import causes, explain
 from deploys.packages.cutoff import Cutoff
 from deploys.packages.errors import FetchStopped, PackageError
 from deploys.packages.hosts import HostRule
-from deploys.packages.pinned_http import READ_SECONDS, PinnedClient
+from deploys.packages.pinned_http import PinnedClient
 from deploys.packages.speed import LOWEST_SPEED, LowestSpeed
-from inventory.security.redaction import redact_url, scrub
+from inventory.security.redaction import redact_url
 
 PIECE_BYTES = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -170,14 +168,14 @@ class _Download:
         except HostError:
             raise
         except requests.exceptions.SSLError as error:
-            raise _unreachable(self._url, _why(error)) from None
+            raise _unreachable(self._url, explain(error)) from None
         except ValueError:
             # requests' own InvalidURL and its like are ValueErrors, too.
             raise _unreachable(self._url, "it, or what it redirects to, can't be read as a URL") from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._cut.check()
             _raise_own(error)
-            raise _Interrupted(_why(error)) from None
+            raise _Interrupted(explain(error)) from None
 
     def _open(self) -> requests.Response:
         """The answer to the URL or to where it redirects to, whatever its status is."""
@@ -286,7 +284,7 @@ def _own_errors() -> Iterator[None]:
 
 
 def _raise_own(error: BaseException) -> None:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in _OWN_ERRORS:
             raise HostError(cause.errno, cause.strerror) from error
 
@@ -338,38 +336,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _why(error: BaseException) -> str:
-    """The cause in a few words, without the URL that requests puts into its messages."""
-    for cause in _causes(error):
-        match cause:
-            case ssl.SSLCertVerificationError():
-                return f"its certificate is not valid: {scrub(cause.verify_message)}"
-            case ssl.SSLError():
-                return f"TLS failed: {scrub(cause.reason or str(cause))}"
-            case socket.gaierror():
-                return f"the host's name can't be resolved: {cause.strerror}"
-            case TimeoutError() | urllib3.exceptions.TimeoutError():
-                return f"nothing came from the host for {READ_SECONDS:g} seconds, or it took no connection"
-            case ConnectionRefusedError():
-                return "the host refuses connections"
-            case urllib3.exceptions.IncompleteRead() | http.client.IncompleteRead():
-                return "the connection ended in the middle"
-            case http.client.HTTPException():
-                return f"the host's answer is not HTTP ({type(cause).__name__})"
-            case OSError() if cause.strerror and cause.errno:
-                return cause.strerror.lower()
-    return f"the connection failed ({type(error).__name__})"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all it was made of, the innermost first."""
-    found: list[BaseException] = []
-    todo: list[object] = [error]
-    while todo:
-        cause = todo.pop()
-        if isinstance(cause, BaseException) and cause not in found:
-            found.append(cause)
-            todo += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-    return found[::-1]

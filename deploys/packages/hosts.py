@@ -54,6 +54,28 @@ def rule_for(rules: Iterable[HostRule], scheme: str, host: str, port: int) -> Ho
     return next((rule for rule in rules if rule.allows(scheme, host, port)), None)
 
 
+def url_problem(url: str, rules: Iterable[HostRule], setting: str) -> str:
+    """Why nothing is asked of this URL's host, by its name; "" when it may be. Raises ValueError for what is no URL.
+
+    setting: the name of the variable that has the rules.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS:
+        return f"scheme {parts.scheme!r} is not http or https"
+    if not parts.hostname:
+        return "it names no host"
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    return "" if rule_for(rules, parts.scheme, parts.hostname, port) else not_listed(parts.hostname, port, setting)
+
+
+def not_listed(host: str, port: int, setting: str) -> str:
+    return f"{bracketed(host)}:{port} is not in {setting}"
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def normal_host(host: str) -> str:
     host = host.lower()
     if host.isascii():

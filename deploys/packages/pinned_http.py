@@ -14,8 +14,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping, Sequence
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,7 +24,15 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from deploys.error_codes import ErrorCode
 from deploys.packages.cutoff import Cutoff
 from deploys.packages.errors import PackageError
-from deploys.packages.hosts import DEFAULT_PORTS, HostRule, address_problem, rule_for
+from deploys.packages.hosts import (
+    DEFAULT_PORTS,
+    HostRule,
+    address_problem,
+    bracketed,
+    not_listed,
+    rule_for,
+    url_problem,
+)
 from inventory.security.redaction import redact_url
 
 CONNECT_SECONDS = 10.0
@@ -34,19 +41,48 @@ _MOST_ADDRESSES = 4
 _POLL_MILLISECONDS = 100
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+# Of a URL, or of the host alone, and why not.
+Refusal = Callable[[str, str], Exception]
+
+
+def package_refusal(url: str, why: str) -> PackageError:
+    return PackageError(
+        ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
+        f"Packages may not come from {redact_url(url)}: {why}. "
+        "Use a URL on an allowed host, or have an admin add this one to RELEASE_PACKAGE_HOSTS.",
+    )
 
 
 class PinnedClient:
-    """Sends GETs to allowed hosts. Raises `PackageError`, before a byte is sent, for any other."""
+    """Speaks with allowed hosts. For any other it raises, before a byte is sent, what `refusal` makes of it.
 
-    def __init__(self, rules: Sequence[HostRule], cutoff: Cutoff) -> None:
+    setting: the name of the variable that has the rules.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[HostRule],
+        cutoff: Cutoff,
+        *,
+        setting: str = "RELEASE_PACKAGE_HOSTS",
+        refusal: Refusal = package_refusal,
+    ) -> None:
         self._rules = rules
         self._cutoff = cutoff
+        self._setting = setting
+        self._refusal = refusal
         self._adapter = _PinnedAdapter(self)
 
     def get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         """The response with its body unread; the caller closes it. Raises what requests raises, too."""
-        prepared = requests.Request("GET", url, headers=dict(headers)).prepare()
+        return self._send(requests.Request("GET", url, headers=dict(headers)))
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> requests.Response:
+        """As `get`."""
+        return self._send(requests.Request("POST", url, headers=dict(headers), data=body))
+
+    def _send(self, request: requests.Request) -> requests.Response:
+        prepared = request.prepare()
         self._check(prepared.url or "")
         return self._adapter.send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), verify=True)
 
@@ -55,23 +91,19 @@ class PinnedClient:
 
     def _check(self, url: str) -> None:
         """The refusal everybody gets; `dial` asks once more, about what is really connected to."""
-        parts = urlsplit(url)
-        scheme = parts.scheme.lower()
-        if scheme not in DEFAULT_PORTS:
-            raise _not_allowed(url, f"scheme {scheme!r} is not http or https")
-        if not parts.hostname:
-            raise _not_allowed(url, "it names no host")
-        self._rule(scheme, parts.hostname, parts.port or DEFAULT_PORTS[scheme], url)
+        problem = url_problem(url, self._rules, self._setting)
+        if problem:
+            raise self._refusal(url, problem)
 
-    def _rule(self, scheme: str, host: str, port: int, url: str) -> HostRule:
+    def _rule(self, scheme: str, host: str, port: int) -> HostRule:
         rule = rule_for(self._rules, scheme, host, port)
         if rule is None:
-            raise _not_allowed(url, f"{_bracketed(host)}:{port} is not in RELEASE_PACKAGE_HOSTS")
+            raise self._refusal(f"{scheme}://{bracketed(host)}:{port}", not_listed(host, port, self._setting))
         return rule
 
     def dial(self, scheme: str, host: str, port: int) -> socket.socket:
-        """A connection to a checked address of `host`. Raises `PackageError`, or OSError when none answers."""
-        rule = self._rule(scheme, host, port, f"{scheme}://{_bracketed(host)}:{port}")
+        """A connection to a checked address of `host`. Raises the refusal, or OSError when none answers."""
+        rule = self._rule(scheme, host, port)
         addresses = self._checked_addresses(host, port, rule)
         self._cutoff.check()
         problem: OSError = ConnectionRefusedError()
@@ -87,7 +119,7 @@ class PinnedClient:
         for *_, address in found:
             problem = address_problem(str(address[0]), rule)
             if problem:
-                raise _not_allowed(host, f"{host} is {address[0]}, {problem}")
+                raise self._refusal(host, f"{host} is {address[0]}, {problem}")
         return [(family, address) for family, _, _, _, address in found]
 
     def _connected(self, family: socket.AddressFamily, address: object) -> socket.socket:
@@ -146,18 +178,6 @@ def _pool_classes(client: PinnedClient) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = PinnedTLSConnection
 
     return {"http": PinnedPool, "https": PinnedTLSPool}
-
-
-def _not_allowed(url: str, why: str) -> PackageError:
-    return PackageError(
-        ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
-        f"Packages may not come from {redact_url(url)}: {why}. "
-        "Use a URL on an allowed host, or have an admin add this one to RELEASE_PACKAGE_HOSTS.",
-    )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _unbracketed(host: str) -> str:
