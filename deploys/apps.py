@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
-from inventory.instances import in_progress
+from inventory.instances import drift, in_progress
 
 
 class DeploysConfig(AppConfig):
@@ -10,9 +10,11 @@ class DeploysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from deploys.events.drift import DriftEvents
         from deploys.operations.in_progress import OurOperations
         from deploys.queue.names import ROLLBACKS
         from inventory.instances import sync_queue
 
         in_progress.operations = OurOperations()
         sync_queue.queue = ROLLBACKS
+        drift.listener = DriftEvents()

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from deploys.states import ACTIVE, TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus, Until
+from deploys.webhook_models import Webhook, WebhookDelivery  # noqa: F401  # Django looks for an app's models here
 from inventory.actors import ActorKind
 from inventory.models import Instance, Service
 

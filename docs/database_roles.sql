@@ -30,6 +30,7 @@ GRANT INSERT, UPDATE, DELETE ON
     releasesite_apitoken, releasesite_apitoken_services, releasesite_servicelimit, releasesite_servicelimit_services,
     releasesite_requestcount
     TO release_web;
+GRANT INSERT, UPDATE, DELETE ON deploys_webhook, deploys_webhook_services, deploys_webhookdelivery TO release_web;
 GRANT INSERT, UPDATE ON deploys_operation, deploys_target, deploys_hold TO release_web;
 GRANT INSERT ON inventory_statuschange, django_q_ormq TO release_web;
 GRANT DELETE ON inventory_survey TO release_web;
@@ -54,6 +55,10 @@ GRANT UPDATE (seen_at) ON inventory_node TO release_worker;
 GRANT INSERT ON inventory_statuschange TO release_worker;
 GRANT UPDATE (released_at, released_by, released_by_kind) ON deploys_hold TO release_worker;
 GRANT INSERT, UPDATE ON inventory_survey TO release_worker;
+-- It sends to webhooks and signs for them; where they are is not its to say.
+GRANT SELECT ON deploys_webhook, deploys_webhook_services TO release_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON deploys_webhookdelivery TO release_worker;
+GRANT UPDATE (unanswered, rests_until) ON deploys_webhook TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 

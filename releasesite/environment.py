@@ -42,6 +42,7 @@ class Environment:
     allowed_hosts: list[str]
     csrf_trusted_origins: list[str]
     package_hosts: tuple[str, ...]
+    webhook_hosts: tuple[str, ...]
     package_max_bytes: int
     ssh_key_file: str
     workers: int
@@ -82,7 +83,8 @@ def read() -> Environment:
         debug=_boolean(env, "DEBUG"),
         allowed_hosts=_items(env, "ALLOWED_HOSTS", _allowed_host) or LOCAL_HOSTS,
         csrf_trusted_origins=_items(env, "CSRF_TRUSTED_ORIGINS", _origin),
-        package_hosts=tuple(_items(env, "RELEASE_PACKAGE_HOSTS", _package_host)),
+        package_hosts=tuple(_items(env, "RELEASE_PACKAGE_HOSTS", _host_rule)),
+        webhook_hosts=tuple(_items(env, "RELEASE_WEBHOOK_HOSTS", _host_rule)),
         package_max_bytes=_number(env, "RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3, least=1),
         ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
         workers=_number(env, "RELEASE_WORKERS", 2, least=1, most=256),
@@ -186,7 +188,7 @@ def _public_url(value: str) -> str:
     raise ValidationError("must look like https://releases.example.com, without user, query or fragment")
 
 
-def _package_host(item: str) -> str:
+def _host_rule(item: str) -> str:
     try:
         HostRule.parse(item)
     except ValueError:

@@ -29,6 +29,7 @@ for _secret in (SECRET_KEY, _env.database_password, *_env.secrets):
     register_secret(_secret)
 
 PACKAGE_HOSTS = _env.package_hosts
+WEBHOOK_HOSTS = _env.webhook_hosts
 PACKAGE_MAX_BYTES = _env.package_max_bytes
 SSH_KEY_FILE = _env.ssh_key_file
 WORKERS = _env.workers

@@ -28,6 +28,7 @@ LOCKING = {
     "deploys/worker/claims.py": "FOR UPDATE OF t SKIP LOCKED",
     "deploys/host/reaper.py": "deploys_target",
     "deploys/queue/broker.py": "django_q_ormq",
+    "deploys/webhooks/claims.py": "deploys_webhookdelivery",
 }
 
 

@@ -18,6 +18,8 @@ from deploys.host.reaper import reap
 from deploys.host.store_retention import prune_store
 from deploys.operations.hold import end_expired_holds
 from deploys.queue.names import QUEUES
+from deploys.webhooks.retention import prune_deliveries
+from deploys.webhooks.sender import Sender
 from inventory.database import sessions
 from inventory.instances.sync_queue import enqueue_due_syncs
 
@@ -42,7 +44,8 @@ class Supervisor:
         self._clusters = [
             Cluster(queue=queue, worker_name=self.name, shutdown_pipe_fd=self._shutdown_pipe_read) for queue in QUEUES
         ]
-        # Two threads: a reaper that waits for a lock must not silence the heartbeat.
+        sender = Sender()
+        # A reaper that waits for a lock must not silence the heartbeat, nor either of them keep webhooks waiting.
         self._threads = [
             ChoreThread("watch", [Chore(name="watch", every_seconds=1.0, run=self._watch)], at_the_end=self._leave),
             ChoreThread(
@@ -53,7 +56,11 @@ class Supervisor:
                     Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
                     Chore(name="package store", every_seconds=3600.0, run=prune_store),
+                    Chore(name="webhook deliveries", every_seconds=3600.0, run=prune_deliveries),
                 ],
+            ),
+            ChoreThread(
+                "webhooks", [Chore(name="webhooks", every_seconds=0.5, run=sender.turn)], at_the_end=sender.leave
             ),
         ]
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db import connection
 
+from deploys.events import outbox
+from deploys.events.outbox import Event
+from deploys.models import Operation
 from deploys.operations.progress import Progress, count_targets
+from deploys.operations.queries import finished_payload
 from deploys.operations.sql import unfinished
 from deploys.states import OperationStatus
+from deploys.webhook_models import EventType
 
 # The one active target of an unfinished operation is found through the partial index target_claimable.
 _ENDED = f"""
@@ -35,7 +40,18 @@ def finalize_finished(operation_ids: Iterable[int]) -> None:
         ended = [row[0] for row in cursor.fetchall()]
         for operation_id, progress in count_targets(ended).items():
             cursor.execute(_FINALIZE, [*_finalized(progress), operation_id])
+    if ended and outbox.is_wanted(EventType.OPERATION_FINISHED):
+        _tell(ended)
 
 
 def _finalized(progress: Progress) -> tuple[OperationStatus, int, int, int, int]:
     return progress.status, progress.completed, progress.failed, progress.stopped, progress.superseded
+
+
+def _tell(ended: Sequence[int]) -> None:
+    operations = Operation.objects.filter(pk__in=ended).select_related("service", "package").order_by("pk")
+    outbox.emit(EventType.OPERATION_FINISHED, [_event(operation) for operation in operations])
+
+
+def _event(operation: Operation) -> Event:
+    return Event(service_id=operation.service_id, subject=str(operation), data=lambda: finished_payload(operation))

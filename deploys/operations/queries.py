@@ -39,21 +39,33 @@ def operation_payload(access: Access, kind: Kind, public_id: str) -> Payload:
     is_finished = operation.finished_at is not None
     progress = frozen(operation) if is_finished else Progress.of(Counter(row[1] for row in rows))
     updated_at = max([wire_time(operation.updated_at), *(row[3] for row in rows)])
+    return {**_summary(operation, progress, updated_at), "instances": [_target(row) for row in rows]}
+
+
+# Of a larger operation the event says how many instances ended how; its status has each of them.
+MOST_INSTANCES_IN_AN_EVENT = 100
+
+
+def finished_payload(operation: Operation) -> Payload:
+    """What the event of its end says: its status; `instances` is null where there are too many of them."""
+    progress = frozen(operation)
+    rows = _target_rows(operation) if operation.total <= MOST_INSTANCES_IN_AN_EVENT else None
+    payload = _summary(operation, progress, operation.updated_at)
+    payload["progress"]["superseded"] = progress.superseded
+    return {**payload, "instances": None if rows is None else [_target(row) for row in rows]}
+
+
+def _target(row: tuple[Any, ...]) -> Payload:
+    instance_id, status, version, at, step, error_code, error_message, reverted, source = row
     return {
-        **_summary(operation, progress, updated_at),
-        "instances": [
-            {
-                "instance_id": instance_id,
-                "status": status,
-                "version": version or None,
-                "updated_at": at,
-                "step": step,
-                "error": {"code": error_code, "message": error_message} if error_code else None,
-                "reverted": reverted,
-                "source": source or None,
-            }
-            for instance_id, status, version, at, step, error_code, error_message, reverted, source in rows
-        ],
+        "instance_id": instance_id,
+        "status": status,
+        "version": version or None,
+        "updated_at": at,
+        "step": step,
+        "error": {"code": error_code, "message": error_message} if error_code else None,
+        "reverted": reverted,
+        "source": source or None,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from inventory.actors import Actor
-from inventory.instances import in_progress
+from inventory.instances import drift, in_progress
 from inventory.instances.locks import lock_instances
 from inventory.models import Instance, StatusChange
 
@@ -107,6 +107,7 @@ def record(changes: Sequence[Change]) -> None:
 
 def _record(changes: Sequence[Change]) -> None:
     rows = _read({change.instance_id for change in changes if change.effect is not None})
+    drifts_before = {pk: _drift(row) for pk, row in rows.items()}
     touched: dict[int, dict[str, Any]] = {}
     told: list[dict[str, Any]] = []
     for change in changes:
@@ -122,6 +123,15 @@ def _record(changes: Sequence[Change]) -> None:
             touched[change.instance_id] = row
     _update(touched.values())
     _insert(told)
+    drifted = [pk for pk, row in touched.items() if _drift(row) and _drift(row) != drifts_before[pk]]
+    if drifted:
+        drift.listener.drifted(drifted)
+
+
+def _drift(row: dict[str, Any]) -> tuple[str, str] | None:
+    """What is expected and what runs, where that differs (`Instance.has_drifted`)."""
+    expected, running = row["expected_version"], row["running_version"]
+    return (expected, running) if expected and running != expected else None
 
 
 _READ = f"SELECT id, {', '.join(COLUMNS)} FROM inventory_instance WHERE id = ANY(%s)"  # noqa: S608 - a constant

@@ -18,6 +18,9 @@ from django.conf import settings
 from tests.support.package_builder import package
 from tests.support.package_host import PackageHost
 from tests.support.private_postgres import PrivatePostgres, private_postgres
+from tests.support.webhook_receiver import Receiver, receiver
+
+__all__ = ("receiver",)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,14 +33,16 @@ from django.test import Client
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from inventory.actors import SYSTEM
+from deploys.webhook_models import EventType, Webhook, WebhookDelivery
 from inventory.editing.file.apply import import_inventory
 from releasesite.models import ApiToken
-root, url = sys.argv[1:]
+root, url, hook = sys.argv[1:]
 import_inventory(json.dumps({
     "services": [{"name": "shop", "restart_command": 'while [ -e "$RELEASE_ROOT/hold" ]; do sleep 0.02; done'}],
     "nodes": [{"name": "here", "host": "127.0.0.1", "transport": "local"}],
     "instances": [{"instance_id": "shop-1", "service": "shop", "node": "here", "port": 8001, "deploy_root": root}],
 }).encode(), filename="inventory.yaml", actor=SYSTEM)
+Webhook.objects.create(name="hook", url=hook, events=EventType.values, secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 ada = User.objects.create_superuser("ada", password="correct horse battery")
 ada.groups.add(Group.objects.get(name="admin"))
 deploy, report = (ApiToken.objects.issue(name=s, scope=s)[1] for s in ("deploy", "report"))
@@ -76,6 +81,12 @@ assert client.post("/login", {"username": "ada", "password": "correct horse batt
 for page in ("/", "/history", "/services/shop", "/deploys/d-v1", "/admin/", "/admin/inventory/auditentry/",
              "/admin/inventory/service/", "/admin/django_q/ormq/", "/admin/deploys/worker/"):
     assert client.get(page).status_code == 200, page
+for _ in range(300):
+    if not WebhookDelivery.objects.filter(status="pending").exists():
+        break
+    time.sleep(0.1)
+said.append([*WebhookDelivery.objects.order_by("pk").values_list("status", "error")])
+Webhook.objects.all().delete()
 ApiToken.objects.get(name="deploy").revoke(actor=SYSTEM)
 call_command("audit_verify")
 print(json.dumps(said))
@@ -108,12 +119,15 @@ def url_of(postgres: PrivatePostgres, role: str) -> str:
     return f"{scheme}://{role}@{rest.split('@', 1)[1]}"
 
 
-def test_everything_works_with_them(fresh_postgres: PrivatePostgres, package_host: PackageHost, tmp_path: Path) -> None:
+def test_everything_works_with_them(
+    fresh_postgres: PrivatePostgres, package_host: PackageHost, receiver: Receiver, tmp_path: Path
+) -> None:
     shared = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "releasesite.settings",
         "RELEASE_DATA_DIR": str(tmp_path / "data"),
         "RELEASE_PACKAGE_HOSTS": package_host.netloc,
+        "RELEASE_WEBHOOK_HOSTS": receiver.netloc,
         "ALLOWED_HOSTS": "testserver",
         "RELEASE_SYNC_SECONDS": "10",
         "SECRET_KEY": "one and the same for both, and long enough for anybody",
@@ -130,7 +144,7 @@ def test_everything_works_with_them(fresh_postgres: PrivatePostgres, package_hos
         )
     try:
         web = subprocess.run(
-            (sys.executable, "-c", WEB, str(tmp_path / "root"), url),
+            (sys.executable, "-c", WEB, str(tmp_path / "root"), url, receiver.url),
             cwd=settings.BASE_DIR,
             env={**shared, "DATABASE_URL": url_of(fresh_postgres, "release_web")},
             capture_output=True,
@@ -143,7 +157,7 @@ def test_everything_works_with_them(fresh_postgres: PrivatePostgres, package_hos
 
     said = log.read_text()
     assert web.returncode == 0, web.stderr[-3000:] + said[-3000:]
-    assert json.loads(web.stdout.splitlines()[-1]) == ["completed", "completed", "completed", True]
+    assert json.loads(web.stdout.splitlines()[-1]) == ["completed", "completed", "completed", True, [["sent", ""]] * 4]
     assert "permission denied" not in said + web.stderr, said
 
 
@@ -156,6 +170,8 @@ REFUSED = {
         "UPDATE inventory_service SET restart_command = 'id'",
         "UPDATE inventory_service SET signing_key = ''",
         "UPDATE inventory_node SET ssh_host_key = 'x'",
+        "UPDATE deploys_webhook SET url = 'https://elsewhere.example.com'",
+        "DELETE FROM deploys_webhook",
         "UPDATE inventory_instance SET deploy_root = '/'",
         "UPDATE inventory_statuschange SET actor_name = 'bob'",
         "INSERT INTO django_q_schedule (func) VALUES ('os.system')",

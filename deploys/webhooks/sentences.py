@@ -1,0 +1,76 @@
+"""The one sentence that tells a person of an event, in a webhook's language. The only place that knows how it is made."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from django.template.loader import render_to_string
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from deploys.states import Kind
+from deploys.webhook_models import EventType
+
+_MOST_NAMED = 10
+
+
+def sentence(event: EventType, data: dict[str, Any], language: str) -> str:
+    """data: the event's, as its standard body has it."""
+    with translation.override(language):
+        match event:
+            case EventType.OPERATION_FINISHED:
+                return _of_operation(data)
+            case EventType.INSTANCE_DRIFTED:
+                return _of_drift(data)
+            case EventType.SERVICE_HELD:
+                return _of_hold(data)
+            case EventType.SERVICE_RELEASED:
+                return _("%(service)s is no longer held: deploys are taken again") % data
+
+
+def _of_operation(data: dict[str, Any]) -> str:
+    kind = Kind.ROLLBACK if "rollback_id" in data else Kind.DEPLOY
+    what = {
+        "service": data["service"],
+        "kind": kind.label,
+        "id": data[f"{kind}_id"],
+        "by": data["requested_by"],
+        "how": _outcome(data),
+    }
+    return _("%(service)s, %(kind)s %(id)s by %(by)s: %(how)s") % what
+
+
+def _outcome(data: dict[str, Any]) -> str:
+    """As the pages say it of an operation."""
+    context = {
+        "row": {"state": data["status"]},
+        "progress": data["progress"],
+        "operation": SimpleNamespace(**data),
+    }
+    return " ".join(render_to_string("deploys/_sentence.html", context).split())
+
+
+def _of_drift(data: dict[str, Any]) -> str:
+    instances = data["instances"]
+    text = ngettext(
+        "%(service)s: %(count)d instance does not run what is expected (%(instances)s)",
+        "%(service)s: %(count)d instances do not run what is expected (%(instances)s)",
+        len(instances),
+    )
+    named = [_one_drift(each) for each in instances[:_MOST_NAMED]]
+    more = ["…"] if len(instances) > _MOST_NAMED else []
+    return text % {"service": data["service"], "count": len(instances), "instances": "; ".join([*named, *more])}
+
+
+def _one_drift(instance: dict[str, Any]) -> str:
+    text = _("%(instance)s runs %(version)s instead of %(expected)s")
+    runs = instance["version"] or _("nothing known")
+    return text % {"instance": instance["instance_id"], "version": runs, "expected": instance["expected_version"]}
+
+
+def _of_hold(data: dict[str, Any]) -> str:
+    if data["until"]:
+        return _("%(service)s is held by %(held_by)s until %(until)s: %(reason)s") % data
+    return _("%(service)s is held by %(held_by)s: %(reason)s") % data
