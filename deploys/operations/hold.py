@@ -10,11 +10,14 @@ from django.db import transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat, Now
 
+from deploys.events import outbox
+from deploys.events.outbox import Event
 from deploys.models import Hold, Target
 from deploys.operations.held import active_hold, superseded_by
 from deploys.operations.locks import lock_for_hold, lock_instances, lock_operations
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.states import ACTIVE, Kind, TargetStatus
+from deploys.webhook_models import EventType
 from inventory.actors import SYSTEM, Actor
 from inventory.instances.selection import visible_service
 from inventory.models import Service
@@ -124,13 +127,29 @@ def _supersede_pending(hold: Hold, by: Actor) -> int:
 
 
 def _tell_of_hold(hold: Hold, by: Actor, superseded: int) -> None:
+    _emit(EventType.SERVICE_HELD, hold, held=True)
     until = wire_time(hold.until) if hold.until else None
     _audit(by, hold, "service.hold", {"reason": hold.reason, "until": until, "superseded": superseded})
 
 
 def _tell_of_end(ended: _Ended) -> None:
     hold = ended.hold
+    _emit(EventType.SERVICE_RELEASED, hold, held=False, released_by=ended.by.name)
     _audit(ended.by, hold, "service.release", {"reason": hold.reason, "held_by": hold.held_by})
+
+
+def _emit(kind: EventType, hold: Hold, **told: object) -> None:
+    """What was so of the hold, as `GET /v1/service/…/hold` says it."""
+    data = {
+        "service": hold.service.name,
+        "reason": hold.reason,
+        "held_by": hold.held_by,
+        "held_at": hold.held_at,
+        "until": hold.until,
+        **told,
+    }
+    event = Event(service_id=hold.service_id, subject=f"service {hold.service}", data=lambda: data)
+    outbox.emit(kind, [event])
 
 
 def _audit(by: Actor, hold: Hold, action: str, detail: Mapping[str, object]) -> None:

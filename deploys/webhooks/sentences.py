@@ -27,7 +27,7 @@ def sentence(event: EventType, data: dict[str, Any], language: str) -> str:
             case EventType.SERVICE_HELD:
                 return _of_hold(data)
             case EventType.SERVICE_RELEASED:
-                return _("%(service)s is no longer held: deploys are taken again") % data
+                return _("%(service)s was released by %(released_by)s: deploys are taken again") % data
 
 
 def _of_operation(data: dict[str, Any]) -> str:

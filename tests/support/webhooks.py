@@ -13,7 +13,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def make_webhook(url: str, **fields: Any) -> Webhook:
     return Webhook.objects.create(
-        **{"name": "hook", "url": url, "events": EventType.values, "secret": SECRET, **fields}  # type: ignore[arg-type]
+        **{"name": "hook", "url": url, "events": EventType.values, "secret": SECRET, **fields}
     )
 
 

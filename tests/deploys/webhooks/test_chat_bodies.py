@@ -34,6 +34,7 @@ FINISHED = {
     "requested_by": "ci",
 }
 HELD = {"service": "shop", "held": True, "reason": "<at id=all>a & b", "held_by": "ada", "held_at": "x", "until": None}
+RELEASED = {**HELD, "held": False, "released_by": "bob"}
 DRIFTED = {
     "service": "shop",
     "instances": [{"instance_id": "shop-1", "version": None, "expected_version": "v2"}],
@@ -55,7 +56,9 @@ def content(*args: Any, **webhook: Any) -> Any:
         ("operation.finished", FINISHED, "en", "shop, Deploy d-1 by ci: Failed on 3 of 4 instances"),
         ("service.held", HELD, "en", "shop is held by ada: &lt;at id=all&gt;a &amp; b"),
         ("service.held", {**HELD, "reason": "x", "until": "noon"}, "en", "shop is held by ada until noon: x"),
-        ("service.released", HELD, "en", "shop is no longer held: deploys are taken again"),
+        ("service.released", RELEASED, "en", "shop was released by bob: deploys are taken again"),
+        ("service.held", {**HELD, "reason": "x"}, "zh-hans", "shop 已由 ada 暂停发布：x"),
+        ("operation.finished", FINISHED, "zh-hans", "shop，发布 d-1（ci）：失败 3/4 个实例"),
         (
             "instance.drifted",
             DRIFTED,
@@ -77,18 +80,18 @@ def test_a_reason_can_call_nobody(body: str) -> None:
 
 
 def test_feishu_signed_and_not() -> None:
-    plain = content("feishu", "service.released", HELD)
-    signed = content("feishu", "service.released", HELD, chat_secret="feishu-secret")
+    plain = content("feishu", "service.released", RELEASED)
+    signed = content("feishu", "service.released", RELEASED, chat_secret="feishu-secret")
 
-    assert plain == {"msg_type": "text", "content": {"text": "shop is no longer held: deploys are taken again"}}
+    assert plain == {"msg_type": "text", "content": {"text": "shop was released by bob: deploys are taken again"}}
     key = f"{int(NOW.timestamp())}\nfeishu-secret".encode()
     sign = base64.b64encode(hmac.new(key, b"", hashlib.sha256).digest()).decode()
     assert signed == {**plain, "timestamp": str(int(NOW.timestamp())), "sign": sign}
 
 
 def test_dingtalk_signed_and_not() -> None:
-    plain = message(delivery("dingtalk", "service.released", HELD), now=NOW)
-    signed = message(delivery("dingtalk", "service.released", HELD, chat_secret="SECabc"), now=NOW)
+    plain = message(delivery("dingtalk", "service.released", RELEASED), now=NOW)
+    signed = message(delivery("dingtalk", "service.released", RELEASED, chat_secret="SECabc"), now=NOW)
 
     assert plain.url == "https://chat.example.com/send?key=abc"
     query = parse_qs(urlsplit(signed.url).query)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.hold import hold_service, release_service
 from deploys.operations.queries import operation_payload
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
@@ -124,3 +125,29 @@ def test_drift_is_told_once_and_of_a_service_together(fleet: list[Instance]) -> 
     record([change(fleet[0], version="v1"), change(fleet[1], version="v2"), change(fleet[2], run_status="failed")])
     newest = WebhookDelivery.objects.latest("pk").data
     assert [(each["instance_id"], each["version"]) for each in newest["instances"]] == [("instance-2", "v2")]
+
+
+def test_a_hold_and_its_end_are_told(shop: Service) -> None:
+    make_webhook(URL)
+    hold_service(access=SCHEDULER, service_name="shop", reason="the disk is full")
+    hold_service(access=SCHEDULER, service_name="shop", reason="again")
+    release_service(access=SCHEDULER, service_name="shop")
+    release_service(access=SCHEDULER, service_name="shop")
+
+    assert events() == [("service.held", "service shop"), ("service.released", "service shop")]
+    held, released = (each.data for each in WebhookDelivery.objects.order_by("pk"))
+    facts = {"service": "shop", "reason": "the disk is full", "held_by": "scheduler", "until": None}
+    assert held == {**facts, "held": True, "held_at": held["held_at"]}
+    assert released == {**facts, "held": False, "held_at": held["held_at"], "released_by": "scheduler"}
+
+
+def test_a_deploy_that_a_hold_ends_is_told_before_the_hold(fleet: list[Instance], shop: Service) -> None:
+    make_webhook(URL)
+    request = DeployRequest(
+        service="shop", version="v1", instances=ids(fleet), package_url="http://p/v1", deploy_id="d"
+    )
+    start_deploy(access=SCHEDULER, request=request)
+    hold_service(access=SCHEDULER, service_name="shop", reason="no")
+
+    assert events() == [("operation.finished", "deploy d"), ("service.held", "service shop")]
+    assert WebhookDelivery.objects.earliest("pk").data["progress"]["superseded"] == 3
