@@ -52,7 +52,8 @@ def test_a_viewer_who_forces_it_is_refused(fleet: Fleet, client: Client, method:
 @pytest.mark.parametrize(
     "path",
     ["/", "/history", "/services/billing", "/instances/billing-1", "/deploys/deploy-2026-11-23-0142", "/deploy",
-     "/deploys/deploy-2026-11-23-0142/log", "/deploys/deploy-2026-11-23-0142/log.txt", "/services/billing/roll-back"],
+     "/deploys/deploy-2026-11-23-0142/log", "/deploys/deploy-2026-11-23-0142/log.txt", "/services/billing/roll-back",
+     "/services/billing/adopt"],
 )  # fmt: skip
 def test_a_stranger_is_sent_to_log_in(fleet: Fleet, client: Client, path: str) -> None:
     response = client.get(path)
@@ -69,7 +70,9 @@ def test_a_person_limited_to_a_service_sees_no_trace_of_the_others(fleet: Fleet,
         text = client.get(path).content.decode()
         assert "billing" in text
         assert "checkout" not in text
-    for path in ("/services/checkout", "/instances/checkout-1", "/deploys/deploy-2026-11-23-checkout"):
+    for path in (
+        "/services/checkout", "/services/checkout/adopt", "/instances/checkout-1", "/deploys/deploy-2026-11-23-checkout",
+    ):  # fmt: skip
         assert client.get(path).status_code == 404
     assert client.post("/deploys/deploy-2026-11-23-checkout/retry").status_code == 404
 

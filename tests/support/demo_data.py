@@ -18,7 +18,7 @@ from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
 from deploys.operations.finish import finalize_finished
 from deploys.states import TERMINAL, Kind, OperationStatus, Step, TargetStatus
 from inventory.actors import ActorKind
-from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange
+from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange, Survey
 
 PASSWORD = "demo-password-1"
 _STEPS = {
@@ -277,6 +277,17 @@ def worker_is_alive() -> None:
     Worker.objects.update_or_create(name="worker-1", defaults={"host": "worker-1", "pid": 1, "seen_at": now})
 
 
+def _seen_on_the_nodes(service: Service) -> None:
+    """As a sync keeps it of a root that another tool deployed to, of one that it linked elsewhere, and of ours."""
+    first, second, *others = service.instances.order_by("natural_key")
+    theirs = ["1.2.0", "20240215093000", "20240301080000"]
+    stuck = [[f"{first.deploy_root}/.release/claim.3/gone.0", 19_044]]
+    Survey.objects.create(instance=first, release=theirs[-1], theirs=theirs, stuck=stuck)
+    Survey.objects.create(instance=second, problem="`current` leads to no release of ours", elsewhere="/srv/builds/42")
+    for instance in others[:-1]:
+        Survey.objects.create(instance=instance, release=instance.running_release, sha256="0" * 64)
+
+
 def small_fleet() -> Fleet:
     """Five services: one deploying, one that failed, one drifted, one sound, one new."""
     done, failed = TargetStatus.COMPLETED, TargetStatus.FAILED
@@ -304,6 +315,7 @@ def small_fleet() -> Fleet:
         running_version="v0.31.3", running_release="v0.31.3"
     )
     search.instances.filter(instance_id="search-api-5").update(health=Health.UNHEALTHY, health_at=timezone.now())
+    _seen_on_the_nodes(billing)
     services = {service.name: service for service in Service.objects.all()}
     return Fleet(services=services, operations=operations)
 

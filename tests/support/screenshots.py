@@ -47,6 +47,8 @@ PAGES: dict[str, str] = {
     "deploy-preview": "/deploy?service=billing",
     "history": "/history",
     "instance": "/instances/checkout-2",
+    "adopt": "/services/billing/adopt",
+    "adopted-instance": "/instances/billing-1",
     "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#L70",
     "password": "/password",
     "not-found": "/nowhere",
