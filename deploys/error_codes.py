@@ -133,6 +133,14 @@ class ErrorCode(StrEnum):
         _("The service's command took too long"),
         _("Read its output in the log; raise the command timeout if it needs longer, then retry."),
     )
+    VERSION_MISMATCH = (
+        "version_mismatch",
+        _("Another version runs after the restart"),
+        _(
+            "See that the restart command really replaces the running process, and what the version command prints on the "
+            "node; raise the version timeout if the service needs longer to start. Then retry."
+        ),
+    )
     SWITCH_FAILED = (
         "switch_failed",
         _("The node could not switch to the release"),

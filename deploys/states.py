@@ -75,6 +75,7 @@ class Step(models.TextChoices):
     BEFORE_SWITCH = "before_switch", _("Prepare")
     SWITCH = "switch", _("Switch")
     RESTART = "restart", _("Restart")
+    VERIFY = "verify", _("Check version")
     REVERT = "revert", _("Revert")
     CLEAN_UP = "clean_up", _("Clean up")
     DONE = "done", _("Done")
@@ -82,7 +83,7 @@ class Step(models.TextChoices):
 
 # The node itself is being worked on, for this target and no other: before, a target waits for its package or its turn.
 ON_NODE = (
-    Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP,
+    Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT, Step.CLEAN_UP,
 )  # fmt: skip
 
 

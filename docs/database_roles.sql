@@ -48,7 +48,8 @@ GRANT INSERT, UPDATE, DELETE ON
     TO release_worker;
 GRANT UPDATE (
     running_version, running_release, running_sha256, expected_version, release_history, run_status, health, health_at,
-    reported_version, reported_status, reported_at, changed_at, found_release, found_current
+    reported_version, reported_status, reported_at, changed_at, found_release, found_current,
+    process_version
 ) ON inventory_instance TO release_worker;
 GRANT UPDATE (synced_at, sync_queued_at, sync_started_at) ON inventory_service TO release_worker;
 GRANT UPDATE (seen_at) ON inventory_node TO release_worker;

@@ -84,6 +84,24 @@ class Service(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(86_400)],
         help_text=_("Seconds, for each command."),
     )
+    version_command = models.TextField(
+        _("version command"),
+        blank=True,
+        default="",
+        db_default="",
+        validators=[validate_command],
+        help_text=_(
+            "Prints, on its first line, which version runs: it asks the process itself, not the link. After a restart it runs "
+            "every half second until that is the new version; otherwise the release before comes back. It runs at each sync too."
+        ),
+    )
+    version_timeout = models.PositiveIntegerField(
+        _("version timeout"),
+        default=30,
+        db_default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text=_("Seconds after the restart within which the version command has to print the new version."),
+    )
     keep_releases = models.PositiveIntegerField(
         _("keep releases"), default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
@@ -230,6 +248,8 @@ class Instance(models.Model):
     `<version>@<digest>` for further bytes of a mutable version. '' means that nothing is known to run.
     release_history is the stack of releases that were switched to successfully, oldest first: a deploy pushes, a
     rollback pops back to its target.
+    process_version: what the service's version command said last; '' without one, when it printed nothing, and when what
+    runs may have changed since.
     found_*: what another tool had put there before our first switch: the release that ran, which is the first of the
     history; or where `current` led, when that was no release.
     reported_*: the last word of the node itself, kept also when an operation in progress has the say on what runs.
@@ -250,6 +270,9 @@ class Instance(models.Model):
     running_release = models.CharField(_("running release"), max_length=120, blank=True, default="", editable=False)
     running_sha256 = models.CharField(_("running SHA-256"), max_length=64, blank=True, default="", editable=False)
     expected_version = models.CharField(_("expected version"), max_length=100, blank=True, default="", editable=False)
+    process_version = models.CharField(
+        _("version that the process names"), max_length=100, blank=True, default="", db_default="", editable=False
+    )
     release_history = ArrayField(
         models.CharField(max_length=120), verbose_name=_("release history"), default=list, blank=True, editable=False
     )
@@ -328,6 +351,7 @@ class StatusChange(models.Model):
     class Field(models.TextChoices):
         TARGET = "target", _("target")
         VERSION = "version", _("version")
+        PROCESS = "process", _("process version")
         RUN_STATUS = "run_status", _("run status")
         HEALTH = "health", _("health")
 

@@ -66,7 +66,8 @@ class Switch:
     phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
     link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
     previous: the release before, '' when there was none, ELSEWHERE when `current` led to something else. restart_exit: None
-    when there was no restart (yet). was_stopped: an abort has ended the restart.
+    when there was no restart (yet). was_stopped: an abort has ended the restart, or what came after it.
+    is_mismatch: the version command has not named the new version in its time; said: what it said at last, '' for nothing.
     back: how the way back went, '' when there was none: restarted (back_exit and back_timed_out tell how), gone (there was
     no release any more to go back to), unlinked (`current` did not go back; back_problem: why, if the node said so).
     found: of not_intact, what others have changed, a word and a path (`deploys.node.refusals`). current: what `current`
@@ -83,6 +84,8 @@ class Switch:
     reverted: bool
     warnings: tuple[str, ...] = ()
     was_stopped: bool = False
+    is_mismatch: bool = False
+    said: str = ""
     back: str = ""
     back_exit: int | None = None
     back_timed_out: bool = False
@@ -109,13 +112,23 @@ class Switch:
         return self.found_elsewhere or "what `current` led to before"
 
     @property
+    def has_restarted(self) -> bool:
+        """The restart, if there was one, ended well: what failed came after it."""
+        return self.restart_exit in (0, None) and not self.timed_out
+
+    @property
     def outcome(self) -> str:
-        """switched, restart_failed, not_intact or refused; unfinished while it is not done."""
+        """switched, restart_failed, version_mismatch, not_intact or refused; unfinished while it is not done.
+
+        restart_failed: or an abort has ended what came after the restart.
+        """
         if self.phase in ("not_intact", "refused"):
             return self.phase
         if self.phase != "done":
             return "unfinished"
-        has_failed = self.reverted or self.timed_out or self.restart_exit not in (0, None)
+        if self.is_mismatch:
+            return "version_mismatch"
+        has_failed = self.reverted or self.was_stopped or not self.has_restarted
         return "restart_failed" if has_failed else "switched"
 
 
@@ -228,8 +241,7 @@ class Answer:
             phase=self.words.get("outcome", "done"),
             is_alive=False,
             restart_exit=_number(status),
-            timed_out=late == "1",
-            was_stopped=late == "2",
+            **self._late(late),
             reverted=reverted == "1",
             warnings=tuple(self.warnings),
             back_problem=self.words.get("unlinked", ""),
@@ -238,6 +250,10 @@ class Answer:
             **self._before(),
             **_back(*back),
         )
+
+    def _late(self, late: str) -> _Late:
+        said = self.words.get("said", "")
+        return _Late(timed_out=late == "1", was_stopped=late == "2", is_mismatch=late == "3", said=said)
 
     def _before(self) -> _Found:
         kind, _, what = self.words.get("before", "").partition(" ")
@@ -256,13 +272,19 @@ class Answer:
             phase=phase,
             is_alive=living == "1",
             restart_exit=_number(status),
-            timed_out=late == "1",
-            was_stopped=late == "2",
+            **self._late(late),
             reverted=reverted == "1",
             current=self.current(),
             **self._before(),
             **_back(*back),
         )
+
+
+class _Late(TypedDict):
+    timed_out: bool
+    was_stopped: bool
+    is_mismatch: bool
+    said: str
 
 
 class _Found(TypedDict):

@@ -56,10 +56,12 @@ def switch(
     timeout_seconds: int,
     restart_command: str,
     keep: Iterable[str],
+    version_timeout_seconds: int,
+    version_command: str,
     env: Mapping[str, str],
 ) -> list[str]:
     """sha256: '' for a release that another tool installed. keep: the releases that the clean-up spares besides this one
-    and the one before it.
+    and the one before it. version_command: '' when nothing has to say which version runs.
     """
     return call.arguments(
         "switch",
@@ -69,6 +71,8 @@ def switch(
         str(timeout_seconds),
         restart_command,
         " ".join(keep),
+        str(version_timeout_seconds),
+        version_command,
         *_pairs(env),
     )
 

@@ -101,11 +101,11 @@ check_call() {
 		check_environment "$@"
 		;;
 	switch)
-		[ $# -ge 6 ] && is_name "$1" && is_digest "$2" && is_operation "$3" && is_number "$4" ||
+		[ $# -ge 8 ] && is_name "$1" && is_digest "$2" && is_operation "$3" && is_number "$4" ||
 			refuse 'what to switch to'
-		is_command "$root" "$5" || refuse 'this command'
+		is_command "$root" "$5" && is_number "$7" && is_command "$root" "$8" || refuse 'this command'
 		case $6 in *[!A-Za-z0-9._+@\ -]*) refuse 'what to keep' ;; esac
-		shift 6
+		shift 8
 		check_environment "$@"
 		;;
 	*) refuse 'this task' ;;

@@ -29,8 +29,8 @@ STAGE_CODES: tuple[str, ...] = (
 _PID = r"[1-9][0-9]{0,9}"
 _EXIT = r"[0-9]{1,3}"
 _FLAG = "[01]"
-# Of a restart: 2 when an abort has ended it.
-_LATE = "[012]"
+# Of a restart: 2 when an abort has ended it or what came after it, 3 when the version command has not named the version.
+_LATE = "[0123]"
 _MAYBE_RELEASE = f"(?:-|@elsewhere|{RELEASE})"
 _MAYBE_EXIT = f"(?:-|{_EXIT})"
 # How a way back went: EXIT LATE.
@@ -50,6 +50,10 @@ _MOST_WAITS = 1000
 _WAITS = ("waiting", "waited")
 # What `current` leads to, and where, when that is no release.
 _CURRENT = ("current", "elsewhere")
+# What `_last` brings.
+_LAST_NAMES = ("last", "said", "before")
+# What a switch says last of the commands that it runs.
+_RAN = ("command", "step verify", "said")
 
 
 def _waits(*after: str) -> tuple[Frame, Frame]:
@@ -68,6 +72,15 @@ def _elsewhere(most: int = 1) -> Frame:
 _BEFORE = rf"(?:release {RELEASE}|elsewhere {TEXT})"
 
 
+def _last() -> tuple[Frame, Frame, Frame]:
+    """The newest switch on record, behind what `current` leads to."""
+    return (
+        Frame(name="last", rest=_LAST, after=_CURRENT),
+        Frame(name="said", rest=TEXT, after=("last",)),
+        Frame(name="before", rest=_BEFORE, after=("last", "said")),
+    )
+
+
 def _error(codes: tuple[str, ...], *after: str) -> Frame:
     return Frame(
         name="error", rest=rf"(?:stale {NUMBER}|(?:{'|'.join(codes)})(?: {TEXT})?)", after=(*after, *_CURRENT, "found")
@@ -82,9 +95,8 @@ TABLES: Mapping[str, Table] = {
         _BEGUN,
         Frame(name="current", rest=CURRENT, after=(BEGUN,)),
         _elsewhere(),
-        Frame(name="last", rest=_LAST, after=_CURRENT),
-        Frame(name="before", rest=_BEFORE, after=("last",)),
-        Frame(name=OVER, after=(*_CURRENT, "last", "before")),
+        *_last(),
+        Frame(name=OVER, after=(*_CURRENT, *_LAST_NAMES)),
     ),
     "stage": table(
         _BEGUN,
@@ -94,18 +106,17 @@ TABLES: Mapping[str, Table] = {
             name="current",
             rest=CURRENT,
             most=2,
-            after=(BEGUN, *_WAITS, *_CURRENT, "last", "before", "unfit", "step stage", "kept"),
+            after=(BEGUN, *_WAITS, *_CURRENT, *_LAST_NAMES, "unfit", "step stage", "kept"),
         ),
         _elsewhere(most=2),
-        Frame(name="last", rest=_LAST, after=_CURRENT),
-        Frame(name="before", rest=_BEFORE, after=("last",)),
-        Frame(name="unfit", rest=_FOUND, after=(*_CURRENT, "last", "before")),
-        Frame(name="step stage", after=(*_CURRENT, "last", "before", "unfit")),
+        *_last(),
+        Frame(name="unfit", rest=_FOUND, after=(*_CURRENT, *_LAST_NAMES)),
+        Frame(name="step stage", after=(*_CURRENT, *_LAST_NAMES, "unfit")),
         Frame(name="kept", rest=rf"/{TEXT}", after=("step stage",)),
-        Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, "last", "before", "unfit")),
+        Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, *_LAST_NAMES, "unfit")),
         Frame(name="outcome installed", after=("step stage", "kept")),
         Frame(name="found", rest=_FOUND, after=_CURRENT),
-        _error(STAGE_CODES, BEGUN, *_WAITS, "last", "before", "unfit", "step stage", "kept"),
+        _error(STAGE_CODES, BEGUN, *_WAITS, *_LAST_NAMES, "unfit", "step stage", "kept"),
         Frame(name=OVER, after=("outcome", "outcome installed", "error")),
     ),
     "check_release": {
@@ -134,30 +145,32 @@ TABLES: Mapping[str, Table] = {
         _BEGUN,
         Frame(name="step switch", after=(BEGUN,)),
         *_waits("step switch"),
-        Frame(name="current", rest=CURRENT, after=("step switch", *_WAITS, "command", "unlinked", "warning")),
+        Frame(name="current", rest=CURRENT, after=("step switch", *_WAITS, *_RAN, "unlinked", "warning")),
         _elsewhere(),
         Frame(name="found", rest=_FOUND, after=_CURRENT),
         Frame(name="outcome", rest="not_intact", after=("found",)),
         Frame(name="step restart", after=("step switch", *_WAITS)),
-        Frame(name="unlinked", rest=TEXT, after=("command",)),
-        Frame(name="step revert", after=("command", "warning")),
+        Frame(name="step verify", after=("step switch", *_WAITS, "command")),
+        Frame(name="said", rest=TEXT, after=("step verify",)),
+        Frame(name="unlinked", rest=TEXT, after=_RAN),
+        Frame(name="step revert", after=(*_RAN, "warning")),
         Frame(name="command", rest=_COMMAND, most=2, after=("step restart", "step revert")),
-        Frame(name="step clean_up", after=("step switch", *_WAITS, "command", "warning")),
+        Frame(name="step clean_up", after=("step switch", *_WAITS, *_RAN, "warning")),
         Frame(
             name="warning",
             rest=TEXT,
             most=_MOST_WARNINGS,
-            after=("step switch", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+            after=("step switch", *_WAITS, *_RAN, "unlinked", "step clean_up", "warning"),
         ),
         Frame(
             name="before",
             rest=_BEFORE,
-            after=("step switch", *_WAITS, "command", "unlinked", "step clean_up", "warning", *_CURRENT),
+            after=("step switch", *_WAITS, *_RAN, "unlinked", "step clean_up", "warning", *_CURRENT),
         ),
         Frame(
             name="switched",
             rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
-            after=("step switch", *_WAITS, "command", "step clean_up", "warning", *_CURRENT, "before"),
+            after=("step switch", *_WAITS, *_RAN, "step clean_up", "warning", *_CURRENT, "before"),
         ),
         _error(CODES, "step switch", *_WAITS),
         Frame(name=OVER, after=("outcome", "switched", "error")),

@@ -7,9 +7,11 @@
 #                                  owner PID START BOOT GROUP BUDGET     the program that runs here; `owner done`: it ended
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
-#                                    LATE is 1 for a restart that was out of time, 2 for one that an abort has ended
+#                                    LATE is 1 for a restart that was out of time, 2 when an abort has ended it or what came
+#                                    after it, 3 when the version command has not named the new version in time
 #                                  back EXIT LATE     of that switch: how the restart of its way back ended; for EXIT,
 #                                    `gone`: the release before is, and there was none; `unlinked`: the link did not go back
+#                                  said TEXT     of that switch, when LATE is 3: what the version command said at last
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
 #                 dead.N/        a claim that a newer one has recovered
 #                 seals/RELEASE/ of one that another tool installed, once we have left it: seal, of all that is in it. Else files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
@@ -22,6 +24,7 @@
 #   and for KIND elsewhere: elsewhere PATH
 #   before release RELEASE|elsewhere PATH: what we did not install, and stood there before a switch
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
+#   said TEXT: what the version command said at last, and was not the version
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
 #   outcome present|installed|needs_artifact|not_intact, of check_release present|unfit|absent|theirs · restamped FILE: the first that a command has changed · ended EXIT LATE
 #   unfit gone|changed PATH: why a release of ours that is there is staged anew
@@ -37,7 +40,7 @@ base=$root/.release
 claim=$base/claim.$fence
 boot=- newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= found= compared=
 read -r boot </proc/sys/kernel/random/boot_id
-l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_pid=- l_start=- l_boot=-
+l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_said= l_pid=- l_start=- l_boot=-
 
 # The last frames; the working directory is still claim.N (`say_current` leaves it). Then frees what is no longer needed: $trash names it relative to $base.
 finish() {
@@ -138,7 +141,8 @@ note() { printf '%s\n' "$*" >>state; } 2>/dev/null
 
 record() {
 	note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted${l_back:+
-back $l_back}"
+back $l_back}${l_said:+
+said $l_said}"
 }
 
 # identify PID: sets id_pid id_state id_parent id_group id_start; fails when there is none.
@@ -157,14 +161,15 @@ is_alive() { [ "$3" = "$boot" ] && identify "$1" && [ "$id_start" = "$2" ] && [ 
 
 read_state() {
 	s_pid=- s_start=- s_boot=- s_group=- s_budget=0 s_command=- s_command_start=-
-	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back=
+	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back= s_said=
 	[ -f "$1" ] && [ -r "$1" ] || return 0
 	while read -r word a b c d e f g; do
 		case $word in
 		owner) s_pid=$a s_start=$b s_boot=$c s_group=$d s_budget=$e ;;
 		command) s_command=$a s_command_start=$b ;;
-		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g s_back= ;;
+		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g s_back= s_said= ;;
 		back) s_back="$a $b" ;;
+		said) s_said="$a${b:+ $b}${c:+ $c}${d:+ $d}${e:+ $e}${f:+ $f}${g:+ $g}" ;;
 		esac
 	done <"$1"
 }
@@ -174,7 +179,7 @@ recall() {
 	read_state "$1/state"
 	[ "$s_fence" -gt 0 ] && [ "$s_fence" -ge "$l_fence" ] || return 0
 	l_fence=$s_fence l_release=$s_release l_previous=$s_previous l_phase=$s_phase
-	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted l_back=$s_back
+	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted l_back=$s_back l_said=$s_said
 	[ "${1##*.}" != "$s_fence" ] || l_pid=$s_pid l_start=$s_start l_boot=$s_boot
 }
 
@@ -353,6 +358,7 @@ say_state() {
 	[ "$l_fence" = 0 ] && return
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
 	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living ${l_back:-- 0}"
+	[ -z "$l_said" ] || say "said $l_said"
 	say_before "$l_previous"
 }
 
@@ -627,10 +633,60 @@ run_command() {
 	exec 7>&- 8>&-
 }
 
-# switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP ENVIRONMENT…; KEEP is a list of words.
+# For `sh -c`: until the version is said; what is said instead goes into a file.
+until_said="$asking"'
+until ask && [ "$said" = "$RELEASE_VERSION" ]; do
+	printf "%s\n" "${said:-$instead}" >"$1"
+	sleep 0.5
+done'
+
+# verify SECONDS COMMAND: the command has to say within this time that the new release's version runs. Else sets status to
+# that, l_late and l_said. Nothing is left of its process group.
+verify() {
+	say "step verify"
+	printf '' >said
+	{
+		(
+			trap - HUP PIPE
+			identify self
+			note "command $id_pid $id_start"
+			# An abort makes the file before it looks for a command.
+			[ ! -e abort ] && cd -- "$root/releases/$release" || exit 126
+			unset LC_ALL TZ
+			export RELEASE_COMMAND="$2"
+			exec timeout -k 5 "$1" sh -c "$until_said" sh "$claim/said" </dev/null >/dev/null
+		)
+	} 2>/dev/null
+	status=$?
+	read_state state
+	kill -s KILL -- "-$s_command" 2>/dev/null
+	note 'command - -'
+	[ "$status" != 0 ] || return 0
+	l_late=2
+	[ ! -e abort ] || return 0
+	l_late=3
+	read -r said <said
+	printable "$said"
+	l_said=$printable
+	say "said $l_said"
+}
+
+# printable TEXT: $printable is it without control characters, and cut.
+printable() {
+	printable= rest=$1
+	while case $rest in *[[:cntrl:]]*) ;; *) false ;; esac do
+		part=${rest%%[[:cntrl:]]*}
+		printable=$printable$part
+		rest=${rest#"$part"?}
+	done
+	printable=$printable$rest
+	[ "${#printable}" -le 300 ] || printable=$(printf '%.300s' "$printable")
+}
+
+# switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP VERSION_SECONDS VERSION_COMMAND ENVIRONMENT…; KEEP is a list of words.
 switch() {
-	release=$1 operation=$3 seconds=$4 command=$5 keep=$6
-	budget=$((2 * seconds + 60)) template=$base/seals/$release/mold
+	release=$1 operation=$3 seconds=$4 command=$5 keep=$6 version_seconds=$7 version_command=$8
+	budget=$((2 * seconds + version_seconds + 60)) template=$base/seals/$release/mold
 	say "step switch"
 	# Nothing is made anew here: what is gone has to be staged.
 	if [ -d "$root" ] && take_claim && is_intact "$release" "$2"; then
@@ -640,7 +696,7 @@ switch() {
 		(say_current)
 		finish "found $found" "outcome not_intact"
 	fi
-	shift 6
+	shift 8
 	where
 	go_home
 	previous=$now from=$now
@@ -656,7 +712,7 @@ switch() {
 		[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
 		try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
 	fi
-	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0 l_back=
+	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0 l_back= l_said=
 	record || no_room
 	if ! move_link "$claim/link"; then
 		l_phase=refused
@@ -672,6 +728,7 @@ switch() {
 		l_exit=$status l_late=$late
 		[ "$status" = 0 ] || [ "$late" = 1 ] || [ ! -e abort ] || l_late=2
 	fi
+	[ "$status" != 0 ] || [ -z "$version_command" ] || verify "$version_seconds" "$version_command"
 	[ "$status" = 0 ] || go_back
 	[ "$status" != 0 ] || stamp_foreign "$previous"
 	l_phase=done
@@ -744,7 +801,7 @@ warn() {
 	say "warning $flat"
 }
 
-# The restart failed: back to the release before, and restart that. Not fenced: a newer claim waits for this one's end.
+# What runs is not the new release: back to the one before, and restart that. Not fenced: a newer claim waits for this one's end.
 go_back() {
 	first_status=$status
 	[ "$previous" != - ] && [ "$previous" != "$release" ] || return 0
@@ -761,6 +818,7 @@ go_back() {
 	l_reverted=1
 	logged
 	log "$release" "$back_to"
+	[ -n "$command" ] || return 0
 	[ ! -e abort ] || [ "$seconds" -lt 20 ] || seconds=20
 	introduce "$previous" "$release"
 	run_command revert "back.$fifos" "$previous" "$seconds" "$command"

@@ -157,8 +157,12 @@ class NodeSession:
         restart_command: str,
         timeout_seconds: int,
         keep: Sequence[str],
+        version_command: str = "",
+        version_timeout_seconds: int = 0,
     ) -> Switch:
-        """Claim the root if it is not ours yet; link, restart; on failure back and restart again; clean up.
+        """Claim the root if it is not ours yet; link, restart, verify; on failure back and restart again; clean up.
+
+        version_command: has to print, on its first line and within its time, which version runs; '' when nothing has to.
 
         Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
         """
@@ -171,10 +175,16 @@ class NodeSession:
             timeout_seconds=timeout_seconds,
             restart_command=restart_command,
             keep=keep,
+            version_timeout_seconds=version_timeout_seconds,
+            version_command=version_command,
             env=self._env,
         )
         answer = await self._ask(
-            call, arguments, timeout_seconds=4 * timeout_seconds + SPARE_SECONDS, command_seconds=timeout_seconds
+            call,
+            arguments,
+            timeout_seconds=4 * timeout_seconds + version_timeout_seconds + SPARE_SECONDS,
+            # What the restart has left running may print on while its version is asked for.
+            command_seconds=timeout_seconds + version_timeout_seconds,
         )
         return answer.switch(fence=self._fence, release=release)
 

@@ -12,7 +12,7 @@ from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import NodeAddress
 
 # From here on the node may run the new release: a worker that recovers the target asks the node before it does anything.
-MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP})
+MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT, Step.CLEAN_UP})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class ServiceRules:
     command_timeout_seconds: int
     keep_releases: int
     mutable_versions: bool
+    version_command: str
+    version_timeout_seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +140,8 @@ def assignment_of(
             command_timeout_seconds=service.command_timeout,
             keep_releases=service.keep_releases,
             mutable_versions=service.mutable_versions,
+            version_command=service.version_command,
+            version_timeout_seconds=service.version_timeout,
         ),
         instance_pk=instance.pk,
         instance_id=instance.instance_id,

@@ -16,6 +16,7 @@ from inventory.instances.facts import Effect, Found
 from inventory.models import RunStatus
 from inventory.names import is_name
 from inventory.releases import version_of
+from inventory.security.redaction import scrub
 
 # Nobody knows whether the instance runs, and what.
 UNKNOWN = Effect(run_status=RunStatus.UNKNOWN)
@@ -105,7 +106,7 @@ def switch_ended(
     """The outcome of a switch that the node carried out, took back or refused."""
     if switch.outcome == "switched":
         return _after_stop(_success(assignment, package, switch), stop)
-    if switch.outcome == "restart_failed":
+    if switch.outcome in ("restart_failed", "version_mismatch"):
         return _after_stop(_restart_failed(assignment, package, switch, was_aborted=was_aborted), stop)
     what = refusal(
         ErrorCode.SWITCH_FAILED,
@@ -164,7 +165,7 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Swit
         status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
         error_code=_restart_code(switch, is_cancelled=is_cancelled),
         error_message=_restart_message(assignment, switch),
-        failed_step=Step.RESTART,
+        failed_step=Step.VERIFY if _has_failed_in_check(switch) else Step.RESTART,
         reverted=switch.reverted,
         effect=_effect_of_way_back(assignment, switch)
         if switch.reverted
@@ -184,6 +185,8 @@ def _restart_code(switch: Switch, *, is_cancelled: bool) -> ErrorCode:
         return ErrorCode.CANCELLED_IN_SWITCH
     if switch.has_way_back_failed:
         return ErrorCode.REVERT_FAILED
+    if switch.is_mismatch:
+        return ErrorCode.VERSION_MISMATCH
     return ErrorCode.COMMAND_TIMEOUT if switch.timed_out else ErrorCode.COMMAND_FAILED
 
 
@@ -197,12 +200,30 @@ def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
 
 
 def _restart_message(assignment: Assignment, switch: Switch) -> str:
+    where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
+    back = _way_back(assignment, switch)
+    if switch.is_mismatch:
+        return f"{_mismatch(assignment, switch)} {where}. {back}"
     what = _ended(assignment, switch.restart_exit, switch.timed_out)
     if switch.was_stopped:
         what = "was stopped by the cancel"
-    where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
-    back = _way_back(assignment, switch)
+    if _has_failed_in_check(switch):
+        return f"The version check of '{assignment.version}' {what} {where}. {back}"
     return f"The restart command of '{assignment.version}' {what} {where}. {back} The log has its output."
+
+
+def _has_failed_in_check(switch: Switch) -> bool:
+    return switch.is_mismatch or (switch.was_stopped and switch.has_restarted)
+
+
+def _mismatch(assignment: Assignment, switch: Switch) -> str:
+    seconds = assignment.service.version_timeout_seconds
+    if not switch.said:
+        return f"The version command printed nothing within {seconds} s after the restart of '{assignment.version}'"
+    return (
+        f"The version command did not print '{assignment.version}' within {seconds} s after the restart, but in the end "
+        f"'{scrub(switch.said)}',"
+    )
 
 
 def _ended(assignment: Assignment, status: int | None, timed_out: bool) -> str:

@@ -16,7 +16,7 @@ from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
 
 POLL_SECONDS = 0.3
-# Beyond the two restarts that a switch may run: time for the link, the clean-up and the node's own slowness.
+# Beyond the commands that a switch may run: time for the link, the clean-up and the node's own slowness.
 SPARE_SECONDS = 60
 CLAIM_SECONDS = 120
 
@@ -67,10 +67,14 @@ def told_of(switch: Switch) -> str:
     """What a switch that has ended came to, to go on after "the node says that"."""
     if switch.outcome == "switched":
         return f"the switch to '{switch.release}' was finished"
-    if switch.outcome != "restart_failed":
+    if switch.outcome not in ("restart_failed", "version_mismatch"):
         return f"the switch to '{switch.release}' failed before its restart"
-    how = "was out of time" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
     back = f"and that it went back to {switch.before}" if switch.reverted else "and that there was no way back"
+    if switch.is_mismatch:
+        return f"the version command of '{switch.release}' did not print that version {back}"
+    how = "was out of time" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
+    if switch.was_stopped:
+        how = "was stopped"
     return f"the restart command of '{switch.release}' {how} {back}"
 
 
@@ -86,7 +90,9 @@ async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
 
     Raises TransportError when the node can't be asked for as long as its commands may take.
     """
-    deadline = time.monotonic() + 2 * assignment.service.command_timeout_seconds + SPARE_SECONDS
+    rules = assignment.service
+    most_seconds = 2 * rules.command_timeout_seconds + rules.version_timeout_seconds
+    deadline = time.monotonic() + most_seconds + SPARE_SECONDS
     while True:
         try:
             state = await (await link.open()).state()

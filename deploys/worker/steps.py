@@ -212,6 +212,8 @@ class Steps:
             restart_command=self._assignment.service.restart_command,
             timeout_seconds=self._assignment.service.command_timeout_seconds,
             keep=self._keep(package),
+            version_command=self._assignment.service.version_command,
+            version_timeout_seconds=self._assignment.service.version_timeout_seconds,
         )
 
     def _keep(self, package: PinnedPackage) -> list[str]:

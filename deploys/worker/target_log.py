@@ -89,9 +89,11 @@ class TargetLog:
         await self._move(outcome, self._failed_step(outcome) if outcome.error_code else outcome.last_step)
 
     def _failed_step(self, outcome: Outcome) -> Step:
-        """What the way back is for is the restart's failure."""
+        """What the way back is for is the failure of what came before it."""
         step = outcome.failed_step or self.step
-        return Step.RESTART if step == Step.REVERT else step
+        if step != Step.REVERT:
+            return step
+        return Step.VERIFY if Step.VERIFY in self._seconds else Step.RESTART
 
     async def requeue(self) -> None:
         """Put the target back for another claim, as if untouched. Raises EventRefused."""

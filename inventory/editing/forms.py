@@ -53,12 +53,14 @@ class ServiceForm(EditForm):
         widgets = {  # Django's own way
             "restart_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
             "before_switch_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+            "version_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
             "signing_key": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._keep_if_not_sent("zip_names")
+        for field in ("zip_names", "version_command", "version_timeout"):
+            self._keep_if_not_sent(field)
 
     def _keep_if_not_sent(self, field: str) -> None:
         """A page that was opened before the upgrade does not know it: what the service has stays."""

@@ -115,6 +115,27 @@ read_roots() {
 	done
 }
 
+# Text for `sh -c`, which finds a version command in RELEASE_COMMAND. `ask` runs it once: $said is the first line that it
+# prints, $instead the first of its stderr, each at most 1000 bytes. The two `echo` end these lines, when what the command
+# has left running holds them open.
+asking='
+nl="
+"
+first() { head -n 1 | head -c 1000 | { read -r line; printf "%s %s\n" "$1" "$line"; }; }
+run() {
+	(eval "unset RELEASE_COMMAND; $RELEASE_COMMAND") 3>&- 4>&-
+	trap "" PIPE
+	echo 2>/dev/null
+	echo >&2
+}
+ask() {
+	both=$nl$({ { run 2>&3 | first said >&4; } 3>&1 | first instead; } 4>&1)$nl
+	said=${both#*"${nl}said "} instead=${both#*"${nl}instead "}
+	said=${said%%"$nl"*} instead=${instead%%"$nl"*}
+	while case $said in *[[:space:]]) ;; *) false ;; esac do said=${said%?}; done
+}
+'
+
 # look_for_tools: $missing names what the node lacks of what we use.
 look_for_tools() {
 	missing=

@@ -55,6 +55,8 @@ class ServiceEntry(StrictSerializer):
     restart_command = Text(required=False)
     before_switch_command = Text(required=False)
     command_timeout = WholeNumber(required=False)
+    version_command = Text(required=False)
+    version_timeout = WholeNumber(required=False)
     keep_releases = WholeNumber(required=False)
     mutable_versions = Truth(required=False)
     require_sha256 = Truth(required=False)

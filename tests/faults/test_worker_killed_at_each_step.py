@@ -10,7 +10,7 @@ import pytest
 
 from deploys.models import Operation, Target
 from deploys.states import OperationStatus, TargetStatus
-from inventory.models import Instance
+from inventory.models import Instance, Service
 from tests.support.foreign_trees import linked_build
 from tests.support.lab import Lab, check_invariants, wait_for_end, wait_until
 from tests.support.package_host import PackageHost
@@ -18,13 +18,17 @@ from tests.support.worker import WorkerHost, running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
-STEPS = ("claimed", "fetched", "staged", "before_switch", "permitted", "restart", "switched", "recorded")
+STEPS = ("claimed", "fetched", "staged", "before_switch", "permitted", "restart", "verify", "switched", "recorded")
+# These are held on the node itself, by a file in the deploy root.
+ON_NODE = {"restart": "hold", "verify": "hold-verify"}
+VERIFY = 'while [ -e "$RELEASE_ROOT/hold-verify" ]; do sleep 0.05; done; echo "$RELEASE_VERSION"'
 
 
 def test_its_work_is_finished_by_another(tmp_path: Path, package_host: PackageHost) -> None:
     """One host for all steps: it puts a new worker into the dead one's place each time."""
     lab = Lab.build(tmp_path, package_host)
     (instance,) = lab.instances
+    Service.objects.update(version_command=VERIFY)
     root = Path(instance.deploy_root)
     with running_worker(lab.environment) as host:
         wait_for_end(lab.deploy("v0"), seconds=30)
@@ -68,11 +72,11 @@ def ended_after_a_kill(
 ) -> tuple[Operation, float]:
     """The operation, and how many seconds after the kill it ended."""
     root = Path(instance.deploy_root)
-    held = root / "hold" if step == "restart" else lab.hold(step)
+    held = root / ON_NODE[step] if step in ON_NODE else lab.hold(step)
     held.touch()
     operation = lab.deploy(version, instances=[instance], broken=broken)
-    if step == "restart":
-        wait_until(lambda: (root / "current").resolve().name == version, what="switch", seconds=30)
+    if step in ON_NODE:
+        wait_until(operation.targets.filter(step=step).exists, what=step, seconds=30)
         worker = who_restarts(host)
     else:
         lab.wait_until_held(step)

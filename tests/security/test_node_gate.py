@@ -162,7 +162,16 @@ STAGE = {
     "keeps_upload": False,
     "fetch_seconds": 9,
 }
-SWITCH = {"release": "v1", "sha256": "0" * 64, "operation": "d-1", "timeout_seconds": 5, "keep": [], "env": {}}
+SWITCH = {
+    "release": "v1",
+    "sha256": "0" * 64,
+    "operation": "d-1",
+    "timeout_seconds": 5,
+    "keep": [],
+    "version_timeout_seconds": 5,
+    "version_command": "",
+    "env": {},
+}
 PREPARE = {"release": "v1", "timeout_seconds": 5, "env": {}}
 LINE = bootstrap.COMMAND_LINE
 LINES: dict[str, str] = {
@@ -195,6 +204,7 @@ CALLS: dict[str, list[str]] = {
     "no task": CALL.arguments("rm"),
     "a release elsewhere": calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""}),  # type: ignore[arg-type]
     "a foreign restart": calls.switch(CALL, **SWITCH, restart_command="id"),  # type: ignore[arg-type]
+    "a foreign version command": calls.switch(CALL, **{**SWITCH, "restart_command": "", "version_command": "id"}),  # type: ignore[arg-type]
     "a foreign preparation": calls.before_switch(CALL, **PREPARE, command="id"),  # type: ignore[arg-type]
     "our command and more": calls.before_switch(CALL, **PREPARE, command=f"{BEFORE}\nid"),  # type: ignore[arg-type]
     "a loader in the environment": CALL.arguments("before_switch", "v1", "5", "", "LD_PRELOAD=/tmp/x.so"),

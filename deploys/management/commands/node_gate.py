@@ -46,7 +46,11 @@ def _allowed(node: Node) -> list[Allowed]:
     return [
         Allowed(
             root=instance.deploy_root,
-            commands=(instance.service.restart_command, instance.service.before_switch_command),
+            commands=(
+                instance.service.restart_command,
+                instance.service.before_switch_command,
+                instance.service.version_command,
+            ),
         )
         for instance in instances
     ]

@@ -89,8 +89,16 @@ async def stage(session: NodeSession, url: str | None = None, remote_artifact: s
 
 
 async def switch(session: NodeSession) -> object:
-    given = {"release": "1.0.0", "sha256": "ab" * 32, "operation": "op"}
-    return await session.switch(**given, restart_command="true", timeout_seconds=5, keep=[])
+    return await session.switch(
+        release="1.0.0",
+        sha256="ab" * 32,
+        operation="op",
+        restart_command="true",
+        timeout_seconds=5,
+        keep=[],
+        version_command="true",
+        version_timeout_seconds=5,
+    )
 
 
 CALLS: dict[str, Session] = {

@@ -20,7 +20,7 @@ from inventory.console.pages import Pages, word
 PAGE_SIZE = 25
 FIRST_ERRORS = 3
 STEP_ORDER = (
-    Step.FETCH, Step.CONNECT, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.REVERT, Step.CLEAN_UP,
+    Step.FETCH, Step.CONNECT, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT, Step.CLEAN_UP,
 )  # fmt: skip
 _RANK = Case(
     *(
