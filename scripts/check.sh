@@ -9,6 +9,8 @@ export SECRET_KEY='for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz'
 export DATABASE_URL='postgres://checks@localhost/none'
 export ALLOWED_HOSTS='releases.example.com' CSRF_TRUSTED_ORIGINS='https://releases.example.com'
 unset DEBUG
+# The client's sources, as pytest finds them.
+export PYTHONPATH=client/src
 
 step() {
 	name=$1

@@ -1,0 +1,116 @@
+"""Every command of `release` against a running system, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from release_client import Client, Refused
+from release_client.cli.screen import plain
+from tests.client.world import World
+from tests.support.package_host import GOOD, Behaviour
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def deployed(world: World) -> World:
+    """Both instances run v-one; `first` is the deploy that brought it."""
+    url = world.lab.add_package("v-one")
+    ran = world.release("deploy", "user-service", "v-one", "--package-url", url, "--all", "--id", "first", "--wait")
+    assert ran.status == 0, ran
+    return world
+
+
+@pytest.fixture
+def client(world: World) -> Client:
+    return Client(world.url, world.token_file.read_text().strip())
+
+
+def test_versions(deployed: World) -> None:
+    ran, as_json = deployed.release("versions", "user-service"), deployed.release("versions", "user-service", "--json")
+
+    assert ran.status == as_json.status == 0, ran
+    assert "user-service: v-one: 2" in ran.out
+    assert as_json.json["version_summary"] == {"v-one": 2}
+
+
+def test_instances(deployed: World) -> None:
+    ran, as_json = (
+        deployed.release("instances", "user-service"),
+        deployed.release("instances", "user-service", "--json"),
+    )
+
+    assert "instance-1  127.0.0.1  8001  unknown  v-one" in ran.out
+    assert "2 instances" in ran.out
+    assert as_json.json["total"] == 2
+
+
+def test_status(deployed: World) -> None:
+    ran, as_json = deployed.release("status", "first"), deployed.release("status", "first", "--json")
+
+    assert "deploy first: user-service v-one: completed" in ran.out
+    assert as_json.json["deploy_id"] == "first"
+
+
+def test_logs(deployed: World) -> None:
+    ran, as_json = (
+        deployed.release("logs", "first", "--instance", "instance-1"),
+        deployed.release("logs", "first", "--json"),
+    )
+
+    assert ran.status == 0, ran
+    assert "instance-1 before_switch stdout: preparing v-one" in ran.out
+    assert "instance-2" not in ran.out
+    lines = [json.loads(line) for line in as_json.out.splitlines()]
+    assert {line["instance_id"] for line in lines} >= {"instance-1", "instance-2"}
+
+
+def test_logs_are_followed_to_the_end(deployed: World) -> None:
+    url = deployed.lab.add_package("v-followed")
+    deployed.lab.package_host.behave("v-followed.tar.gz", Behaviour(silent_seconds=1.0))
+    deployed.release("deploy", "user-service", "v-followed", "--package-url", url, "--all", "--id", "followed")
+
+    ran = deployed.release("logs", "followed", "-f")
+
+    assert ran.status == 0, ran
+    assert "instance-2 before_switch stdout: preparing v-followed" in ran.out
+    assert deployed.release("status", "followed", "--json").json["status"] == "completed"
+
+
+def test_what_was_cancelled_is_tried_again_and_rolled_back(deployed: World) -> None:
+    url = deployed.slow_package("v-again")
+    deployed.release("deploy", "user-service", "v-again", "--package-url", url, "--all", "--id", "again")
+
+    cancelled = deployed.release("cancel", "again", "--wait", "--json")
+    deployed.lab.package_host.behave("v-again.tar.gz", GOOD)
+    tried_again = deployed.release("retry", "again", "--wait")
+    back = deployed.release("rollback", "user-service", "--to", "v-one", "--from", "v-again", "--wait", "--json")
+
+    assert (cancelled.status, cancelled.json["status"]) == (2, "cancelled")
+    assert tried_again.status == 0, tried_again
+    assert "attempt 2 started" in tried_again.err
+    assert back.status == 0, back
+    assert [(each["version"], each["source"]) for each in back.json["instances"]] == [("v-one", "node")] * 2
+
+
+def test_sync(deployed: World) -> None:
+    ran = deployed.release("sync", "user-service", "--json")
+
+    assert ran.status == 0, ran
+    assert ran.json["service"] == "user-service"
+
+
+def test_the_same_from_python(deployed: World, client: Client) -> None:
+    started = client.roll_back("user-service", "v-one", instances=["instance-2"])
+    operation = client.wait(started["rollback_id"], "rollback", timeout=60)
+
+    assert operation["status"] == "completed"
+    with pytest.raises(Refused) as refused:
+        client.deploy("nothing", "v1", ["a", "b"], "http://127.0.0.1/x.tgz")
+    assert refused.value.status == 404
+
+
+def test_what_a_command_printed_steers_no_terminal() -> None:
+    assert plain("\x1b[31mred\x9b2J\a\tend\n") == "\ufffd[31mred\ufffd2J\ufffd\tend\n"
