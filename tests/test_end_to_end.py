@@ -156,7 +156,8 @@ def test_the_printed_curl_lines_work_as_they_stand(demo: RunningDemo) -> None:
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
 def test_the_commands_of_the_readme_work(demo: RunningDemo, readme: str) -> None:
-    make_run, *commands = commands_of(ROOT / readme)
+    make_run, *others = commands_of(ROOT / readme)
+    commands = [command for command in others if command.startswith("curl ")]
     assert make_run == "make run"
     assert len(commands) == 9
     answers = []
@@ -172,6 +173,35 @@ def test_the_commands_of_the_readme_work(demo: RunningDemo, readme: str) -> None
     assert broken["status"] == "failed"
     assert {each["reverted"] for each in broken["instances"]} == {True}
     assert "KeyError: 'colour'" in json.dumps(logs)
+
+
+def test_the_client_does_the_same_as_the_readme_says(demo: RunningDemo) -> None:
+    install, *commands = [each for each in commands_of(ROOT / "README.md") if re.match("release |.venv/bin/pip", each)]
+    client_without_pip(demo.folder)
+    script = [install.partition("\n")[2], *(f"{command}; echo == $?" for command in commands)]
+
+    done = subprocess.run(
+        ["sh", "-c", for_this_demo(demo, "\n".join(script), run="client")],
+        cwd=demo.folder,
+        env=clean_environment(PYTHONPATH=str(ROOT / "client" / "src")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert re.findall(r"^== (\d)$", done.stdout, re.MULTILINE) == ["0", "0", "0", "0", "0", "1", "0"], done
+    assert "deploy my-first-deploy-client: demo-service v1.1.0: completed" in done.stdout
+    assert "demo-service: v1.0.0: 3" in done.stdout
+    assert "failed: 0 of 3 completed, 3 failed" in done.stderr
+    assert "KeyError: 'colour'" in done.stdout
+
+
+def client_without_pip(checkout: Path) -> None:
+    """The command where the README's `pip install` puts it."""
+    command = checkout / ".venv" / "bin" / "release"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m release_client "$@"\n')
+    command.chmod(0o755)
 
 
 def test_both_readmes_have_the_same_commands() -> None:
