@@ -19,7 +19,7 @@ from deploys.web.api.operations import (
     OperationRetryView,
     OperationStatusView,
 )
-from deploys.web.api.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer
+from deploys.web.api.serializers import LogQuerySerializer, LogSerializer, OperationListSerializer, RetrySerializer
 from inventory.security.access import Scope, access_of
 from inventory.wire.budgets import Budget
 from inventory.wire.refusals import Refusals
@@ -127,13 +127,13 @@ class RollbackCancel(OperationCancelView):
     refusals: ClassVar[Refusals] = {404: ("rollback_not_found",), 409: ("already_finished",)}
 
 
-@extend_schema(request=NothingSerializer, responses={202: ChangedRollbackSerializer})
+@extend_schema(request=RetrySerializer, responses={202: ChangedRollbackSerializer})
 class RollbackRetry(OperationRetryView):
     operation_id = "retry_rollback"
     kind = Kind.ROLLBACK
     write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         404: ("rollback_not_found",),
-        409: ("nothing_to_retry", "instance_busy"),
+        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "instance_busy"),
         403: ("password_required",),
     }

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from django.db.models import Q, QuerySet
 
 from deploys.models import Operation, Package
-from deploys.operations.create import NewOperation, create_operation, fingerprint, generated_id, same_operation
+from deploys.operations.create import NewOperation, create_operation, generated_id, same_operation
+from deploys.operations.identity import Asked
 from deploys.operations.package_rules import package_problems
 from deploys.operations.reauth_rule import check_password_given
 from deploys.operations.way_back import (
@@ -59,13 +60,13 @@ class BatchRollbackRequest:
 
 def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest) -> Operation:
     """Raises NotFound, InvalidRequest (`no_previous_version`, `package_unknown`), Conflict (`instance_busy`)."""
-    digest = fingerprint({
+    asked = {
         "instance_id": request.instance_id,
         "target_version": request.target_version,
         "package_url": request.package_url,
-    })  # fmt: skip
+    }
     public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
-    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, fingerprint=digest, access=access)
+    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
     if same is not None:
         return same
     instance = visible_instance(access, request.instance_id)
@@ -73,7 +74,7 @@ def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest)
     return _start(
         access=access,
         public_id=public_id,
-        digest=digest,
+        asked=asked,
         service=instance.service,
         version=version,
         instances=[instance],
@@ -89,15 +90,15 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
 
     Forbidden `password_required`: so many instances at once take a person's password.
     """
-    digest = fingerprint({
+    asked = {
         "service": request.service,
         "target_version": request.target_version,
         "package_url": request.package_url,
         "instances": None if request.instances is None else sorted(request.instances),
         "from_version": request.from_version,
-    })  # fmt: skip
+    }
     public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
-    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, fingerprint=digest, access=access)
+    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
     if same is not None:
         return same
     service = visible_service(access, request.service)
@@ -107,7 +108,7 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
     return _start(
         access=access,
         public_id=public_id,
-        digest=digest,
+        asked=asked,
         service=service,
         version=request.target_version,
         instances=instances,
@@ -187,7 +188,7 @@ def _start(
     *,
     access: Access,
     public_id: str,
-    digest: str,
+    asked: Asked,
     service: Service,
     version: str,
     instances: Sequence[Instance],
@@ -204,7 +205,7 @@ def _start(
         NewOperation(
             kind=Kind.ROLLBACK,
             public_id=public_id,
-            fingerprint=digest,
+            asked=asked,
             service=service,
             version=version,
             instance_ids=[instance.pk for instance in instances],

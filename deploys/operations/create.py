@@ -5,10 +5,8 @@ Shared by deploys and rollbacks, so that one set of locks guards both.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -21,6 +19,7 @@ from deploys.operations.busy import busy_problems
 from deploys.operations.finish import finalize_finished
 from deploys.operations.held import hold_problems
 from deploys.operations.hold import lock_unfinished_deploys, place_hold
+from deploys.operations.identity import Asked, fingerprint, is_same_request, use_newer_link
 from deploys.operations.locks import lock_for_deploy, lock_for_hold, lock_instances
 from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
@@ -37,12 +36,14 @@ from inventory.security.access import Access
 class NewOperation:
     """Everything that an operation is made of. instance_ids are primary keys, already checked to be the service's.
 
+    asked: the request, as `deploys.operations.identity` compares it.
+
     hold: of a rollback, that it holds the service, too.
     """
 
     kind: Kind
     public_id: str
-    fingerprint: str
+    asked: Asked
     service: Service
     version: str
     instance_ids: Sequence[int]
@@ -58,25 +59,22 @@ class NewOperation:
     hold: bool = False
 
 
-def fingerprint(request: Mapping[str, object]) -> str:
-    """A digest that two requests share when they ask for the same."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
-
 def generated_id(kind: Kind) -> str:
     return f"{kind}-{secrets.token_hex(8)}"
 
 
-def same_operation(*, kind: Kind, public_id: str, fingerprint: str, access: Access) -> Operation | None:
+def same_operation(*, kind: Kind, public_id: str, asked: Asked, access: Access) -> Operation | None:
     """The operation that this id already names, if it came from the same request; None if the id is free.
 
-    Raises Conflict `<kind>_id_reused` if the id names another request's operation.
+    If the package's link has been signed anew since, the operation goes on with the newer one. Raises Conflict
+    `<kind>_id_reused` if the id names another request's operation.
     """
     found = Operation.objects.select_related("service").filter(kind=kind, public_id=public_id).first()
     if found is None:
         return None
     is_theirs = access.visible(Operation.objects.filter(pk=found.pk)).exists()
-    if found.fingerprint == fingerprint and is_theirs:
+    if is_theirs and is_same_request(found, asked):
+        use_newer_link(found, asked)
         return found
     raise Conflict(
         f"{kind}_id '{public_id}' was used for another request. Send the same request again, or take a new id.",
@@ -95,7 +93,7 @@ def create_operation(new: NewOperation) -> Operation:
         with transaction.atomic():
             return _create(new)
     except IntegrityError:
-        same = same_operation(kind=new.kind, public_id=new.public_id, fingerprint=new.fingerprint, access=new.access)
+        same = same_operation(kind=new.kind, public_id=new.public_id, asked=new.asked, access=new.access)
         if same is None:
             raise
         return same
@@ -155,7 +153,7 @@ def _insert_operation(new: NewOperation) -> Operation:
         requested_sha256=new.requested_sha256,
         signature=new.signature,
         package=new.package,
-        fingerprint=new.fingerprint,
+        fingerprint=fingerprint(new.asked),
         total=len(new.instance_ids),
         requested_by=actor.name,
         requested_by_kind=actor.kind,

@@ -56,7 +56,7 @@ def finished_payload(operation: Operation) -> Payload:
 
 
 def _target(row: tuple[Any, ...]) -> Payload:
-    instance_id, status, version, at, step, error_code, error_message, reverted, source = row
+    instance_id, status, version, at, step, error_code, error_message, reverted, source, attempt = row
     return {
         "instance_id": instance_id,
         "status": status,
@@ -66,6 +66,7 @@ def _target(row: tuple[Any, ...]) -> Payload:
         "error": {"code": error_code, "message": error_message} if error_code else None,
         "reverted": reverted,
         "source": source or None,
+        "attempt": attempt,
     }
 
 
@@ -82,6 +83,7 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
             "error_message",
             "reverted",
             "source",
+            "attempt",
         )
     )
 
@@ -95,6 +97,7 @@ def _summary(operation: Operation, progress: Progress, updated_at: datetime | st
         **({"target_version": operation.version} if operation.kind == Kind.ROLLBACK else {}),
         "until": operation.until,
         "status": status_of(operation, progress),
+        "attempt": operation.attempt,
         "progress": _progress(progress),
         "started_at": operation.started_at,
         "updated_at": updated_at,

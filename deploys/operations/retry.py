@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import transaction
 
 from deploys.models import Operation
@@ -18,19 +20,40 @@ from deploys.operations.reauth_rule import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus
 from inventory.errors import Conflict
 from inventory.security.access import Access
+from inventory.security.redaction import redact_url
 
 
-def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_password: bool = False) -> Operation:
+@dataclass(frozen=True, kw_only=True)
+class RetryRequest:
+    """'' leaves what the operation was made of: where its package is, and which digest it must have."""
+
+    package_url: str = ""
+    sha256: str = ""
+
+
+UNCHANGED = RetryRequest()
+
+
+def retry_operation(
+    *,
+    access: Access,
+    kind: Kind,
+    public_id: str,
+    request: RetryRequest = UNCHANGED,
+    has_given_password: bool = False,
+) -> Operation:
     """Try an operation's failed and cancelled targets again, as a new attempt of the same operation.
 
     has_given_password: the person at the console did so for this very retry. Raises NotFound; Conflict
-    `nothing_to_retry`, `service_held` (a deploy's alone) or `instance_busy`; Forbidden `password_required`.
+    `nothing_to_retry`, `cancel_in_progress`, `package_digest_conflict`, `service_held` (a deploy's alone) or
+    `instance_busy`; Forbidden `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
         if kind == Kind.DEPLOY:
             lock_for_deploy(operation.service_id)
         instance_ids = _lock_retryable(operation)
+        _check_state(operation, request)
         if not instance_ids:
             raise Conflict(
                 f"{kind} '{public_id}' has no failed or cancelled instance to try again.", code="nothing_to_retry"
@@ -41,10 +64,14 @@ def retry_operation(*, access: Access, kind: Kind, public_id: str, has_given_pas
             problems = hold_problems(operation.service) + problems
         if problems:
             raise Conflict(problems=problems)
-        _reopen(operation, instance_ids)
+        _reopen(operation, instance_ids, request)
         wake_workers(operation)
-        record_action(access, operation, "retry")
+        record_action(access, operation, "retry", detail=_detail(request))
     return operation
+
+
+def _detail(request: RetryRequest) -> dict[str, object]:
+    return {"package_url": redact_url(request.package_url)} if request.package_url else {}
 
 
 def _lock_retryable(operation: Operation) -> list[int]:
@@ -54,8 +81,27 @@ def _lock_retryable(operation: Operation) -> list[int]:
     return list(failed.values_list("instance_id", flat=True))
 
 
-def _reopen(operation: Operation, instance_ids: list[int]) -> None:
+def _check_state(operation: Operation, request: RetryRequest) -> None:
+    """Once it is locked. Raises Conflict."""
     operation.refresh_from_db()
+    if operation.cancel_requested_at is not None and operation.finished_at is None:
+        raise Conflict(
+            f"{operation.kind} '{operation.public_id}' is being cancelled. Retry it when its status is `cancelled`.",
+            code="cancel_in_progress",
+        )
+    package = operation.package
+    if request.sha256 and package is not None and package.sha256 != request.sha256:
+        raise Conflict(
+            f"{operation.kind} '{operation.public_id}' has its package already, and that has sha256 {package.sha256}. "
+            f"Retry it without a sha256, or start another {operation.kind}.",
+            code="package_digest_conflict",
+            attr="sha256",
+        )
+
+
+def _reopen(operation: Operation, instance_ids: list[int], request: RetryRequest) -> None:
+    operation.package_url = request.package_url or operation.package_url
+    operation.requested_sha256 = request.sha256 or operation.requested_sha256
     operation.attempt += 1
     operation.status = OperationStatus.PENDING
     operation.finished_at = None
@@ -63,6 +109,8 @@ def _reopen(operation: Operation, instance_ids: list[int]) -> None:
     operation.package_error_code = operation.package_error_message = ""
     operation.save(
         update_fields=(
+            "package_url",
+            "requested_sha256",
             "attempt",
             "status",
             "finished_at",

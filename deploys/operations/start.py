@@ -9,10 +9,10 @@ from deploys.models import Operation
 from deploys.operations.create import (
     NewOperation,
     create_operation,
-    fingerprint,
     generated_id,
     same_operation,
 )
+from deploys.operations.identity import Asked
 from deploys.operations.package_rules import package_problems
 from deploys.states import Kind, Until
 from inventory.errors import InvalidRequest, NotFound, Problem
@@ -45,9 +45,9 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     Raises NotFound (service), InvalidRequest (instances, naming each; `sha256_required`, `signing_key_unset`),
     Conflict (`deploy_id_reused`, `instance_busy`).
     """
-    digest = _fingerprint(request)
+    asked = _asked(request)
     public_id = request.deploy_id or generated_id(Kind.DEPLOY)
-    same = same_operation(kind=Kind.DEPLOY, public_id=public_id, fingerprint=digest, access=access)
+    same = same_operation(kind=Kind.DEPLOY, public_id=public_id, asked=asked, access=access)
     if same is not None:
         return same
     service = visible_service(access, request.service)
@@ -59,7 +59,7 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
         NewOperation(
             kind=Kind.DEPLOY,
             public_id=public_id,
-            fingerprint=digest,
+            asked=asked,
             service=service,
             version=request.version,
             instance_ids=instance_pks,
@@ -86,7 +86,7 @@ def deploy_problems(
     return find_instances(found, instances)[1] + package_problems(found, sha256=sha256, signature=signature)
 
 
-def _fingerprint(request: DeployRequest) -> str:
+def _asked(request: DeployRequest) -> Asked:
     wanted: dict[str, object] = {
         "service": request.service,
         "version": request.version,
@@ -97,4 +97,4 @@ def _fingerprint(request: DeployRequest) -> str:
     # Left out when not given: ids from before these keys were there keep their fingerprint.
     signature = {"signature": request.signature} if request.signature else {}
     until = {"until": request.until.value} if request.until != Until.SWITCHED else {}
-    return fingerprint(wanted | signature | until)
+    return wanted | signature | until

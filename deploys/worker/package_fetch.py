@@ -77,10 +77,21 @@ class PackageFetch:
     async def _fetch(self) -> tuple[PinnedPackage, Artifact]:
         async with alone_on_this_host(self._operation_id, on_wait=self._on_wait_for_others):
             operation = await self._ask(lambda: pinning.operation_to_fetch_for(self._operation_id))
-            package, artifact = pinning.from_store(operation) or await self._get_and_pin(operation)
+            package, artifact = pinning.from_store(operation) or await self._get_by_newest_link(operation)
         pin = pinned(package)
         assert pin is not None
         return pin, artifact
+
+    async def _get_by_newest_link(self, operation: Operation) -> tuple[Package, Artifact]:
+        """A link may expire during its download, and be signed anew meanwhile."""
+        while True:
+            try:
+                return await self._get_and_pin(operation)
+            except PackageError:
+                if self._is_unwanted or not await self._ask(partial(pinning.has_newer_link, operation)):
+                    raise
+            self._say("The request has come again with another link: trying that.")
+            operation = await self._ask(lambda: pinning.operation_to_fetch_for(self._operation_id))
 
     async def _get_and_pin(self, operation: Operation) -> tuple[Package, Artifact]:
         wanted = pinning.wanted(operation)

@@ -40,6 +40,11 @@ def operation_to_fetch_for(operation_id: int) -> Operation:
     return operation
 
 
+def has_newer_link(operation: Operation) -> bool:
+    """The request has come again meanwhile, with a link that was signed anew."""
+    return Operation.objects.filter(pk=operation.pk).exclude(package_url=operation.package_url).exists()
+
+
 def from_store(operation: Operation) -> tuple[Package, Artifact] | None:
     """A rollback takes what the store has; so does a deploy whose package another worker process of this host has got."""
     if operation.package is None:
@@ -88,6 +93,9 @@ def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
                 url=url,
                 signature=operation.signature,
             )
+        elif operation.package_url and package.url != url:
+            # The link that worked last: a download for a rollback needs one that has not expired.
+            Package.objects.filter(pk=package.pk).update(url=url)
         Operation.objects.filter(pk=operation.pk).update(package=package)
     return package
 
@@ -101,5 +109,6 @@ def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> P
 
 
 def remember_refusal(operation: Operation, error: PackageError) -> None:
-    """Until the operation is retried: a host that was asked once for all nodes is not asked again for each."""
-    Operation.objects.filter(pk=operation.pk).update(package_error_code=error.code, package_error_message=error.message)
+    """Until the operation is retried, or has a newer link: a host that was asked once for all nodes is not asked for each."""
+    asked_by_this_link = Operation.objects.filter(pk=operation.pk, package_url=operation.package_url)
+    asked_by_this_link.update(package_error_code=error.code, package_error_message=error.message)

@@ -100,6 +100,11 @@ def test_the_status_has_the_documents_keys_and_a_deploys() -> None:
     completed_at, updated_at = status.pop("completed_at"), status["instances"][0].pop("updated_at")
     assert completed_at >= updated_at >= status["started_at"]
     assert status.pop("updated_at") == completed_at
+    assert (status.pop("until", None), status.pop("attempt"), status["instances"][0].pop("attempt")) == (
+        "switched",
+        1,
+        1,
+    )
     assert status == {
         "rollback_id": "rollback-67890",
         "service": "user-service",

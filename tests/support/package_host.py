@@ -29,7 +29,8 @@ class Behaviour:
 
     times: for the first so many requests only, well-behaved from then on; None: always.
     cut_after: the connection closes after so many bytes of the body.
-    endless: zeros follow the file for ever. silent: not a byte comes, for so many seconds.
+    endless: zeros follow the file for ever. silent: not a byte comes, for so many seconds. signed: only a request with
+    this query is answered, any other with 403.
     """
 
     status: int = 200
@@ -43,6 +44,7 @@ class Behaviour:
     pause_seconds: float = 0.0
     silent_seconds: float = 0.0
     endless: bool = False
+    signed: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -135,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if behaviour.redirect_to:
             self._send_bare(behaviour.status if 300 <= behaviour.status < 400 else 302, behaviour)
+            return
+        if behaviour.signed and urlsplit(self.path).query != behaviour.signed:
+            self._send_bare(403, behaviour)
             return
         file = host.folder / path.lstrip("/")
         if behaviour.status != 200 or not file.is_file():

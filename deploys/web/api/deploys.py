@@ -25,6 +25,7 @@ from deploys.web.api.serializers import (
     LogQuerySerializer,
     LogSerializer,
     OperationListSerializer,
+    RetrySerializer,
     StartedDeploySerializer,
 )
 from inventory.security.access import Scope, access_of
@@ -38,7 +39,7 @@ class DeployExecute(APIView):
     refusals: ClassVar[Refusals] = {
         400: ("duplicate_instance", "instance_not_found", "service_not_found", "sha256_required", "signing_key_unset"),
         404: ("service_not_found",),
-        409: ("deploy_id_reused", "instance_busy"),
+        409: ("deploy_id_reused", "service_held", "instance_busy"),
     }
 
     @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
@@ -81,10 +82,10 @@ class DeployCancel(OperationCancelView):
     refusals: ClassVar[Refusals] = {404: ("deploy_not_found",), 409: ("already_finished",)}
 
 
-@extend_schema(request=NothingSerializer, responses={202: ChangedDeploySerializer})
+@extend_schema(request=RetrySerializer, responses={202: ChangedDeploySerializer})
 class DeployRetry(OperationRetryView):
     operation_id = "retry_deploy"
     refusals: ClassVar[Refusals] = {
         404: ("deploy_not_found",),
-        409: ("nothing_to_retry", "instance_busy"),
+        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "service_held", "instance_busy"),
     }

@@ -13,6 +13,7 @@ from deploys.states import Kind
 from deploys.web.api.serializers import (
     LogQuerySerializer,
     OperationListSerializer,
+    RetrySerializer,
 )
 from inventory.security.access import Scope, access_of
 from inventory.wire.budgets import Budget
@@ -75,9 +76,9 @@ class OperationRetryView(OperationView):
     required_scope = Scope.DEPLOY
 
     def post(self, request: Request, **ids: str) -> Response:
-        """Try its failed and cancelled instances again."""
-        NothingSerializer(data=request.data).is_valid(raise_exception=True)
-        operation = retry_operation(access=access_of(request), kind=self.kind, public_id=self.public_id)
+        """Try its failed and cancelled instances again, by another link if one is given."""
+        wanted = RetrySerializer(data=request.data).to_request()
+        operation = retry_operation(access=access_of(request), kind=self.kind, public_id=self.public_id, request=wanted)
         answer = {
             f"{self.kind}_id": operation.public_id,
             "status": "started",

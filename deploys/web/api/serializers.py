@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from deploys.error_codes import ErrorCode
 from deploys.models import LogLine
+from deploys.operations.retry import RetryRequest
 from deploys.operations.start import DeployRequest, deploy_problems
 from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus, Until
@@ -75,6 +76,17 @@ class ExecuteSerializer(StrictSerializer):
         raise InvalidRequest(problems=with_others(self.field_problems(), deploy_problems(access, **judged)))
 
 
+class RetrySerializer(StrictSerializer):
+    """Both are left as they were where they are left out."""
+
+    package_url = PackageUrlField(required=False, help_text="Where the package is now, or its link signed anew.")
+    sha256 = Sha256Field(required=False, help_text="What the package's digest must be.")
+
+    def to_request(self) -> RetryRequest:
+        self.is_valid(raise_exception=True)
+        return RetryRequest(**self.validated_data)
+
+
 class OperationListSerializer(PageSerializer):
     service = NameField(required=False)
     status = serializers.ChoiceField(required=False, choices=OperationStatus.choices)
@@ -123,6 +135,7 @@ class TargetSerializer(serializers.Serializer[Any]):
     source = serializers.CharField(  # type: ignore[assignment]  # the answer's key, not a field's source
         allow_null=True, help_text="node, store or download."
     )
+    attempt = serializers.IntegerField(help_text="The attempt that this instance was last part of.")
 
 
 class ProgressSerializer(serializers.Serializer[Any]):
@@ -146,6 +159,7 @@ class DeploySummarySerializer(serializers.Serializer[Any]):
     version = serializers.CharField()
     until = serializers.ChoiceField(choices=[until.value for until in Until], help_text="How far it goes.")
     status = serializers.ChoiceField(choices=OperationStatus.choices)
+    attempt = serializers.IntegerField(help_text="1, and one more with every retry.")
     progress = ProgressSerializer()
     started_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

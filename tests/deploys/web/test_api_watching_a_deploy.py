@@ -67,6 +67,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "version": "v1.2.3",
         "until": "switched",
         "status": "in_progress",
+        "attempt": 1,
         "progress": {"total": 3, "completed": 1, "failed": 0, "pending": 2, "in_progress": 1, "cancelled": 0},
         "started_at": started_at,
         "updated_at": started_at,
@@ -83,6 +84,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "error": None,
         "reverted": False,
         "source": "download",
+        "attempt": 1,
     }
     assert second == {
         **first,

@@ -27,7 +27,7 @@ def instance(db: None) -> Instance:
 
 def test_without_operations_nothing_is_in_progress(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     new = NewOperation(
-        kind=Kind.DEPLOY, public_id="d", fingerprint="f", service=instance.service, version="v1",
+        kind=Kind.DEPLOY, public_id="d", asked={"package_url": ""}, service=instance.service, version="v1",
         instance_ids=[instance.pk], access=SCHEDULER,
     )  # fmt: skip
     create_operation(new)
