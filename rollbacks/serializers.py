@@ -14,13 +14,22 @@ from deploys.web.api.serializers import (
 )
 from inventory.errors import InvalidRequest, with_others
 from inventory.security.access import Access
-from inventory.wire.serializers import InstanceIdsField, NameField, OperationIdField, PackageUrlField, StrictSerializer
+from inventory.wire.serializers import (
+    InstanceIdsField,
+    NameField,
+    OperationIdField,
+    PackageUrlField,
+    StrictBooleanField,
+    StrictSerializer,
+)
 from rollbacks.services import (
     BatchRollbackRequest,
     InstanceRollbackRequest,
     batch_rollback_problems,
     instance_rollback_problems,
 )
+
+HOLD_HELP = "Hold the service, too: no deploy of it starts after this call's 202, until the hold is released."
 
 
 class InstanceRollbackSerializer(StrictSerializer):
@@ -31,6 +40,7 @@ class InstanceRollbackSerializer(StrictSerializer):
     package_url = PackageUrlField(required=False)
     rollback_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
     reason = ReasonField()
+    hold = StrictBooleanField(required=False, default=False, help_text=HOLD_HELP)
 
     def to_request(self, access: Access) -> InstanceRollbackRequest:
         """Raises InvalidRequest with all that is wrong: with each key, and with what the keys name."""
@@ -53,6 +63,7 @@ class BatchRollbackSerializer(StrictSerializer):
     from_version = NameField(required=False, help_text="Only instances that run this version.")
     rollback_id = OperationIdField(required=False, help_text="Makes the call safe to repeat; left out, one is made.")
     reason = ReasonField()
+    hold = StrictBooleanField(required=False, default=False, help_text=HOLD_HELP)
 
     def to_request(self, access: Access) -> BatchRollbackRequest:
         """As with one instance."""

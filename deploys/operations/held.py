@@ -25,7 +25,16 @@ def hold_problems(service: Service) -> list[Problem]:
         f"Service '{service.name}' is held by {hold.held_by} since {wire_time(hold.held_at)}{until}: {hold.reason} "
         "(Rollbacks pass. Deploy again when the hold is released.)"
     )
-    return [Problem(code="service_held", detail=detail, attr="service")]
+    return [Problem(code="service_held", detail=detail, attr="service", facts=_facts(hold))]
+
+
+def _facts(hold: Hold) -> dict[str, object]:
+    return {
+        "held_by": hold.held_by,
+        "held_at": wire_time(hold.held_at),
+        "until": wire_time(hold.until) if hold.until else None,
+        "reason": hold.reason,
+    }
 
 
 def holds_of_deploys(operation_ids: Collection[int]) -> dict[int, Hold]:

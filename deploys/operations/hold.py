@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat, Now
 
@@ -19,6 +19,7 @@ from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.states import ACTIVE, Kind, TargetStatus
 from deploys.webhook_models import EventType
 from inventory.actors import SYSTEM, Actor
+from inventory.errors import InvalidRequest
 from inventory.instances.selection import visible_service
 from inventory.models import Service
 from inventory.security import audit
@@ -30,13 +31,26 @@ from inventory.wire.wire_time import wire_time
 def hold_service(*, access: Access, service_name: str, reason: str, until: datetime | None = None) -> Hold:
     """The service's active hold: this one, or the one that was there already, unchanged.
 
-    until: when it ends by itself; the caller has checked that this is to come. Raises NotFound.
+    until: when it ends by itself. Raises NotFound, and InvalidRequest `until_in_past`.
     """
     service = visible_service(access, service_name)
+    _check_is_to_come(until)
     with transaction.atomic():
         lock_for_hold(service.pk)
         lock_unfinished_deploys(service)
         return place_hold(service, by=access.actor, reason=reason, until=until)
+
+
+def _check_is_to_come(until: datetime | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s <= clock_timestamp(), clock_timestamp()", [until])
+        is_over, now = cursor.fetchone()
+    if is_over:
+        raise InvalidRequest(
+            f"The hold would have ended before it began: it is {wire_time(now)} now. Give a later time, or none.",
+            code="until_in_past",
+            attr="until",
+        )
 
 
 def release_service(*, access: Access, service_name: str) -> Service:

@@ -28,6 +28,12 @@ FACTS_OF: dict[str, dict[str, Any]] = {
         "step": {"type": "string"},
         "age_seconds": {"type": "integer"},
     },
+    "service_held": {
+        "held_by": {"type": "string"},
+        "held_at": {"type": "string", "format": "date-time"},
+        "until": {"type": ["string", "null"], "format": "date-time"},
+        "reason": {"type": "string"},
+    },
 }
 
 

@@ -116,6 +116,7 @@ def test_there_are_a_million_past_targets() -> None:
         "/v1/service/large/instances",
         "/v1/service/large/instances/versions",
         "/v1/instance/large-7/history",
+        "/v1/service/large/hold",
     ],
 )
 def test_the_api_reads_by_index(path: str) -> None:
@@ -152,6 +153,14 @@ def test_starting_and_cancelling_use_indexes() -> None:
         assert client.post("/v1/deploy/execute", {**body, "instances": names}).status_code == 202
         assert client.post("/v1/deploy/cancel/new").status_code == 202
         assert client.post("/v1/deploy/retry/new").status_code == 202
+
+
+def test_holding_uses_indexes() -> None:
+    client = caller("deploy")
+    with no_sequential_scan():
+        assert client.put("/v1/service/large/hold", {"reason": "x"}).status_code == 200
+        assert client.get("/v1/deploy/status/waiting").json()["status"] == "cancelled"
+        assert client.delete("/v1/service/large/hold").status_code == 200
 
 
 def test_starting_a_rollback_uses_indexes() -> None:

@@ -58,6 +58,7 @@ GETS = {
     "/v1/service/{service_name}/instances": "/v1/service/user-service/instances",
     "/v1/service/{service_name}/instances/versions": "/v1/service/user-service/instances/versions",
     "/v1/instance/{instance_id}/history": "/v1/instance/instance-1/history",
+    "/v1/service/{service_name}/hold": "/v1/service/user-service/hold",
 }
 
 
