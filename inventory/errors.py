@@ -78,3 +78,10 @@ class Conflict(ReleaseError):
 
     http_status = 409
     default_code = "conflict"
+
+
+class PreconditionFailed(ReleaseError):
+    """412: what the caller has read has changed since."""
+
+    http_status = 412
+    default_code = "precondition_failed"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.urls import path
 
 from inventory.web import api, node_reports
+from inventory.web.inventory import InventoryView
 from inventory.wire.converters import register_converters
 
 register_converters()
 
 urlpatterns = [
+    path("v1/inventory", InventoryView.as_view(), name="inventory"),
     path("v1/service/<name:service_name>/instances/versions", api.ServiceVersions.as_view(), name="service-versions"),
     path("v1/service/<name:service_name>/instances", api.ServiceInstances.as_view(), name="service-instances"),
     path("v1/service/<name:service_name>/sync", node_reports.ServiceSync.as_view(), name="service-sync"),

@@ -26,9 +26,13 @@ _MAX_SOCKET_BYTES = 107
 _SSH_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,62}\$?")
 
 
-def validate_storable(value: str) -> None:
+def is_storable(value: str) -> bool:
     """PostgreSQL's text takes neither NUL nor half a surrogate pair."""
-    if _UNSTORABLE.search(value):
+    return _UNSTORABLE.search(value) is None
+
+
+def validate_storable(value: str) -> None:
+    if not is_storable(value):
         raise ValidationError(_("must not contain NUL or invalid characters"), code="invalid_text")
 
 

@@ -27,12 +27,14 @@ class TokenScope(models.TextChoices):
     DEPLOY = "deploy", _("deploy, roll back and read")
     READ = "read", _("read")
     REPORT = "report", _("instance reports")
+    INVENTORY = "inventory", _("edit the inventory, and read")
 
 
 SCOPES_OF_TOKEN: dict[str, frozenset[Scope]] = {
     TokenScope.DEPLOY: frozenset({Scope.DEPLOY, Scope.READ}),
     TokenScope.READ: frozenset({Scope.READ}),
     TokenScope.REPORT: frozenset({Scope.REPORT}),
+    TokenScope.INVENTORY: frozenset({Scope.INVENTORY, Scope.READ}),
 }
 
 
@@ -96,7 +98,7 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 
     user = None
     name = models.CharField(_("name"), max_length=100)
-    scope = models.CharField(_("scope"), max_length=8, choices=TokenScope)
+    scope = models.CharField(_("scope"), max_length=16, choices=TokenScope)
     all_services = models.BooleanField(_("all services"), default=False)
     services = models.ManyToManyField(Service, verbose_name=_("services"), blank=True, related_name="+")
     allowed_networks: ArrayField[Sequence[str], list[str]] = ArrayField(

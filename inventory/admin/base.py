@@ -13,7 +13,8 @@ from django.db import models
 from django.http import HttpRequest
 
 from inventory.editing.audit_diff import shown_changes
-from inventory.models import Instance, Node
+from inventory.instances import selection
+from inventory.models import Node
 from inventory.security import audit
 from inventory.security.access import access_of
 
@@ -137,11 +138,7 @@ def sees_all(request: HttpRequest) -> bool:
 
 
 def visible_nodes(request: HttpRequest) -> models.QuerySet[Node]:
-    """Who is limited to some services sees the nodes where these have an instance, and may place others there."""
-    if sees_all(request):
-        return Node.objects.all()
-    placed = access_of(request).visible(Instance.objects.all())
-    return Node.objects.filter(pk__in=placed.values("node_id"))
+    return selection.visible_nodes(access_of(request))
 
 
 def without_side_doors(fields: Mapping[str, Any]) -> None:

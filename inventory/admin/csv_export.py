@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Str
 from django.urls import path, reverse
 
 from inventory.admin.base import ScopedAdmin
-from inventory.editing.file.read import SECTIONS
+from inventory.editing.file.document import SECTIONS
 
 # How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from inventory.admin.base import ScopedAdmin, sees_all
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.document import InventoryFileError
 from inventory.editing.file.report import ImportReport
 from inventory.editing.forms import InventoryFileForm
 from inventory.models import Instance, Node, Service

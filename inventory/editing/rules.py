@@ -35,6 +35,11 @@ class Fault:
     text: str
     field: str | None = None
 
+    @property
+    def is_for_now(self) -> bool:
+        """Only an unfinished operation is in the way: later the same edit may be fine."""
+        return self.code in ("instance_busy", "node_busy", "service_busy")
+
 
 def faults(edits: Collection[Edit]) -> Iterator[Fault]:
     """Everything that forbids these edits, made at once; not what was wrong before and has no part in them."""
@@ -114,7 +119,9 @@ def _moved_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
     instances = _touching(MOVE_FIELDS, Instance, edits)
     nodes = _touching(NODE_PLACE_FIELDS, Node, edits)
     on_nodes = dict(Instance.objects.filter(node__in=nodes).order_by().values_list("pk", "node"))
-    busy = lock_and_find_busy([*instances, *on_nodes])
+    # All that will be written at once, as everybody locks instances in one order.
+    changed = [edit.row.pk for edit in edits if isinstance(edit.row, Instance) and edit.changed and edit.row.pk]
+    busy = lock_and_find_busy([*changed, *on_nodes])
     for pk in instances.keys() & busy.keys():
         text = _("It can't be moved or renamed while %(operation)s is in progress on it. Wait for it, or cancel it.")
         yield Fault(edit=instances[pk], code="instance_busy", text=text % {"operation": busy[pk]})

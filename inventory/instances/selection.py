@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from inventory.errors import NotFound, Problem
-from inventory.models import Instance, Service
+from inventory.models import Instance, Node, Service
 from inventory.security.access import Access
 
 
@@ -34,6 +35,13 @@ def visible_instance(access: Access, instance_id: str) -> Instance:
         )
         raise NotFound(problems=[problem])
     return instance
+
+
+def visible_nodes(access: Access) -> QuerySet[Node]:
+    """Who is limited to some services sees the nodes where these have an instance, and may place others there."""
+    if access.services is None:
+        return Node.objects.all()
+    return Node.objects.filter(pk__in=access.visible(Instance.objects.all()).values("node_id"))
 
 
 def find_instances(service: Service, instance_ids: Sequence[str]) -> tuple[list[int], list[Problem]]:

@@ -16,6 +16,7 @@ class Scope(models.TextChoices):
     READ = "read"
     DEPLOY = "deploy"
     REPORT = "report"
+    INVENTORY = "inventory"
     ADMIN = "admin"
 
 

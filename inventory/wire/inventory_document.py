@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inventory.validation import is_storable
 from inventory.wire.serializers import StrictSerializer
 
 
@@ -35,7 +36,15 @@ class Typed(serializers.Field[Any, Any, Any, Any]):
 @extend_schema_field(str)
 class Text(Typed):
     wanted = str
-    default_error_messages = {"wrong_type": _("must be text")}
+    default_error_messages = {
+        "wrong_type": _("must be text"),
+        "invalid": _("must not contain NUL or invalid characters"),
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not is_storable(super().to_internal_value(data)):
+            self.fail("invalid")
+        return data
 
 
 @extend_schema_field(int)
@@ -92,3 +101,42 @@ class InstanceEntry(StrictSerializer):
     node = Text()
     port = WholeNumber()
     deploy_root = Text()
+
+
+class InventoryDocument(StrictSerializer):
+    """For the OpenAPI document; `inventory.editing.file.read_json` reads it, and finds every fault."""
+
+    services = ServiceEntry(many=True, required=False)
+    jump_hosts = JumpHostEntry(many=True, required=False)
+    nodes = NodeEntry(many=True, required=False)
+    instances = InstanceEntry(many=True, required=False)
+
+
+class InventoryQuery(StrictSerializer):
+    dry_run = serializers.ChoiceField(
+        required=False,
+        default="false",
+        choices=["true", "false"],
+        help_text="true: say what would change, change nothing.",
+    )
+
+
+class FieldChange(serializers.Serializer[Any]):
+    field = serializers.CharField()
+    old = serializers.CharField(help_text="At most 60 characters; of a host key, its fingerprint.")
+    new = serializers.CharField()
+
+
+class RowChange(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=["service", "jump_host", "node", "instance"])
+    name = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=["created", "updated"])
+    changes = FieldChange(many=True)
+
+
+class InventoryChanges(serializers.Serializer[Any]):
+    created = serializers.IntegerField()
+    updated = serializers.IntegerField()
+    unchanged = serializers.IntegerField()
+    dry_run = serializers.BooleanField(help_text="true: this is what would be done; nothing has changed.")
+    rows = RowChange(many=True, help_text="What was created or updated, and how.")

@@ -21,6 +21,8 @@ FACTS_OF: dict[str, dict[str, Any]] = {
     "duplicate_instance": _INSTANCE_ID,
     "instance_not_found": _INSTANCE_ID,
     "no_previous_version": _INSTANCE_ID,
+    # Of an entry of the inventory, if it is an instance's.
+    "invalid": _INSTANCE_ID,
     "instance_busy": {
         **_INSTANCE_ID,
         "operation": {"type": "string", "description": "The id of the operation that holds it."},

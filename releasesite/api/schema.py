@@ -75,6 +75,18 @@ def refuse_unknown_keys(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Requests are strict (`inventory.wire.serializers.StrictSerializer`): the document says so."""
     calls = [call for path in result["paths"].values() for call in path.values() if "requestBody" in call]
     for call in calls:
-        name = call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        result["components"]["schemas"][name]["additionalProperties"] = False
+        _close(call["requestBody"]["content"]["application/json"]["schema"], result["components"]["schemas"])
     return result
+
+
+def _close(schema: dict[str, Any], components: dict[str, Any]) -> None:
+    """A request's schema, and those of its parts."""
+    if "items" in schema:
+        return _close(schema["items"], components)
+    if "$ref" in schema:
+        component = components[schema["$ref"].rpartition("/")[2]]
+        if "properties" in component:
+            component["additionalProperties"] = False
+        for part in component.get("properties", {}).values():
+            _close(part, components)
+    return None

@@ -1,4 +1,4 @@
-"""An inventory file's entries beside the rows that they make or change, and what forbids them."""
+"""An inventory document's entries beside the rows that they make or change, and what forbids them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
-from inventory.editing.file.read import SECTIONS, Document, Entry
+from inventory.editing.file.document import SECTIONS, Document, Entry
 from inventory.editing.file.report import Change, Outcome, Row, shown
 from inventory.editing.relocation import MOVE_FIELDS
 from inventory.editing.rules import Edit, faults
+from inventory.instances.selection import visible_nodes
 from inventory.models import Instance, JumpHost, Node, Service
+from inventory.security.access import Access
 
 _KIND = {"services": "service", "jump_hosts": "jump_host", "nodes": "node", "instances": "instance"}
 _REFERENCES = frozenset({"service", "node", "jump"})
@@ -61,14 +63,17 @@ class Plan:
         return [each for rows in (self.services, self.jump_hosts, self.nodes, self.instances) for each in rows.values()]
 
 
-def make_plan(document: Document) -> Plan:
-    """The file's entries beside the inventory's rows, unchecked; unknown and doubled names are complained of."""
+def make_plan(document: Document, access: Access) -> Plan:
+    """The document's entries beside the inventory's rows, unchecked; unknown and doubled names are complained of.
+
+    Services and nodes that the caller may not see are taken for unknown; any other row may be planned (`limits`).
+    """
     plan = Plan(document=document)
-    plan.services = _merge(document, "services", Service.objects.all())
+    plan.services = _merge(document, "services", access.visible(Service.objects.all(), "pk"))
     plan.jump_hosts = _merge(document, "jump_hosts", JumpHost.objects.select_related("jump"))
     plan.nodes = _merge(document, "nodes", Node.objects.select_related("jump"))
     _refer_to_jump_hosts(plan)
-    plan.instances = _merge_instances(plan)
+    plan.instances = _merge_instances(plan, access)
     return plan
 
 
@@ -106,16 +111,17 @@ def _by_name(document: Document, section: str) -> dict[str, Entry]:
             continue
         first = entries.setdefault(entry.name, entry)
         if first is not entry:
-            detail = _("%(name)s is there already, on line %(line)d") % {"name": entry.name, "line": first.line}
+            detail = _("%(name)s is there already, %(place)s") % {"name": entry.name, "place": document.place_of(first)}
             document.complain_of(entry, detail, code="duplicate")
     return entries
 
 
-def _merge_instances(plan: Plan) -> dict[str, Planned]:
+def _merge_instances(plan: Plan, access: Access) -> dict[str, Planned]:
     merged = _merge(plan.document, "instances", Instance.objects.select_related("service", "node"))
+    services = access.visible(Service.objects.all(), "pk")
     references = {
-        "service": _referable(plan.services, Service.objects.all(), merged.values(), "service"),
-        "node": _referable(plan.nodes, Node.objects.all(), merged.values(), "node"),
+        "service": _referable(plan.services, services, merged.values(), "service"),
+        "node": _referable(plan.nodes, visible_nodes(access), merged.values(), "node"),
     }
     for planned in merged.values():
         values = dict(planned.entry.values)
@@ -159,12 +165,17 @@ def check(plan: Plan) -> None:
     _check_values(plan)
     edits = {Edit(row=planned.row, changed=planned.changed): planned.entry for planned in plan.all()}
     for fault in faults(edits):
-        plan.document.complain_of(edits[fault.edit], fault.text, key=fault.field, code=fault.code)
+        http_status = 409 if fault.is_for_now else 400
+        plan.document.complain_of(
+            edits[fault.edit], fault.text, key=fault.field, code=fault.code, http_status=http_status
+        )
 
 
 def _check_values(plan: Plan) -> None:
-    """By the models' own rules, for the keys that the file gives."""
+    """By the models' own rules, for the keys that the document gives; what stays as it is was looked at before."""
     for planned in plan.all():
+        if planned.before is not None and not planned.changed:
+            continue
         given = set(planned.entry.values) - _REFERENCES
         others = {each.name for each in planned.row._meta.fields} - given
         _collect(plan.document, planned.entry, planned.row.clean_fields, exclude=others)

@@ -7,99 +7,25 @@ nodes are made; an alias is a second reference to one node, so that it multiplie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail
 
-from inventory.errors import Problem, ReleaseError
-from inventory.wire.inventory_document import InstanceEntry, JumpHostEntry, NodeEntry, ServiceEntry, Text
-from inventory.wire.serializers import StrictSerializer
+from inventory.editing.file.document import MAX_KEYS, SECTIONS, Document, Entry, is_text, typed, unknown_key
 
 MAX_BYTES = 16 * 1024**2
 # Some 50,000 instances, and 300 MB of memory.
 _MAX_YAML_NODES = 700_000
 _MAX_ANCHORS = 1000
 _MAX_DEPTH = 8
-_MAX_KEYS = 50
-MAX_PROBLEMS = 200
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-
-_ENTRIES: Mapping[str, StrictSerializer] = {
-    "services": ServiceEntry(),
-    "jump_hosts": JumpHostEntry(),
-    "nodes": NodeEntry(),
-    "instances": InstanceEntry(),
-}
-# For what is left of an entry with faults.
-_PARTIAL = {section: type(entry)(partial=True) for section, entry in _ENTRIES.items()}
-SECTIONS: Mapping[str, tuple[str, ...]] = {section: tuple(entry.fields) for section, entry in _ENTRIES.items()}
-
-
-class InventoryFileError(ReleaseError):
-    """400: everything that is wrong with an inventory file; each problem's detail begins with FILE:LINE."""
-
-    default_code = "invalid_inventory"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One service, jump host, node or instance as the file has it. lines tells the line of each key, those at fault included."""
-
-    section: str
-    index: int
-    line: int
-    values: Mapping[str, str | int | bool]
-    lines: Mapping[str, int]
-
-    @property
-    def name(self) -> str:
-        """Its name or instance_id; '' when it has none that can be read."""
-        return str(self.values.get("instance_id" if self.section == "instances" else "name", ""))
-
-    @property
-    def label(self) -> str:
-        return f"{self.section}[{self.index}] ({self.name})" if self.name else f"{self.section}[{self.index}]"
-
-
-@dataclass(kw_only=True)
-class Document:
-    """What was read, and what was wrong with it; the importer adds the problems that only it can see."""
-
-    filename: str
-    entries: dict[str, list[Entry]] = field(default_factory=lambda: {section: [] for section in SECTIONS})
-    problems: list[tuple[int, Problem]] = field(default_factory=list)
-
-    def complain(self, line: int, detail: str, *, code: str = "invalid_inventory", attr: str | None = None) -> None:
-        problem = Problem(code=code, detail=f"{self.filename}:{line}: {detail}", attr=attr)
-        self.problems.append((line, problem))
-
-    def complain_of(self, entry: Entry, detail: str, *, key: str | None = None, code: str = "invalid") -> None:
-        what = f"{entry.label}: {key}: {detail}" if key else f"{entry.label}: {detail}"
-        line = entry.lines.get(key or "", entry.line)
-        self.complain(line, what, code=code, attr=f"{entry.section}.{entry.index}.{key}" if key else None)
-
-    def raise_if_wrong(self) -> None:
-        """Raise InventoryFileError with every problem, in the file's order; past MAX_PROBLEMS, their number."""
-        if not self.problems:
-            return
-        found = [problem for _line, problem in sorted(self.problems, key=lambda item: item[0])]
-        shown = found[:MAX_PROBLEMS]
-        if len(found) > len(shown):
-            rest = _("%(filename)s: and %(count)d problems more") % {
-                "filename": self.filename,
-                "count": len(found) - len(shown),
-            }
-            shown.append(Problem(code="invalid_inventory", detail=rest))
-        raise InventoryFileError(problems=shown)
 
 
 def read(data: bytes, *, filename: str) -> Document:
@@ -191,7 +117,7 @@ def _read_root(root: yaml.Node, document: Document) -> None:
 def _pairs(node: yaml.MappingNode, document: Document, *, where: str) -> Iterator[tuple[str, int, yaml.Node]]:
     """Key, its line, value. Keys that are no text and keys that come again are complained of and left out."""
     seen: dict[str, int] = {}
-    if len(node.value) > _MAX_KEYS:
+    if len(node.value) > MAX_KEYS:
         document.complain(_line(node), where + _("has too many keys"), code="unknown_key")
         return
     for key_node, value_node in node.value:
@@ -224,23 +150,13 @@ def _read_section(section: str, node: yaml.Node, document: Document) -> None:
 
 def _read_entry(section: str, index: int, node: yaml.MappingNode, document: Document) -> Entry:
     given = {key: (line, value) for key, line, value in _pairs(node, document, where=f"{section}[{index}]: ")}
-    values, faults = _typed(section, {key: _plain(value) for key, (_line, value) in given.items()})
+    values, faults = typed(section, {key: _plain(value) for key, (_line, value) in given.items()})
     lines = {key: line for key, (line, _value) in given.items()}
     entry = Entry(section=section, index=index, line=_line(node), values=values, lines=lines)
     for key, errors in faults.items():
         detail = _detail(errors[0], section, key, given[key][1] if key in given else None)
         document.complain_of(entry, detail, key=key, code=errors[0].code or "invalid")
     return entry
-
-
-def _typed(section: str, data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[ErrorDetail]]]:
-    """The values that are right, and what is wrong with the others, by key."""
-    try:
-        return _ENTRIES[section].run_validation(data), {}
-    except ValidationError as error:
-        faults: Any = error.detail
-        right = {key: value for key, value in data.items() if key not in faults}
-        return _PARTIAL[section].run_validation(right), faults
 
 
 def _plain(node: yaml.Node) -> Any:
@@ -260,9 +176,9 @@ def _plain(node: yaml.Node) -> Any:
 def _detail(error: ErrorDetail, section: str, key: str, node: yaml.Node | None) -> str:
     """In the file's words: where YAML took a text for something else, how to write it."""
     if error.code == "unknown_field":
-        return _("unknown key; known: %(known)s") % {"known": ", ".join(SECTIONS[section])}
-    is_text = error.code == "wrong_type" and isinstance(_ENTRIES[section].fields[key], Text)
-    if is_text and isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
+        return unknown_key(section)
+    wants_text = error.code == "wrong_type" and is_text(section, key)
+    if wants_text and isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
         return _("must be text; write it in quotes: %(value)s") % {"value": _quoted(node.value)}
     return str(error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -84,6 +84,12 @@ class ImportReport:
     @property
     def cut_off(self) -> int:
         return self.created + self.updated - len(self.touched)
+
+    def as_json(self) -> dict[str, Any]:
+        """As HTTP answers it."""
+        touched = [asdict(row) for row in self.rows if row.outcome != Outcome.UNCHANGED]
+        counts = {outcome.value: self.count(outcome) for outcome in Outcome}
+        return counts | {"dry_run": self.is_dry_run, "rows": touched}
 
     def lines(self) -> Iterator[str]:
         """A table: kind, name, outcome, changed fields."""

@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inventory.actors import Actor, ActorKind
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import MAX_BYTES, InventoryFileError
+from inventory.editing.file.document import InventoryFileError
+from inventory.editing.file.read import MAX_BYTES
 
 
 class Command(BaseCommand):

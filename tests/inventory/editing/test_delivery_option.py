@@ -4,7 +4,7 @@ import pytest
 
 from inventory.actors import SYSTEM
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.document import InventoryFileError
 from inventory.editing.forms import NodeForm
 from inventory.models import Delivery, Node
 

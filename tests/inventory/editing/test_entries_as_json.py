@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inventory.editing.file import read
-from inventory.editing.file.read import SECTIONS, InventoryFileError
+from inventory.editing.file.document import SECTIONS, Document, InventoryFileError
 from inventory.wire.inventory_document import InstanceEntry, JumpHostEntry, NodeEntry, ServiceEntry
 
 SOUND: dict[str, dict[str, Any]] = {
@@ -33,10 +33,11 @@ FAULTS = [
     ("nodes", "host", ["h"], "must be text"),
     ("nodes", "host", {"a": "h"}, "must be text"),
     ("instances", "port", "80", "must be an integer"),
+    ("instances", "node", "a\0b", "must not contain NUL or invalid characters"),
 ]
 
 
-def of_file(section: str, entry: dict[str, Any]) -> read.Document:
+def of_file(section: str, entry: dict[str, Any]) -> Document:
     # JSON is YAML too.
     return read.read(json.dumps({section: [entry]}).encode(), filename="f.yaml")
 

@@ -18,7 +18,8 @@ from deploys.models import Operation, Target
 from deploys.states import Kind
 from inventory.actors import SYSTEM, ActorKind
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import MAX_BYTES, MAX_PROBLEMS, SECTIONS, InventoryFileError
+from inventory.editing.file.document import MAX_PROBLEMS, SECTIONS, InventoryFileError
+from inventory.editing.file.read import MAX_BYTES
 from inventory.editing.file.report import ImportReport, Outcome
 from inventory.models import AuditEntry, Instance, Node, RunStatus, Service, StatusChange
 

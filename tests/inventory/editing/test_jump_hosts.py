@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from inventory.actors import SYSTEM
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.document import InventoryFileError
 from inventory.editing.file.report import ImportReport
 from inventory.models import JumpHost, Node
 from inventory.validation import host_key_fingerprint, validate_host_key

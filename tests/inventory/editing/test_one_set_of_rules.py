@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from inventory.actors import SYSTEM
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.document import InventoryFileError
 from inventory.models import Instance, Node, Service
 from tests.inventory.admin.test_editing import HOST_KEY, busy, instance_form, node_form, row, service_form
 from tests.support.fleet import make_instances, make_node, make_service

@@ -7,7 +7,7 @@ from django.db import connection
 
 from inventory.actors import SYSTEM
 from inventory.editing.file.apply import import_inventory
-from inventory.editing.file.read import InventoryFileError
+from inventory.editing.file.document import InventoryFileError
 from inventory.editing.forms import ServiceForm
 from inventory.models import Service, ZipNames
 from tests.support.fleet import make_service

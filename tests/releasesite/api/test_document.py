@@ -59,6 +59,7 @@ GETS = {
     "/v1/service/{service_name}/instances/versions": "/v1/service/user-service/instances/versions",
     "/v1/instance/{instance_id}/history": "/v1/instance/instance-1/history",
     "/v1/service/{service_name}/hold": "/v1/service/user-service/hold",
+    "/v1/inventory": "/v1/inventory",
 }
 
 
@@ -80,7 +81,7 @@ def validate(document: dict[str, Any], schema: dict[str, Any], answer: Any) -> N
 def test_every_answer_has_the_keys_that_the_document_names(
     world: list[Instance], document: dict[str, Any], path: str
 ) -> None:
-    answer = caller("read").get(GETS[path])
+    answer = caller("inventory").get(GETS[path])
 
     schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     validate(document, schema, answer.json())
@@ -110,6 +111,17 @@ def test_every_write_is_answered_as_documented(
     assert answer.status_code == 202
     schema = document["paths"][path]["post"]["responses"]["202"]["content"]["application/json"]["schema"]
     validate(document, schema, answer.json())
+
+
+def test_an_inventory_that_is_put_is_answered_as_documented(world: list[Instance], document: dict[str, Any]) -> None:
+    body = {"services": [{"name": "user-service", "keep_releases": 7}, {"name": "new"}]}
+    answers = document["paths"]["/v1/inventory"]["put"]["responses"]
+
+    for sent, status in ((body, 200), ({"services": [{"name": "new", "colour": "red"}, 7]}, 400)):
+        answer = caller("inventory").put("/v1/inventory", sent, format="json")
+
+        assert answer.status_code == status
+        validate(document, answers[str(status)]["content"]["application/json"]["schema"], answer.json())
 
 
 def calls_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -158,7 +170,7 @@ def test_every_call_has_a_name_of_its_own_a_summary_and_a_tag(document: dict[str
 
 def test_requests_are_documented_as_strict(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
-    for name in ("Execute", "InstanceRollback", "BatchRollback"):
+    for name in ("Execute", "InstanceRollback", "BatchRollback", "InventoryDocument", "ServiceEntry", "InstanceEntry"):
         assert document["components"]["schemas"][name]["additionalProperties"] is False
 
 
