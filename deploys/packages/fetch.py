@@ -19,6 +19,7 @@ from deploys.packages.errors import PackageError
 from deploys.packages.hosts import HostRule
 from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
+from inventory.signing_keys import raw_signature, verify_signature
 
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
 _MOST_DOWNLOADS = 3
@@ -42,6 +43,7 @@ class _Wanted:
     zip_names: str
     should_stop: Callable[[], bool]
     on_note: Callable[[str], None]
+    on_signed: Callable[[str], None]
     turn_to_read: Callable[[], AbstractContextManager[None]]
 
     @property
@@ -64,6 +66,7 @@ def fetch(
     zip_names: str = UTF8,
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[str], None] = errors.ignore,
+    on_signed: Callable[[str], None] = errors.ignore,
     turn_to_read: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Artifact:
     """Download the package once, check all of it, and return its artifact, which is then in the store.
@@ -71,9 +74,9 @@ def fetch(
     expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
     (`deploys.packages.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
     zip_names: the encoding of a zip's names that are not UTF-8 (`archive.zip_names`).
-    turn_to_read: held as long as the archive is being read. Blocks; all callbacks are called in this thread, the first
-    two about ten times a second. Raises `PackageError`, or `FetchStopped` within about a second of `should_stop()`;
-    either way nothing is left behind. No database.
+    on_signed: told of the signature (hex) that has proven genuine. turn_to_read: held as long as the archive is being read.
+    Blocks; all callbacks are called in this thread, the first two about ten times a second. Raises `PackageError`, or
+    `FetchStopped` within about a second of `should_stop()`; either way nothing is left behind. No database.
     """
     wanted = _Wanted(
         url=url,
@@ -83,6 +86,7 @@ def fetch(
         zip_names=zip_names,
         should_stop=should_stop,
         on_note=on_note,
+        on_signed=on_signed,
         turn_to_read=turn_to_read,
     )
     store = PackageStore.of_this_host()
@@ -208,7 +212,7 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
     if not wanted.signing_key:
         return
     try:
-        is_genuine = signatures.verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
+        is_genuine = verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
     except ValueError as error:
         raise PackageError(
             ErrorCode.INTERNAL_ERROR, f"The service's signing key can't be read: {error}. Fix it in the admin."
@@ -219,6 +223,7 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
             f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
             "Sign this very package with that key, and deploy again.",
         )
+    wanted.on_signed((raw_signature(signature) or b"").hex())
 
 
 def _rules() -> tuple[HostRule, ...]:

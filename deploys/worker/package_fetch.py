@@ -40,6 +40,7 @@ class PackageFetch:
         self._task: asyncio.Task[tuple[PinnedPackage, Artifact]] | None = None
         self._check: asyncio.Task[bool] | None = None
         self._is_unwanted = False
+        self._signature = ""
 
     async def get(self) -> tuple[PinnedPackage, Artifact]:
         """Raises PackageError. One caller's end does not end the others' wait."""
@@ -97,7 +98,9 @@ class PackageFetch:
         wanted = pinning.wanted(operation)
         try:
             artifact = await self._get(wanted, operation.service_id)
-            return await self._ask(lambda: pinning.pin(operation, artifact, wanted.url)), artifact
+            return await self._ask(
+                lambda: pinning.pin(operation, artifact, wanted.url, signature=self._signature)
+            ), artifact
         except PackageError as error:
             # This host's own trouble says nothing of the package: whoever comes next tries again.
             if not self._is_unwanted and error.code != ErrorCode.INTERNAL_ERROR:
@@ -118,12 +121,17 @@ class PackageFetch:
             **rules,
             should_stop=self._is_now_unwanted,
             on_note=self._say,
+            on_signed=self._signed,
             turn_to_read=partial(self._turn_to_read, service),
         )
         if fetch.needs_no_host(**rules):
             return await in_pool(DISK, get)
         async with self._turn_to_download(service, wanted.host):
             return await in_pool(DOWNLOADS, get)
+
+    def _signed(self, signature: str) -> None:
+        """In the download's thread."""
+        self._signature = signature
 
     async def _ask(self, call: Callable[[], T]) -> T:
         """An outage of the database must not turn a sound package into a failure."""

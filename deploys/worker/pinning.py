@@ -14,6 +14,7 @@ from deploys.packages.errors import PackageError
 from deploys.packages.store import Artifact
 from inventory.models import Service
 from inventory.releases import release_of
+from inventory.signing_keys import verify_signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,17 @@ def wanted(operation: Operation) -> Wanted:
         url=operation.package_url or (known.url if known else ""),
         expected_sha256=_expected_sha256(operation),
         signing_key=operation.service.signing_key,
-        signature=operation.signature or (known.signature if known else ""),
+        signature=operation.signature or _known_signature(operation.service, known),
         zip_names=operation.service.zip_names,
     )
+
+
+def _known_signature(service: Service, package: Package | None) -> str:
+    """Of the present key: after a change of keys the one beside the package may be another."""
+    if package is None or not package.signature or not service.signing_key:
+        return ""
+    is_present = verify_signature(package.sha256, public_key=service.signing_key, signature=package.signature)
+    return package.signature if is_present else ""
 
 
 def _expected_sha256(operation: Operation) -> str:
@@ -72,10 +81,11 @@ def _expected_sha256(operation: Operation) -> str:
     return operation.package.sha256
 
 
-def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
+def pin(operation: Operation, artifact: Artifact, url: str, *, signature: str) -> Package:
     """Tie the operation's version to these bytes, or raise PackageError `package_digest_conflict`.
 
-    Further bytes of a mutable version get a release folder of their own.
+    signature: the one that has proven genuine, '' where none is asked for; kept for a deploy that asks no host. Further bytes
+    of a mutable version get a release folder of their own.
     """
     with transaction.atomic():
         service = Service.objects.select_for_update(no_key=True).get(pk=operation.service_id)
@@ -91,13 +101,20 @@ def pin(operation: Operation, artifact: Artifact, url: str) -> Package:
                 release=release_of(operation.version, artifact.sha256, is_first=not pinned),
                 size_bytes=artifact.size_bytes,
                 url=url,
-                signature=operation.signature,
+                signature=signature,
             )
-        elif operation.package_url and package.url != url:
-            # The link that worked last: a download for a rollback needs one that has not expired.
-            Package.objects.filter(pk=package.pk).update(url=url)
+        else:
+            _learn(package, url=url if operation.package_url else "", signature=signature)
         Operation.objects.filter(pk=operation.pk).update(package=package)
     return package
+
+
+def _learn(package: Package, *, url: str, signature: str) -> None:
+    """What worked last: a later download needs a link that has not expired, and the present key's signature."""
+    known = (("url", url), ("signature", signature))
+    newer = {name: value for name, value in known if value and value != getattr(package, name)}
+    if newer:
+        Package.objects.filter(pk=package.pk).update(**newer)
 
 
 def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> PackageError:

@@ -18,7 +18,7 @@ from pytest_django.fixtures import Settings
 from deploys.packages import fetch, signatures
 from deploys.packages.errors import PackageError
 from deploys.packages.store import stored
-from inventory.signing_keys import read_public_key
+from inventory.signing_keys import read_public_key, verify_signature
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
 
@@ -42,7 +42,7 @@ def in_the_settings(tmp_path: Path, settings: Settings, package_host: PackageHos
     "signature", [SIGNATURE, SIGNATURE.hex(), base64.b64encode(SIGNATURE), base64.b64encode(SIGNATURE).decode() + "\n"]
 )
 def test_it_reads_every_spelling_of_key_and_signature(key: str, signature: str | bytes) -> None:
-    assert signatures.verify_signature(sha256(CONTENT), public_key=key, signature=signature)
+    assert verify_signature(sha256(CONTENT), public_key=key, signature=signature)
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_it_reads_every_spelling_of_key_and_signature(key: str, signature: str |
     [STRANGERS, SIGNATURE[:-1], SIGNATURE + b"\0", b"", "", "zz" * 64, "a", bytes(64), SIGNATURE.hex()[:-2]],
 )
 def test_it_takes_no_other_signature(signature: str | bytes) -> None:
-    assert not signatures.verify_signature(sha256(CONTENT), public_key=RAW_KEY.hex(), signature=signature)
+    assert not verify_signature(sha256(CONTENT), public_key=RAW_KEY.hex(), signature=signature)
 
 
 def test_it_takes_no_signature_of_another_package() -> None:
-    assert not signatures.verify_signature(sha256(b"other"), public_key=RAW_KEY.hex(), signature=SIGNATURE)
+    assert not verify_signature(sha256(b"other"), public_key=RAW_KEY.hex(), signature=SIGNATURE)
 
 
 @given(st.binary(max_size=200))
 def test_no_signature_file_crashes_it(signature: bytes) -> None:
-    assert not signatures.verify_signature(sha256(CONTENT), public_key=RAW_KEY.hex(), signature=signature)
+    assert not verify_signature(sha256(CONTENT), public_key=RAW_KEY.hex(), signature=signature)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_openssl_signs_as_the_module_says(tmp_path: Path) -> None:
     assert len(recipe) == 2
     subprocess.run(["sh", "-ec", "\n".join(recipe)], cwd=tmp_path, check=True, capture_output=True)
     signature = (tmp_path / "package.tar.gz.sig").read_bytes()
-    assert signatures.verify_signature(sha256(CONTENT), public_key=PEM_KEY, signature=signature)
+    assert verify_signature(sha256(CONTENT), public_key=PEM_KEY, signature=signature)
 
 
 # Together with the download.
