@@ -21,7 +21,7 @@ class Package(models.Model):
 
     sha256: hex digest of the package as downloaded. release: its folder's name under releases/. url keeps its query
     and userinfo, for the download alone; answers, pages and logs show `redact_url(url)`. signature: the one that came
-    with the request, so that a later download of these bytes needs no `.sig` file.
+    with the request or lay beside the package, so that these bytes need no `.sig` file again.
     """
 
     service = models.ForeignKey(Service, verbose_name=_("service"), on_delete=models.CASCADE, related_name="packages")

@@ -105,6 +105,13 @@ class Service(models.Model):
     keep_releases = models.PositiveIntegerField(
         _("keep releases"), default=5, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
+    staged_days = models.PositiveIntegerField(
+        _("days that a staged release is kept"),
+        default=7,
+        db_default=7,
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text=_("Of a release that was only staged, until it is deployed."),
+    )
     mutable_versions = models.BooleanField(_("mutable versions"), default=False)
     require_sha256 = models.BooleanField(
         _("require SHA-256"),

@@ -12,7 +12,7 @@ from django.db.models import Max
 
 from deploys.models import Operation
 from deploys.operations.way_back import Past, UnfinishedDeploy, version_before
-from deploys.states import OperationStatus
+from deploys.states import OperationStatus, Until
 from inventory.models import Service
 from inventory.releases import version_of
 
@@ -50,7 +50,7 @@ class Seen(NamedTuple):
     @property
     def destined(self) -> str:
         """The version that it will run if nobody does anything."""
-        return self.deploy.version if self.deploy else self.past.running_version
+        return self.deploy.version if self.deploy and self.deploy.switches else self.past.running_version
 
 
 def offers_for(service: Service, seen: Sequence[Seen], undone: str) -> list[Offer]:
@@ -88,5 +88,7 @@ def _offer_order(offer: Offer) -> tuple[bool, float, int, str]:
 
 
 def _succeeded(service: Service, versions: Sequence[str]) -> Mapping[str, datetime]:
-    completed = Operation.objects.filter(service=service, version__in=versions, status=OperationStatus.COMPLETED)
+    completed = Operation.objects.filter(
+        service=service, version__in=versions, status=OperationStatus.COMPLETED, until=Until.SWITCHED
+    )
     return dict(completed.order_by().values_list("version").annotate(at=Max("finished_at")))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.db import connection
 
+from deploys.operations.staged import IS_STAGED_SOMEWHERE
 from deploys.packages.store import PackageStore
 from inventory.releases import KEPT_SQL
 
-# A service's newest packages, those of the releases that are kept of its instances, and those of unfinished operations.
+# A service's newest packages, those of the releases that are kept of its instances, those of unfinished
+# operations, and those that are staged.
 _WANTED = f"""
 WITH kept AS MATERIALIZED (
     SELECT DISTINCT i.service_id, {KEPT_SQL} AS releases
@@ -19,6 +21,7 @@ SELECT p.sha256 FROM (
 ) p JOIN inventory_service s ON s.id = p.service_id
 WHERE p.age <= s.keep_releases
     OR EXISTS (SELECT FROM deploys_operation o WHERE o.package_id = p.id AND o.finished_at IS NULL)
+    OR {IS_STAGED_SOMEWHERE}
     OR EXISTS (
         SELECT FROM kept WHERE kept.service_id = p.service_id AND p.release = ANY(kept.releases))
 """  # noqa: S608 - only a constant is spliced in

@@ -14,6 +14,7 @@ from deploys.operations.create import (
 )
 from deploys.operations.identity import Asked
 from deploys.operations.package_rules import package_problems
+from deploys.operations.staged import package_on_nodes
 from deploys.states import Kind, Until
 from inventory.errors import InvalidRequest, NotFound, Problem
 from inventory.instances.selection import find_instances, visible_service
@@ -66,6 +67,13 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             access=access,
             until=request.until,
             package_url=request.package_url,
+            package=package_on_nodes(
+                service,
+                instance_pks,
+                version=request.version,
+                sha256=request.sha256,
+                signature=request.signature,
+            ),
             requested_sha256=request.sha256,
             signature=request.signature,
             reason=request.reason,

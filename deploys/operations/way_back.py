@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef
 from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.sql import unfinished
-from deploys.states import ACTIVE, Kind, Step
+from deploys.states import ACTIVE, Kind, Step, Until
 from inventory.models import Instance, Service
 from inventory.releases import version_of
 
@@ -43,18 +43,26 @@ class Past:
 
 
 class UnfinishedDeploy(NamedTuple):
-    """A deploy on one instance. previous_version: what ran when it, or the attempt that this is, was asked for."""
+    """A deploy on one instance. previous_version: what ran when it, or the attempt that this is, was asked for.
+
+    until: one that does not switch takes nothing away.
+    """
 
     operation_id: int
     public_id: str
     version: str
+    until: str
     previous_version: str
 
     @classmethod
     def of(cls, target: Target) -> Self:
         """From a row that is loaded with its operation."""
         operation = target.operation
-        return cls(operation.pk, operation.public_id, operation.version, target.previous_version)
+        return cls(operation.pk, operation.public_id, operation.version, operation.until, target.previous_version)
+
+    @property
+    def switches(self) -> bool:
+        return self.until == Until.SWITCHED
 
     def takes_away(self, running_version: str) -> bool:
         """The instance is about to leave what it runs; not when the deploy brings that again."""
@@ -76,7 +84,7 @@ def version_before(past: Past, deploy: UnfinishedDeploy | None) -> str:
     that this is what is recorded still, but for three cases: the new version is there already by what the node says
     itself; it failed here and is tried again; or it is the version that ran before, too.
     """
-    if deploy is None:
+    if deploy is None or not deploy.switches:
         return past.version_before
     if deploy.takes_away(past.running_version):
         return past.running_version or past.version_before
@@ -95,7 +103,12 @@ def unfinished_deploys(
     if instances is not None:
         targets = targets.filter(instance__in=list(instances))
     rows = targets.values_list(
-        "instance_id", "operation_id", "operation__public_id", "operation__version", "previous_version"
+        "instance_id",
+        "operation_id",
+        "operation__public_id",
+        "operation__version",
+        "operation__until",
+        "previous_version",
     )
     return {row[0]: UnfinishedDeploy(*row[1:]) for row in rows}
 
@@ -103,7 +116,7 @@ def unfinished_deploys(
 def about_to_leave(version: str) -> Exists:
     """Of instances: an unfinished deploy is about to take them away from this version, which they run."""
     targets = Target.objects.filter(instance=OuterRef("pk"), kind=Kind.DEPLOY, status__in=ACTIVE)
-    return Exists(targets.exclude(operation__version=version))
+    return Exists(targets.filter(operation__until=Until.SWITCHED).exclude(operation__version=version))
 
 
 # Of each instance: the deploy that is unfinished on it, which is its newest; else the newest one that can have brought
@@ -112,7 +125,7 @@ _UNDONE = f"""
 SELECT brought.operation_id FROM inventory_instance i
 CROSS JOIN LATERAL (
     SELECT t.operation_id FROM deploys_target t JOIN deploys_operation o ON o.id = t.operation_id
-    WHERE t.instance_id = i.id AND t.kind = 'deploy' AND (
+    WHERE t.instance_id = i.id AND t.kind = 'deploy' AND o.until = 'switched' AND (
         {unfinished("t")}
         OR i.running_version <> %(version)s AND o.version = i.running_version AND (
             t.status = 'completed'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploys.models import Operation, Package, Target
+from deploys.operations.staged import Staged
 from deploys.operations.transitions import MovableTarget
 from deploys.states import Kind, Step, StopReason, TargetStatus, Until
 from inventory.actors import Actor, ActorKind
@@ -46,7 +48,8 @@ class PinnedPackage:
 class Assignment:
     """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
 
-    releases_needed: release folders that another unfinished operation on this instance will want.
+    releases_needed: release folders that another unfinished operation on this instance will want, or that stand staged there.
+    is_staged: the release stands on the node from an operation that only staged it.
     fence_of_others: the newest claim of another target on this instance; known when was_switching.
     """
 
@@ -76,6 +79,7 @@ class Assignment:
     running_sha256: str
     release_history: tuple[str, ...]
     releases_needed: tuple[str, ...]
+    is_staged: bool
     fence_of_others: int
     node_pk: int
     node: NodeAddress
@@ -110,7 +114,12 @@ class Assignment:
 
 
 def assignment_of(
-    target: Target, prior_fence: int | None, prior_step: str, needed: tuple[str, ...], fence_of_others: int
+    target: Target,
+    prior_fence: int | None,
+    prior_step: str,
+    needed: tuple[str, ...],
+    staged: Sequence[Staged],
+    fence_of_others: int,
 ) -> Assignment:
     operation, instance = target.operation, target.instance
     service, node = operation.service, instance.node
@@ -151,7 +160,8 @@ def assignment_of(
         running_release=instance.running_release,
         running_sha256=instance.running_sha256,
         release_history=tuple(instance.release_history),
-        releases_needed=needed,
+        releases_needed=(*needed, *(each.release for each in staged)),
+        is_staged=operation.package_id in [each.package_id for each in staged],
         fence_of_others=fence_of_others,
         node_pk=node.pk,
         node=NodeAddress.of(node),

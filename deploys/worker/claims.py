@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from deploys.models import Target
 from deploys.operations.sql import unfinished
+from deploys.operations.staged import Staged, staged_on
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
 from deploys.worker.claim_limits import RESTED
@@ -105,6 +106,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     )
     rows = list(targets)
     needed = _releases_needed(rows)
+    staged = _staged(rows)
     others = _fences_of_others([target for target in rows if claimed[target.pk][2] is not None])
     return [
         assignment_of(
@@ -112,6 +114,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
             claimed[target.pk][2],
             claimed[target.pk][3],
             needed.get(target.instance_id, ()),
+            staged.get(target.instance_id, ()),
             others.get(target.instance_id, 0),
         )
         for target in rows
@@ -137,6 +140,11 @@ def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
     for instance_pk, release in others.values_list("instance_id", "operation__package__release"):
         needed[instance_pk] = (*needed.get(instance_pk, ()), release)
     return needed
+
+
+def _staged(targets: Sequence[Target]) -> Mapping[int, Sequence[Staged]]:
+    services = {target.operation.service_id for target in targets}
+    return staged_on([target.instance_id for target in targets], services=services)
 
 
 def _begun(assignment: Assignment) -> Change:

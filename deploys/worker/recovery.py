@@ -53,7 +53,7 @@ async def recover(
     Raises TransportError, NodeMisbehaved, NodeError, and StaleFence when yet another worker has claimed the root.
     """
     await _settled(link, assignment)
-    claimed = await link.try_again(lambda session: _claim_root(session, assignment, package))
+    claimed = await link.try_again(lambda session: claim_root(session, assignment, package))
     last = claimed.state.last
     if last is None or not _is_this_targets(last, assignment, package):
         return NeverBegan()
@@ -105,8 +105,8 @@ async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _claim_root(session: NodeSession, assignment: Assignment, package: PinnedPackage) -> Staged:
-    """Only claim: from here on a worker that was paused and comes back can not switch any more."""
+async def claim_root(session: NodeSession, assignment: Assignment, package: PinnedPackage) -> Staged:
+    """Only claim, and see whether the release is there: from here on a worker that was paused can not switch any more."""
     return await session.stage(
         release=package.release,
         version=assignment.version,

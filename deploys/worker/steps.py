@@ -96,7 +96,20 @@ class Steps:
         if pinned is not None and self._assignment.kind == Kind.ROLLBACK:
             self._log.source = "node"
             return pinned, False
+        if pinned is not None and self._assignment.is_staged:
+            return await self._staged_before(pinned)
         return await self._stage(), True
+
+    async def _staged_before(self, package: PinnedPackage) -> tuple[PinnedPackage, bool]:
+        """The switch looks itself whether it is intact; a before-switch command must not run in one that is not."""
+        self._log.source = "node"
+        if not self._assignment.service.before_switch_command:
+            return package, False
+        seen = await self._link.try_again(lambda session: recovery.claim_root(session, self._assignment, package))
+        if seen.outcome == "present":
+            return package, True
+        self._say_unfit(package, seen.unfit)
+        return await self._stage(is_told=True), True
 
     async def _stage(self, *, is_told: bool = False) -> PinnedPackage:
         """Send the release, or find it intact on the node. Nothing visible changes.
@@ -108,7 +121,8 @@ class Steps:
         is_download = not self._node_work.is_in_store()
         pinned, artifact = await self._node_work.artifact()
         await pause_at("fetched")
-        self._log.source = "download" if is_download or self._assignment.kind == Kind.DEPLOY else "store"
+        is_first = self._assignment.kind == Kind.DEPLOY and not self._assignment.is_staged
+        self._log.source = "download" if is_download or is_first else "store"
         self._log.begin(Step.CONNECT)
         staged = await self._link.try_again(
             lambda session: self._node_work.stage(session, self._assignment, pinned, artifact, self._begin_stage)
@@ -116,11 +130,14 @@ class Steps:
         if staged.outcome == "present":
             self._log.source = "node"
         elif staged.unfit and not is_told:
-            found = found_there(staged.unfit, root=self._assignment.deploy_root)
-            self._log.say(
-                f"Release '{pinned.release}' was on the node, but could not be taken: {found} It was staged anew."
-            )
+            self._say_unfit(pinned, staged.unfit)
         return pinned
+
+    def _say_unfit(self, package: PinnedPackage, unfit: str) -> None:
+        found = found_there(unfit, root=self._assignment.deploy_root) if unfit else "it is not there any more."
+        self._log.say(
+            f"Release '{package.release}' was on the node, but could not be taken: {found} It is staged anew."
+        )
 
     def _begin_stage(self) -> None:
         self._log.begin(Step.STAGE)

@@ -125,6 +125,7 @@ class ServiceAdmin(CountsInstances):
         "name",
         "instance_count",
         "keep_releases",
+        "staged_days",
         "command_timeout",
         "mutable_versions",
         "sync_enabled",

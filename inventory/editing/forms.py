@@ -59,7 +59,7 @@ class ServiceForm(EditForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field in ("zip_names", "version_command", "version_timeout"):
+        for field in ("zip_names", "version_command", "version_timeout", "staged_days"):
             self._keep_if_not_sent(field)
 
     def _keep_if_not_sent(self, field: str) -> None:

@@ -67,6 +67,7 @@ class ServiceEntry(StrictSerializer):
     version_command = Text(required=False)
     version_timeout = WholeNumber(required=False)
     keep_releases = WholeNumber(required=False)
+    staged_days = WholeNumber(required=False)
     mutable_versions = Truth(required=False)
     require_sha256 = Truth(required=False)
     signing_key = Text(required=False)

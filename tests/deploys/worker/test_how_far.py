@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.utils import timezone
 from pytest_django import Settings
 
+from deploys.host.store_retention import wanted
 from deploys.models import LogLine, Operation, Target
+from deploys.operations.staged import staged_on
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus, Until
 from inventory.models import Instance, Node, Service, StatusChange
+from rollbacks.plan import build_plan
+from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
-from tests.support.package_builder import package
+from tests.support.package_builder import package, sha256
 from tests.support.package_host import PackageHost
 from tests.support.sshd import SshServer
 
@@ -24,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 RESTART = 'echo "$RELEASE_VERSION" >>"$RELEASE_ROOT/restarts"; ! test -e "$RELEASE_ROOT/current/broken"'
 Deploy = Callable[..., Operation]
+on_this_machine = pytest.mark.parametrize("node", ["local"], indirect=True)
 
 
 @pytest.fixture(params=["local", "ssh"])
@@ -63,8 +72,10 @@ def deploy(package_host: PackageHost, fleet: list[Instance], run_work_loop: Call
             "until": until,
             **changes,
         }
+        is_left_waiting = values.pop("is_left_waiting", False)
         operation = start_deploy(access=SCHEDULER, request=DeployRequest(**values))
-        run_work_loop("deploys")
+        if not is_left_waiting:
+            run_work_loop("deploys")
         operation.refresh_from_db()
         return operation
 
@@ -149,6 +160,7 @@ def faults_of_a_root(base: Path) -> dict[str, Callable[[], object]]:
     }
 
 
+@on_this_machine
 @pytest.mark.parametrize("code", ["release_exists", "switch_failed", "node_not_writable"])
 def test_a_check_fails_for_what_a_deploy_would_fail_for(deploy: Deploy, fleet: list[Instance], code: str) -> None:
     deploy("v1")
@@ -162,3 +174,191 @@ def test_a_check_fails_for_what_a_deploy_would_fail_for(deploy: Deploy, fleet: l
     assert fleet[0].deploy_root in target.error_message
     assert Target.objects.get(operation=operation, instance=fleet[1]).status == "completed"
     assert tree(fleet[0].deploy_root) == before
+
+
+class Away:
+    """The package host stops answering, and the store forgets what it has."""
+
+    def __init__(self, package_host: PackageHost, settings: Settings) -> None:
+        self._host, self._settings = package_host, settings
+
+    def __call__(self) -> None:
+        self._settings.PACKAGE_HOSTS = ()
+        shutil.rmtree(Path(self._settings.DATA_DIR) / "packages")
+
+    @property
+    def requests(self) -> int:
+        return len(self._host.requests)
+
+
+@pytest.fixture
+def take_packages_away(package_host: PackageHost, settings: Settings) -> Away:
+    return Away(package_host, settings)
+
+
+def test_a_deploy_of_what_is_staged_needs_neither_package_host_nor_store(
+    deploy: Deploy, fleet: list[Instance], service: Service, take_packages_away: Away
+) -> None:
+    deploy("v1")
+    deploy("v2", Until.STAGED)
+    take_packages_away()
+    asked = take_packages_away.requests
+
+    operation = deploy("v2")
+
+    assert operation.status == OperationStatus.COMPLETED, said(operation)
+    assert ends(operation) == {("completed", "done", "", "node")}
+    assert take_packages_away.requests == asked
+    for instance in fleet:
+        instance.refresh_from_db()
+        assert (instance.running_version, instance.expected_version) == ("v2", "v2")
+        assert instance.release_history == ["v1", "v2"]
+        assert os.readlink(f"{instance.deploy_root}/current") == "releases/v2"
+    assert not staged_on([each.pk for each in fleet], services=[service.pk])
+
+
+@on_this_machine
+def test_its_before_switch_command_runs_with_the_switch_and_not_before(
+    deploy: Deploy, fleet: list[Instance], service: Service, take_packages_away: Away
+) -> None:
+    service.before_switch_command = 'echo "$RELEASE_VERSION" >>"$RELEASE_ROOT/prepared"'
+    service.save()
+    deploy("v1", Until.STAGED)
+    prepared = Path(fleet[0].deploy_root) / "prepared"
+    assert not prepared.exists()
+    take_packages_away()
+
+    assert ends(deploy("v1")) == {("completed", "done", "", "node")}
+    assert prepared.read_text() == "v1\n"
+
+
+@on_this_machine
+@pytest.mark.parametrize("command", ["", "true"])
+def test_one_that_was_changed_on_the_node_is_staged_anew(
+    deploy: Deploy, fleet: list[Instance], service: Service, package_host: PackageHost, command: str
+) -> None:
+    service.before_switch_command = command
+    service.save()
+    deploy("v1", Until.STAGED)
+    changed = Path(fleet[0].deploy_root) / "releases/v1/app.py"
+    changed.write_text("print('v6.6.6')\n")
+    shutil.rmtree(Path(fleet[1].deploy_root) / "releases/v1")
+    asked = len(package_host.requests)
+
+    operation = deploy("v1")
+
+    assert ends(operation) == {("completed", "done", "", "store")}, said(operation)
+    assert changed.read_text() == "print('v1')\n"
+    assert len(package_host.requests) == asked
+    assert "app.py was changed" in said(operation)
+
+
+@on_this_machine
+def test_an_instance_that_it_is_not_staged_on_gets_it_from_the_store(
+    deploy: Deploy, fleet: list[Instance], package_host: PackageHost
+) -> None:
+    deploy("v1", Until.STAGED, instances=(fleet[0].instance_id,))
+
+    operation = deploy("v1")
+
+    assert operation.status == OperationStatus.COMPLETED, said(operation)
+    assert Target.objects.get(operation=operation, instance=fleet[0]).source == "node"
+    assert len(package_host.requests_for("v1.tar.gz")) == 1
+
+
+@on_this_machine
+def test_other_bytes_than_the_staged_ones_are_refused(deploy: Deploy) -> None:
+    deploy("v1", Until.STAGED)
+    other = {"app.py": "other bytes"}
+
+    assert {end[2] for end in ends(deploy("v1", files=other, sha256=sha256(package(other))))} == {
+        "package_digest_conflict"
+    }
+
+
+@on_this_machine
+def test_where_bytes_may_change_a_deploy_asks_which_unless_it_says_so(
+    deploy: Deploy, service: Service, package_host: PackageHost
+) -> None:
+    service.mutable_versions = True
+    service.save()
+    deploy("nightly", Until.STAGED)
+    staged = Operation.objects.get().package
+    assert staged is not None
+
+    assert ends(deploy("nightly", files={"app.py": "other bytes"})) == {("completed", "done", "", "download")}
+    asked = len(package_host.requests)
+    assert ends(deploy("nightly", sha256=staged.sha256)) == {("completed", "done", "", "node")}
+    assert len(package_host.requests) == asked
+
+
+@on_this_machine
+def test_a_signed_one_is_taken_from_the_node_as_long_as_the_key_is_the_same(
+    deploy: Deploy, service: Service, package_host: PackageHost, take_packages_away: Away
+) -> None:
+    files = {"app.py": "print('v1')\n"}
+    key, other_key = Ed25519PrivateKey.from_private_bytes(bytes(32)), Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    service.signing_key = key.public_key().public_bytes_raw().hex()
+    service.save()
+    package_host.add("v1.tar.gz.sig", key.sign(bytes.fromhex(sha256(package(files)))))
+    deploy("v1", Until.STAGED, files=files)
+    take_packages_away()
+
+    service.signing_key = other_key.public_key().public_bytes_raw().hex()
+    service.save()
+    assert {end[2] for end in ends(deploy("v1", files=files))} == {"package_host_not_allowed"}
+    service.signing_key = key.public_key().public_bytes_raw().hex()
+    service.save()
+    assert ends(deploy("v1", files=files)) == {("completed", "done", "", "node")}
+
+
+@on_this_machine
+def test_what_is_staged_is_kept_until_its_days_are_over(
+    deploy: Deploy, fleet: list[Instance], service: Service
+) -> None:
+    """keep_releases is 2: without being staged it would have gone at the second switch."""
+    deploy("staged", Until.STAGED)
+    (package_kept,) = {operation.package for operation in Operation.objects.all()}
+    assert package_kept is not None
+    for version in ("v1", "v2", "v3"):
+        deploy(version)
+    folders = [Path(instance.deploy_root) / "releases" for instance in fleet]
+
+    assert {frozenset(os.listdir(folder)) for folder in folders} == {frozenset({"staged", "v2", "v3"})}
+    assert package_kept.sha256 in wanted()
+
+    over = timezone.now() - timedelta(days=service.staged_days, seconds=1)
+    Target.objects.filter(operation__until=Until.STAGED).update(finished_at=over)
+    Operation.objects.filter(until=Until.STAGED).update(finished_at=over)
+    assert package_kept.sha256 not in wanted()
+    deploy("v4")
+    assert {frozenset(os.listdir(folder)) for folder in folders} == {frozenset({"v3", "v4"})}
+
+
+@on_this_machine
+def test_a_rollback_meanwhile_is_as_if_nothing_were_staged(
+    deploy: Deploy, fleet: list[Instance], run_work_loop: Callable[[str], None]
+) -> None:
+    deploy("v1")
+    deploy("v2")
+    known = offered(fleet[0])
+    deploy("v3", Until.STAGED)
+    deploy("v2", Until.CHECKED)
+    waiting = deploy("v4", Until.STAGED, is_left_waiting=True)
+    assert offered(fleet[0]) == known
+
+    rollback = start_instance_rollback(
+        access=SCHEDULER, request=InstanceRollbackRequest(instance_id=fleet[0].instance_id)
+    )
+    run_work_loop("rollbacks")
+
+    rollback.refresh_from_db()
+    assert (rollback.version, rollback.status) == ("v1", OperationStatus.COMPLETED), said(rollback)
+    assert (rollback.undoes.version, rollback.undoes.until) == ("v2", Until.SWITCHED) if rollback.undoes else False
+    assert waiting.targets.get(instance=fleet[0]).status == "superseded"
+    assert (Path(fleet[0].deploy_root) / "releases/v3").is_dir()
+
+
+def offered(instance: Instance) -> list[tuple[str, bool]]:
+    instances = Instance.objects.filter(service=instance.service)
+    return [(offer.version, offer.is_last_good) for offer in build_plan(instance.service, instances).offers]
