@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from deploys.admin import OperationAdmin
+from deploys.admin.operations import OperationAdmin
 from rollbacks.models import Rollback
 
 

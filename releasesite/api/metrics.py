@@ -21,6 +21,7 @@ from deploys.operations.progress import UNFINISHED, with_status
 from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE, Kind, TargetStatus
 from deploys.web.pages.queries.overview import DRIFTED
+from deploys.webhook_models import WebhookDelivery
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope
 from releasesite.api.probes import SEEN_WITHIN
@@ -62,6 +63,7 @@ class DatabaseCollector(Collector):
         yield self._oldest_pending()
         yield self._workers()
         yield self._queue()
+        yield self._webhook_deliveries()
         yield from self._instances()
 
     def _operations(self) -> Metric:
@@ -102,6 +104,18 @@ class DatabaseCollector(Collector):
         counts = dict(OrmQ.objects.filter(key__in=QUEUES).values_list("key").annotate(count=Count("pk")).order_by())
         for queue in QUEUES:
             found.add_metric((queue,), counts.get(queue, 0))
+        return found
+
+    def _webhook_deliveries(self) -> Metric:
+        found = GaugeMetricFamily(
+            "release_webhook_deliveries",
+            "Events that a webhook has not got: still to be sent, or given up within the last 30 days.",
+            labels=("status",),
+        )
+        counts = WebhookDelivery.objects.filter(webhook__is_active=True).exclude(status=WebhookDelivery.Status.SENT)
+        by_status = dict(counts.values_list("status").annotate(count=Count("pk")).order_by())
+        for status in (WebhookDelivery.Status.PENDING, WebhookDelivery.Status.FAILED):
+            found.add_metric((status,), by_status.get(status, 0))
         return found
 
     def _instances(self) -> Iterator[Metric]:

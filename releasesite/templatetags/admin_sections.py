@@ -15,7 +15,10 @@ register = template.Library()
 SECTIONS: tuple[tuple[str | Promise, tuple[str, ...]], ...] = (
     (_("Inventory"), ("Service", "JumpHost", "Node", "Instance")),
     (_("Operations"), ("Deploy", "Rollback", "Target", "Package", "StatusChange")),
-    (_("People and programs"), ("User", "Group", "ServiceLimit", "ApiToken", "AccessAttempt")),
+    (
+        _("People and programs"),
+        ("User", "Group", "ServiceLimit", "ApiToken", "Webhook", "WebhookDelivery", "AccessAttempt"),
+    ),
 )
 REST = _("System")
 

@@ -223,6 +223,31 @@ def people_and_tokens() -> Iterator[Row]:
             yield Row(route=f"releasesite_apitoken_{page}", may=NOBODY, of="token", data=YES)
 
 
+def webhooks() -> Iterator[Row]:
+    """They tell of all services, and belong to who may see those."""
+    new = {"name": "new", "url": "https://hooks.example.com/x", "body": "slack", "language": "en"}
+    form: Data = lambda world: {**new, "events": ["service.held"], "is_active": "on"}  # noqa: E731
+    about: dict[str, Any] = {"of": "webhook", "may": UNLIMITED}
+    yield Row(route="deploys_webhook_changelist", may=UNLIMITED)
+    yield Row(route="deploys_webhook_add", may=UNLIMITED)
+    yield Row(route="deploys_webhook_add", may=UNLIMITED, data=form)
+    for page in ("change", "history", "delete"):
+        yield Row(route=f"deploys_webhook_{page}", **about)
+    yield Row(route="deploys_webhook_change", **about, data=form)
+    yield Row(route="deploys_webhook_renew_secret", **about, data=YES)
+    yield Row(route="deploys_webhook_delete", **about, data=YES)
+    yield Row(route="deploys_webhook_changelist", may=UNLIMITED, data=selected("delete_selected", "webhook"))
+    yield Row(route="deploys_webhookdelivery_changelist", may=UNLIMITED)
+    yield Row(route="deploys_webhookdelivery_add", may=NOBODY)
+    yield Row(route="deploys_webhookdelivery_add", may=NOBODY, data=YES)
+    sent: dict[str, Any] = {"of": "delivery"}
+    for page, may in (("change", UNLIMITED), ("history", UNLIMITED), ("delete", NOBODY)):
+        yield Row(route=f"deploys_webhookdelivery_{page}", **sent, may=may)
+    for page in ("change", "delete"):
+        yield Row(route=f"deploys_webhookdelivery_{page}", **sent, may=NOBODY, data=YES)
+    yield Row(route="deploys_webhookdelivery_send_again", **sent, may=UNLIMITED, data=YES)
+
+
 SECTIONS = {
     "files": tuple(files()),
     "services": tuple(services()),
@@ -231,6 +256,7 @@ SECTIONS = {
     "instances": tuple(instances()),
     "what the system writes": tuple(what_the_system_writes()),
     "people and tokens": tuple(people_and_tokens()),
+    "webhooks": tuple(webhooks()),
     "the rest": tuple(Row(route=name, may=EVERYONE) for name in ("index", "jsi18n")),
 }
 ROWS = tuple(each for section in SECTIONS.values() for each in section)

@@ -18,6 +18,7 @@ from releasesite.models import ApiToken
 from rollbacks.models import Rollback
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
+from tests.support.webhooks import make_sent, make_webhook
 
 OLD_KEY = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
 # By name: "shop node", "bank target", "unused node", "token" …
@@ -26,6 +27,7 @@ World = dict[str, Any]
 
 def make_world() -> World:
     token, _secret = ApiToken.objects.issue(name="scheduler", scope="deploy")
+    webhook = make_webhook("https://hooks.example.com/x", name="bank's webhook")
     common: World = {
         "unused node": make_node("bank-unused"),
         "jump host": JumpHost.objects.create(
@@ -34,6 +36,8 @@ def make_world() -> World:
         "user": User.objects.create_user("bob"),
         "group": Group.objects.create(name="others"),
         "token": token,
+        "webhook": webhook,
+        "delivery": make_sent(webhook),
         "shop worker": Worker.objects.create(name="w-1", host="h", pid=1),
         "shop accessattempt": AccessAttempt.objects.create(username="x", failures_since_start=1),
     }

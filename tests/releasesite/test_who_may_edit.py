@@ -17,6 +17,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import transaction
 from django.test import Client
 from django.urls import get_resolver, reverse
+from pytest_django.fixtures import Settings
 
 from inventory.models import Instance
 from tests.releasesite.admin_rows import (
@@ -44,7 +45,8 @@ NO_EDIT = {"session", "logentry", "auditentry"}
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db: None, settings: Settings) -> World:
+    settings.WEBHOOK_HOSTS = ("hooks.example.com",)
     return make_world()
 
 

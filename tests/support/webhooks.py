@@ -17,6 +17,14 @@ def make_webhook(url: str, **fields: Any) -> Webhook:
     )
 
 
+def make_sent(webhook: Webhook) -> WebhookDelivery:
+    ended = "2024-01-15T10:30:00Z"
+    return WebhookDelivery.objects.create(
+        webhook=webhook, message_id="msg_1", event="service.held", subject="service bank", data={"service": "bank"},
+        status="sent", attempts=1, attempted_at=ended, finished_at=ended, answer_status=200, answer="ok",
+    )  # fmt: skip
+
+
 def hold_event(service: Service, *, reason: str = "the disk is full", subject: str = "") -> None:
     """As whoever holds a service makes it."""
     data = {

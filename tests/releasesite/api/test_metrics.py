@@ -11,9 +11,11 @@ from rest_framework.test import APIClient
 
 from deploys.models import Target, Worker
 from deploys.operations.start import DeployRequest, start_deploy
+from deploys.webhook_models import Webhook, WebhookDelivery
 from inventory.models import Instance
 from tests.support.api import caller, logged_in, person
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
+from tests.support.webhooks import hold_event, make_sent, make_webhook
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +39,7 @@ def test_an_idle_system_shows_zeros_rather_than_nothing() -> None:
     assert found["release_targets", "rollback", "in_progress"] == 0
     assert found["release_oldest_pending_seconds", "deploy"] == 0
     assert found["release_queue_messages", "rollbacks"] == 0
+    assert found["release_webhook_deliveries", "pending"] == 0
     assert found["release_workers",] == 0
 
 
@@ -66,6 +69,19 @@ def test_it_counts_the_workers_that_are_alive() -> None:
         Worker.objects.create(name=f"w{number}", host="h", pid=1, seen_at=Now() - timedelta(seconds=seconds))
 
     assert scraped()["release_workers",] == 2
+
+
+def test_it_counts_what_webhooks_have_not_got() -> None:
+    delivery = make_sent(make_webhook("https://hooks.example.com/x"))
+    assert ("release_webhook_deliveries", "sent") not in scraped()
+
+    WebhookDelivery.objects.update(status="failed")
+    hold_event(make_service("shop"))
+    assert scraped()["release_webhook_deliveries", "failed"] == 1
+    assert scraped()["release_webhook_deliveries", "pending"] == 1
+
+    Webhook.objects.filter(pk=delivery.webhook_id).update(is_active=False)
+    assert scraped()["release_webhook_deliveries", "failed"] == 0
 
 
 def test_it_counts_failed_and_drifted_instances_by_service(fleet: list[Instance]) -> None:

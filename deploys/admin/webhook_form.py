@@ -1,0 +1,64 @@
+"""The form of a webhook. Its URL and the chat's secret go in and never come out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from deploys.webhook_models import EventType, Webhook
+from deploys.webhooks.rules import webhook_url_problem
+from inventory.wire.package_urls import is_package_url
+
+if TYPE_CHECKING:
+    Base = forms.ModelForm[Webhook]
+else:
+    Base = forms.ModelForm
+
+_HIDDEN = ("url", "chat_secret")
+
+
+class WebhookForm(Base):
+    url = forms.CharField(label=_("URL"), required=False, strip=True, widget=forms.TextInput(attrs={"size": 80}))
+    events = forms.MultipleChoiceField(
+        label=_("Events"), choices=EventType.choices, widget=forms.CheckboxSelectMultiple
+    )
+    chat_secret = forms.CharField(label=_("Secret of the chat"), required=False, max_length=200)
+
+    class Meta:
+        model = Webhook
+        fields = ("name", "url", "body", "chat_secret", "language", "events", "services", "is_active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in _HIDDEN:
+            self.initial[name] = ""
+        self.fields["chat_secret"].help_text = _(
+            "Only where the chat asks for one: Feishu's “Set signature verification”, DingTalk's “Additional signature”."
+        )
+        if self.instance.pk:
+            self.fields["url"].help_text = _("Empty: %(url)s, as it is.") % {"url": self.instance.shown_url}
+        if self.instance.pk and self.instance.chat_secret:
+            self.fields["chat_secret"].help_text = _("Empty: as it is.")
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"] or self.instance.url
+        if not is_package_url(url):
+            raise ValidationError(_("Write a complete URL that begins with https:// or http://."), code="invalid")
+        # One that was allowed once may stay while something else is edited: nothing is sent to it then.
+        if self.cleaned_data["url"] and webhook_url_problem(url):
+            raise ValidationError(
+                _(
+                    "Nothing may be sent to %(host)s: use another host, or have RELEASE_WEBHOOK_HOSTS name this one and "
+                    "restart web and workers."
+                ),
+                code="host_not_allowed",
+                params={"host": urlsplit(url).netloc.rpartition("@")[2]},
+            )
+        return url
+
+    def clean_chat_secret(self) -> str:
+        return self.cleaned_data["chat_secret"] or self.instance.chat_secret
