@@ -25,6 +25,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from inventory.admin.base import AuditedAdmin, ForAllServices, ReadOnlyAdmin, sees_all
 from inventory.security.access import access_of
+from releasesite.api.people import SCOPES_OF_GROUP
 from releasesite.models import ApiToken, ServiceLimit
 from releasesite.token_form import TokenForm
 
@@ -78,7 +79,19 @@ class PersonAdmin(ForAllServices, AuditedAdmin, PeopleAdmin):
 
 @admin.register(Group)
 class RoleAdmin(ForAllServices, AuditedAdmin, GroupAdmin):
+    """The groups that are roles can only be looked at: renamed, deleted or emptied, they would lock everybody out."""
+
     object_kind = "group"
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return not _is_role(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return not _is_role(obj) and super().has_delete_permission(request, obj)
+
+
+def _is_role(group: Group | None) -> bool:
+    return group is not None and group.name in SCOPES_OF_GROUP
 
 
 @admin.register(ApiToken)

@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "inventory",
     "deploys",
     "rollbacks",
-    "django.contrib.admin",
+    "releasesite.admin_site.ReleaseAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "releasesite.viewer_timezone.in_viewer_timezone",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -123,6 +124,8 @@ MIGRATION_MODULES: dict[str, str | None] = {"knox": None}
 # Language and time
 USE_TZ = True
 TIME_ZONE = "UTC"
+# One form of times in both languages, as in the console: 2026-11-27 16:05:09.
+FORMAT_MODULE_PATH = ["releasesite.formats"]
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
@@ -140,3 +140,27 @@ def test_an_edit_of_a_person_is_in_the_audit_without_the_password(root: Client) 
 
 def _change_url(token: ApiToken) -> str:
     return reverse("admin:releasesite_apitoken_change", args=[token.pk])
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "admin"])
+def test_a_role_is_neither_renamed_nor_emptied_nor_deleted(root: Client, role: str) -> None:
+    group = Group.objects.get(name=role)
+    permissions = set(group.permissions.all())
+
+    change = root.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "others"})
+    delete = root.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"})
+    chosen = {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"}
+    root.post(reverse("admin:auth_group_changelist"), chosen)
+
+    assert (change.status_code, delete.status_code) == (403, 403)
+    assert set(Group.objects.get(pk=group.pk, name=role).permissions.all()) == permissions
+
+
+def test_a_group_that_is_no_role_is_edited_and_deleted(root: Client) -> None:
+    group = Group.objects.create(name="on call")
+
+    root.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "night"})
+    assert Group.objects.filter(name="night").exists()
+    root.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"})
+
+    assert not Group.objects.filter(pk=group.pk).exists()

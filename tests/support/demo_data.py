@@ -43,7 +43,9 @@ def people() -> dict[str, User]:
     """One person of each role; all have the same password."""
     made = {}
     for role in ("viewer", "operator", "admin"):
-        user, _ = User.objects.get_or_create(username=role, defaults={"is_staff": role == "admin"})
+        user, _ = User.objects.get_or_create(
+            username=role,
+        )
         user.set_password(PASSWORD)
         user.is_superuser = role == "admin"
         user.save()

@@ -10,8 +10,8 @@ from inventory.models import AuditEntry
 
 @pytest.fixture
 def ann(db: None) -> User:
-    """An admin by the group, not a superuser."""
-    user = User.objects.create_user("ann", password="a long passphrase", is_staff=True)
+    """An admin by the group alone: neither a superuser nor Django's staff."""
+    user = User.objects.create_user("ann", password="a long passphrase")
     user.groups.add(Group.objects.get(name="admin"))
     return user
 

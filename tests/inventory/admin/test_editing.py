@@ -331,9 +331,11 @@ def test_a_person_limited_to_some_services_sees_only_those(
 
 
 def test_a_viewer_gets_nowhere(client: Client, fleet: list[Instance]) -> None:
+    """Django's staff flag opens nothing; who is logged in is told so, and not sent round in a circle to log in."""
     client.force_login(User.objects.create_user("bob", is_staff=True))
 
     for url in (
+        reverse("admin:index"),
         change_url(fleet[0]),
         reverse("admin:inventory_service_import_yaml"),
         reverse("admin:inventory_node_host_key"),
