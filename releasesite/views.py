@@ -7,6 +7,7 @@ import sys
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -43,7 +44,9 @@ def preferences(request: HttpRequest) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A host that ALLOWED_HOSTS does not name is said, with the setting that lets it in."""
     wrong_host = request.headers.get("host", "")[:200] if isinstance(exception, DisallowedHost) else ""
-    return render(request, "400.html", {"wrong_host": wrong_host}, status=400)
+    name, _port = split_domain_port(wrong_host)
+    context = {"wrong_host": wrong_host, "allowed_hosts": ",".join([*settings.ALLOWED_HOSTS, name]) if name else ""}
+    return render(request, "400.html", context, status=400)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

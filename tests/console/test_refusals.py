@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import User
 from django.test import Client
+from pytest_django import Settings
 
 from tests.support import demo_data
 
 
-def test_a_wrong_host_is_named_with_the_setting_that_lets_it_in(client: Client) -> None:
+def test_a_wrong_host_is_named_with_the_setting_that_lets_it_in(client: Client, settings: Settings) -> None:
+    """The hosts that were set stay in it, and a port, which the setting would refuse, does not get into it."""
     client.raise_request_exception = False
-    answer = client.get("/login", headers={"host": "releases.example.com"})
-    text = answer.content.decode()
-    assert answer.status_code == 400
-    assert "ALLOWED_HOSTS=127.0.0.1,localhost,releases.example.com" in text
+    settings.ALLOWED_HOSTS = ["10.0.0.7", "[::1]"]
+    for asked in ("releases.example.com", "releases.example.com:8155"):
+        answer = client.get("/login", headers={"host": asked})
+        assert answer.status_code == 400
+        assert "ALLOWED_HOSTS=10.0.0.7,[::1],releases.example.com<" in answer.content.decode()
+    for nonsense in ("a b", "x:y:z"):
+        assert "ALLOWED_HOSTS=" not in client.get("/login", headers={"host": nonsense}).content.decode()
+
+
+def test_a_person_without_a_role_can_log_out_of_the_refusal(client: Client, db: None) -> None:
+    client.force_login(User.objects.create_user("bob"), "django.contrib.auth.backends.ModelBackend")
+    for path in ("/", "/admin/"):
+        answer = client.get(path)
+        assert answer.status_code == 403
+        text = answer.content.decode()
+        assert "You are logged in as bob, who has no role." in text
+        assert 'action="/logout"' in text
+        assert "To the overview" not in text
 
 
 def test_a_wrong_origin_is_named_with_the_setting_that_trusts_it(db: None) -> None:
