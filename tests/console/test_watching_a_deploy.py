@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from deploys.models import Target
 from deploys.states import TargetStatus
@@ -12,12 +12,37 @@ from tests.support.browser import Complaints
 from tests.support.demo_data import Fleet
 
 
+def icon_of(page: Page) -> str:
+    return page.locator("link[rel=icon]").evaluate("icon => icon.href")  # type: ignore[no-any-return]
+
+
+def test_a_hidden_tab_still_comes_to_the_end_in_its_title(fleet: Fleet, open_page: OpenPage) -> None:
+    """It asks once every quarter of a minute, and not every second and a half."""
+    operation = fleet.operations["running"]
+    page = open_page("viewer")
+    asked: list[str] = []
+    page.goto(f"/deploys/{operation.public_id}")
+    page.on("request", lambda request: asked.append(request.url) if "mark=" in request.url else None)
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    page.clock.install()
+    for target in Target.objects.filter(operation=operation, finished_at__isnull=True):
+        demo_data.finish_target(target)
+    page.wait_for_timeout(4000)
+    assert len(asked) <= 1
+    page.evaluate("performance.now = () => 1e9")
+    expect(page).to_have_title(re.compile("^Failed: Deploy"))
+
+
 def test_a_deploy_moves_live_without_a_reload_and_the_polling_ends_with_it(fleet: Fleet, open_page: OpenPage) -> None:
     operation = fleet.operations["running"]
     page = open_page("viewer")
     page.goto(f"/deploys/{operation.public_id}")
     page.evaluate("window.neverReloaded = true")
     expect(page.locator(".hero-sentence")).to_have_text("9 of 24 done, 1 failed so far")
+    expect(page).to_have_title(re.compile("^In progress: Deploy"))
+    running_icon = icon_of(page)
+    assert running_icon.startswith("data:image/svg+xml,")
+    expect(page.get_by_role("status")).to_have_text("")
     unfinished = list(Target.objects.filter(operation=operation, finished_at__isnull=True).order_by("pk"))
     for target in unfinished[:4]:
         demo_data.finish_target(target)
@@ -25,6 +50,9 @@ def test_a_deploy_moves_live_without_a_reload_and_the_polling_ends_with_it(fleet
     for target in unfinished[4:]:
         demo_data.finish_target(target)
     expect(page.locator(".hero-sentence")).to_have_text("Failed on 1 of 24 instances")
+    expect(page).to_have_title(re.compile("^Failed: Deploy"))
+    assert icon_of(page) not in ("", running_icon)
+    expect(page.locator("#said")).to_have_text(re.compile("^Failed on 1 of 24 instances First failure: user-service-"))
     assert page.evaluate("window.neverReloaded") is True
     expect(page.locator("#live [data-poll]")).to_have_count(0)
 

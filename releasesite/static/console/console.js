@@ -50,13 +50,41 @@
   addEventListener("pointerdown", () => { isPressed = true; }, true);
   for (const end of ["pointerup", "pointercancel", "blur"]) addEventListener(end, () => setTimeout(() => { isPressed = false; }, 50), true);
 
+  // What the page has come to: its title and icon, and for those who only hear it a sentence when that changes.
+  const tones = { run: "#6a6af4", ok: "#1f9d57", warn: "#c98a04", fail: "#d93838" };
+  const icon = document.querySelector("link[rel=icon]");
+  const plainIcon = icon?.href;
+  function tellState() {
+    const state = document.querySelector("[data-told]");
+    if (!state) return;
+    if (state.dataset.title) document.title = state.dataset.title;
+    const color = tones[state.dataset.tone];
+    const dot = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><rect x="1" y="1" width="22" height="22" rx="6" fill="#17171c"/><circle cx="12" cy="12" r="7" fill="${color}"/></svg>`;
+    const wanted = color ? `data:image/svg+xml,${encodeURIComponent(dot)}` : plainIcon;
+    if (icon && icon.href !== wanted) icon.href = wanted;
+    const said = state.textContent.replace(/\s+/g, " ").trim();
+    if (told !== undefined && told !== said) byId("said").textContent = said;
+    told = said;
+  }
+  let told;
+
+  // A hidden tab asks seldom, for its title to stay true.
+  const hiddenPause = 15000;
+  const asked = new Map();
+  function mayPoll(part) {
+    const last = asked.get(part) ?? -Infinity;
+    if (document.hidden && performance.now() - last < hiddenPause) return false;
+    asked.set(part, performance.now());
+    return true;
+  }
+
   const opened = new Map();
   let ticked = [];
   document.addEventListener("toggle", (event) => {
     if (event.target.matches?.("details.target[id]")) opened.set(event.target.id, event.target.open);
   }, true);
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.target.matches("[data-poll]") && document.hidden) event.preventDefault();
+    if (event.target.matches("[data-poll]") && !mayPoll(event.target.getAttribute("hx-target"))) event.preventDefault();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, requestConfig } = event.detail;
@@ -77,6 +105,8 @@
     ticked = [];
     showTimes(document);
     showChosen();
+    tellState();
+    if (isToOpen) openFirst();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.requestConfig.elt.matches("[data-poll]")) return;
@@ -144,17 +174,29 @@
     event.preventDefault();
     keys[event.key]();
   });
+  // Enter opens the first that was found, once what is shown is what was asked for.
+  let isToOpen = false;
+  function openFirst() {
+    const list = document.querySelector("[data-found]");
+    isToOpen = !list || list.dataset.found !== byId("search").value.trim();
+    if (!isToOpen) list.querySelector("[data-row]")?.click();
+  }
   byId("search")?.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    const first = document.querySelector("[data-row]");
-    if (first && document.querySelectorAll("[data-row]").length && byId("search").value) {
-      event.preventDefault();
-      first.click();
-    }
+    isToOpen = false;
+    if (event.key !== "Enter" || !byId("search").value.trim() || !byId("search").matches("[type=search]")) return;
+    event.preventDefault();
+    openFirst();
   });
+
+  // For the days that the server is asked for, and the times that it writes itself (releasesite/viewer_timezone.py).
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && !document.cookie.split("; ").includes(`tz=${zone}`)) {
+    document.cookie = `tz=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+  }
 
   if (root.dataset.now) root.dataset.skew = new Date(root.dataset.now) - Date.now();
   showTimes(document);
   showChosen();
+  tellState();
   setInterval(() => showTimes(document), 1000);
 })();
