@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from playwright.sync_api import expect
 
+from deploys.models import Operation
 from deploys.web.pages.queries.service import InstanceFilter, figures
+from inventory.models import Instance
+from tests.console.conftest import OpenPage
 from tests.support import demo_data
+from tests.support.demo_data import Fleet
 
 
 def test_each_states_count_is_what_its_filter_shows(db: None) -> None:
@@ -46,3 +54,54 @@ def test_a_deploy_that_is_not_there_is_not_found(db: None, client: Client) -> No
     demo_data.small_fleet()
     client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
     assert client.get("/services/billing/roll-back?deploy=%00no").status_code == 404
+
+
+def test_enter_opens_the_first_that_was_found_and_not_what_stood_there_before(
+    fleet: Fleet, open_page: OpenPage
+) -> None:
+    """The overview's first link is another service's deploy; what was typed last has not been looked for yet."""
+    page = open_page("viewer")
+    page.goto("/")
+    page.keyboard.press("/")
+    page.keyboard.type("search")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/services/search-api$"))
+
+
+def test_enter_opens_nothing_where_nothing_was_found(fleet: Fleet, open_page: OpenPage) -> None:
+    page = open_page("viewer")
+    page.goto("/")
+    page.keyboard.press("/")
+    page.keyboard.type("nonesuch")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No service matches")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/\?q=nonesuch$"))
+
+
+def test_a_part_of_a_services_name_finds_its_operations(db: None, client: Client) -> None:
+    demo_data.people()
+    demo_data.small_fleet()
+    client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
+    found = client.get("/history?service=user").content.decode()
+    assert "deploy-2026-11-23-0142" in found
+    assert "deploy-2026-11-23-checkout" not in found
+
+
+def test_days_and_times_are_the_viewers(db: None, client: Client) -> None:
+    """23:30 UTC is the next day in Shanghai; what is no zone is UTC."""
+    demo_data.people()
+    demo_data.small_fleet()
+    client.force_login(User.objects.get(username="admin"), "django.contrib.auth.backends.ModelBackend")
+    at = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    Operation.objects.filter(public_id="deploy-2026-11-23-0142").update(started_at=at)
+    Instance.objects.filter(instance_id="billing-1").update(changed_at=at)
+    for zone, day, shown in (
+        ("Asia/Shanghai", "2026-03-02", "2026-03-02 07:30:00"),
+        ("../x", "2026-03-01", "2026-03-01 23:30"),
+    ):
+        client.cookies["tz"] = zone
+        listed = client.get(f"/history?since={day}&until={day}").content.decode()
+        assert "deploy-2026-11-23-0142" in listed, zone
+        pk = Operation.objects.get(public_id="deploy-2026-11-23-0142").pk
+        in_admin = client.get(f"/admin/deploys/deploy/{pk}/change/").content.decode()
+        assert shown in in_admin, zone

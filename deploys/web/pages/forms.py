@@ -117,7 +117,5 @@ class HistoryForm(forms.Form):
     )
     version = forms.CharField(label=_("Version"), required=False, max_length=MAX_NAME_LENGTH)
     who = forms.CharField(label=_("Who"), required=False, max_length=200)
-    since = forms.DateTimeField(
-        label=_("From day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    until = forms.DateTimeField(label=_("To day (UTC)"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    since = forms.DateTimeField(label=_("From day"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateTimeField(label=_("To day"), required=False, widget=forms.DateInput(attrs={"type": "date"}))

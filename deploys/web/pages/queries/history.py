@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from deploys.models import Operation, Target
 from deploys.operations.progress import with_status
 from deploys.web.pages.queries.rows import OperationRow, rows
+from inventory.models import Service
 from inventory.security.access import Access
 
 PAGE_SIZE = 50
@@ -32,7 +33,7 @@ class HistoryFilter:
     def matching(self, access: Access) -> QuerySet[Operation]:
         operations = access.visible(Operation.objects.all())
         if self.service:
-            operations = operations.filter(service__name=self.service)
+            operations = operations.filter(service__in=_services_named(access, self.service))
         if self.kind:
             operations = operations.filter(kind=self.kind)
         if self.version:
@@ -44,6 +45,13 @@ class HistoryFilter:
         if self.until:
             operations = operations.filter(started_at__lt=self.until)
         return with_status(operations, self.status) if self.status else operations
+
+
+def _services_named(access: Access, name: str) -> list[int]:
+    """The one of that name; where there is none, those that have it in theirs."""
+    services = access.visible(Service.objects.all(), "pk")
+    exact = services.filter(name=name).values_list("pk", flat=True)
+    return list(exact) or list(services.filter(name__icontains=name).values_list("pk", flat=True))
 
 
 @dataclass(frozen=True, kw_only=True)
