@@ -102,6 +102,42 @@ def test_sync(deployed: World) -> None:
     assert ran.json["service"] == "user-service"
 
 
+def test_hold_and_unhold(deployed: World, client: Client) -> None:
+    ran = deployed.release("hold", "user-service", "--reason", "disk is full", "--json")
+    assert ran.status == 0, ran
+    assert (ran.json["held"], ran.json["reason"]) == (True, "disk is full")
+    url = deployed.lab.add_package("v-held")
+
+    refused = deployed.release("deploy", "user-service", "v-held", "--package-url", url, "--all", "--wait")
+    shown = deployed.release("hold", "user-service", "--show")
+    released = deployed.release("unhold", "user-service")
+
+    assert refused.status == 4, refused
+    assert "disk is full" in refused.err
+    assert "[service_held]" in refused.err
+    assert "disk is full" in shown.out
+    assert "user-service is not held" in released.out
+    assert client.hold_of("user-service")["held"] is False
+
+
+def test_no_reason_no_hold(deployed: World, client: Client) -> None:
+    ran = deployed.release("hold", "user-service")
+
+    assert ran.status == 4, ran
+    assert "--reason" in ran.err
+    assert client.hold_of("user-service")["held"] is False
+
+
+def test_a_rollback_that_holds(deployed: World, client: Client) -> None:
+    assert client.hold_of("user-service")["held"] is False
+
+    ran = deployed.release("rollback", "--instance", "instance-1", "--to", "v-one", "--hold", "--wait")
+
+    assert ran.status == 0, ran
+    assert client.hold_of("user-service")["held"] is True
+    client.unhold("user-service")
+
+
 def test_the_same_from_python(deployed: World, client: Client) -> None:
     started = client.roll_back("user-service", "v-one", instances=["instance-2"])
     operation = client.wait(started["rollback_id"], "rollback", timeout=60)
