@@ -216,10 +216,8 @@ class Client:
         answer = self._connection.call("GET", "inventory", answer_seconds=INVENTORY_SECONDS)
         return Inventory(document=answer.body, etag=answer.etag)
 
-    def push_inventory(
-        self, document: Document, *, if_match: str | None = None, dry_run: bool = False
-    ) -> tuple[Counts, str | None]:
-        """Create and update what the document says, all or nothing. Returns the counts and the new ETag.
+    def push_inventory(self, document: Document, *, if_match: str | None = None, dry_run: bool = False) -> Counts:
+        """Create and update what the document says, all or nothing.
 
         if_match: refuse (412) unless the inventory still has this ETag.
         """
@@ -232,7 +230,7 @@ class Client:
             answer = self._push(document, if_match=None, dry_run=True)
             if answer.body["created"] or answer.body["updated"]:
                 raise
-        return cast(Counts, answer.body), answer.etag
+        return cast(Counts, answer.body)
 
     def _push(self, document: Document, *, if_match: str | None, dry_run: bool) -> Answer:
         return self._connection.call(

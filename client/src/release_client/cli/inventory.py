@@ -39,28 +39,35 @@ def push(
     """Create and update what the file says, all or nothing; what it leaves out stays.
 
     A pulled file bears an ETag in its first line: the push is refused when somebody has changed the inventory since, and
-    else leaves the new one there.
+    else puts the new one there.
     """
     text = _read(file)
     inventory = Inventory.from_yaml(text, filename=file)
     etag = None if overwrite else inventory.etag
     try:
-        counts, new_etag = session.client.push_inventory(inventory.document, if_match=etag, dry_run=dry_run)
+        counts = session.client.push_inventory(inventory.document, if_match=etag, dry_run=dry_run)
     except Refused as refused:
         raise _stale(refused, file) if refused.status == 412 else refused from None
-    if new_etag and inventory.etag and not dry_run and file != "-":
-        Path(file).write_text(with_etag(text, new_etag))
+    if inventory.etag and file != "-" and not dry_run:
+        _keep_up(session, Path(file), text, inventory)
     session.screen.result(counts, _counted(counts, would="would be " if dry_run else ""))
 
 
 def diff(session: Session, file: File) -> None:
     """What a push of the file would change."""
     wanted = Inventory.from_yaml(_read(file), filename=file)
-    counts, _ = session.client.push_inventory(wanted.document, dry_run=True)
+    counts = session.client.push_inventory(wanted.document, dry_run=True)
     now = session.client.inventory()
     lines = list(difference(now.document, wanted.document))
     answer = {**counts, "diff": lines}
     session.screen.result(answer, "\n".join([*lines, _counted(counts, would="would be ")]))
+
+
+def _keep_up(session: Session, file: Path, text: str, pushed: Inventory) -> None:
+    """The file's next push is measured against what this one made; not when somebody has changed that already."""
+    now = session.client.inventory()
+    if now.etag and not any(difference(now.document, pushed.document)):
+        file.write_text(with_etag(text, now.etag))
 
 
 def _read(file: str) -> str:
