@@ -65,6 +65,8 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
+    "releasesite.api.middleware.RequestIdMiddleware",
+    "releasesite.api.middleware.AnswerMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -73,7 +75,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "releasesite.viewer_timezone.in_viewer_timezone",
-    "django.middleware.common.CommonMiddleware",
+    "releasesite.api.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "releasesite.api.middleware.AccessMiddleware",
@@ -202,6 +204,8 @@ LOGGING = logs.configure(for_people=DEBUG)
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
 # releasesite.logs says who called and from where: theirs would take a query, and believe any X-Forwarded-For.
 DJANGO_STRUCTLOG_USER_ID_FIELD = ""
+# RequestIdMiddleware has looked at it, and put one of ours in the place of what is not safe.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 
 # A message may be lost (deploys/queue/broker.py): nothing is retried by the queue, nor kept as a result.
@@ -235,7 +239,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["releasesite.api.renderers.OrjsonRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "releasesite.api.negotiation.FirstRenderer",
     "DEFAULT_SCHEMA_CLASS": "releasesite.api.schema.ApiSchema",
-    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_METADATA_CLASS": "releasesite.api.metadata.Methods",
     "EXCEPTION_HANDLER": "releasesite.api.errors.handle_exception",
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

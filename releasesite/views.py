@@ -6,7 +6,7 @@ import sys
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import split_domain_port
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
@@ -15,7 +15,9 @@ from django.views import defaults
 from django.views.decorators.http import require_POST
 
 from inventory.database.outage import is_outage, is_read_only
-from releasesite.api.errors import RETRY_SECONDS
+from inventory.errors import Problem
+from releasesite.api.errors import RETRY_SECONDS, error_body, outage_problem
+from releasesite.api.middleware import is_of_the_api
 from releasesite.context_processors import THEMES
 
 _YEAR_SECONDS = 365 * 86_400
@@ -43,10 +45,19 @@ def preferences(request: HttpRequest) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A host that ALLOWED_HOSTS does not name is said, with the setting that lets it in."""
+    if is_of_the_api(request):
+        return JsonResponse(error_body(400, [_refusal(exception)]), status=400)
     wrong_host = request.headers.get("host", "")[:200] if isinstance(exception, DisallowedHost) else ""
     name, _port = split_domain_port(wrong_host)
     context = {"wrong_host": wrong_host, "allowed_hosts": ",".join([*settings.ALLOWED_HOSTS, name]) if name else ""}
     return render(request, "400.html", context, status=400)
+
+
+def _refusal(exception: Exception) -> Problem:
+    if isinstance(exception, DisallowedHost):
+        detail = "The host name in the request is unknown here. Use one of ALLOWED_HOSTS, or have an admin add it."
+        return Problem(code="host_not_allowed", detail=detail)
+    return Problem(code="bad_request", detail="The request can't be taken as it stands.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -59,7 +70,17 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Neither page asks the database for anything; a database that is away is said."""
     error = sys.exception()
+    if is_of_the_api(request):
+        return _api_error(error)
     if is_outage(error):
         page = get_template("503.html").render({"is_read_only": is_read_only(error)})
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return defaults.server_error(request)
+
+
+def _api_error(error: BaseException | None) -> HttpResponse:
+    if isinstance(error, Exception) and is_outage(error):
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        return JsonResponse(error_body(503, [outage_problem(error)]), status=503, headers=headers)
+    problem = Problem(code="error", detail="The release system itself failed. An admin finds the reason in its log.")
+    return JsonResponse(error_body(500, [problem]), status=500)

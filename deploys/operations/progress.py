@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Self
 
-from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
 from deploys.models import Operation, Target
 from deploys.states import OperationStatus, TargetStatus, outcome
@@ -95,14 +97,23 @@ def status_of(operation: Operation, progress: Progress) -> OperationStatus:
     return progress.status if progress.status in UNFINISHED else OperationStatus.IN_PROGRESS
 
 
-def with_status(operations: QuerySet[Operation], status: str) -> QuerySet[Operation]:
-    """The operations that `status_of` says this status of."""
+def with_status(operations: QuerySet[Operation], *statuses: str) -> QuerySet[Operation]:
+    """The operations that `status_of` says one of these statuses of, as far as one query can tell."""
+    return operations.filter(reduce(or_, map(_has_status, statuses)))
+
+
+def _has_status(status: str) -> Q:
     if status not in UNFINISHED:
-        return operations.filter(status=status)
+        return Q(status=status)
     targets = Target.objects.filter(operation=OuterRef("pk"), is_latest=True)
     begun = Exists(targets.exclude(status=TargetStatus.PENDING))
-    unfinished = operations.filter(finished_at__isnull=True)
-    return unfinished.filter(begun) if status == OperationStatus.IN_PROGRESS else unfinished.filter(~begun)
+    return Q(finished_at__isnull=True) & (Q(begun) if status == OperationStatus.IN_PROGRESS else ~Q(begun))
+
+
+def updated_after(operations: QuerySet[Operation], moment: datetime) -> QuerySet[Operation]:
+    """Those whose `updated_at`, as answers tell it, is later; an unfinished one's is its newest target's."""
+    targets = Target.objects.filter(operation=OuterRef("pk"), updated_at__gt=moment)
+    return operations.filter(Q(updated_at__gt=moment) | Q(finished_at__isnull=True) & Q(Exists(targets)))
 
 
 def count_targets(operation_ids: Iterable[int]) -> dict[int, Progress]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation, Target
-from deploys.operations.progress import Progress, frozen, progress_of, status_of, with_status
+from deploys.operations.progress import Progress, frozen, progress_of, status_of, updated_after, with_status
 from deploys.states import Kind, OperationStatus, StopReason
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
@@ -23,11 +25,12 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class OperationFilter:
-    """'' leaves a criterion out. cursor: only operations older than this one, by primary key."""
+    """'' leaves a criterion out, as do no statuses. cursor: only operations older than this one, by primary key."""
 
     service: str = ""
-    status: str = ""
+    status: Sequence[str] = ()
     version: str = ""
+    updated_after: datetime | None = None
     cursor: int | None = None
     limit: int = 50
 
@@ -135,8 +138,10 @@ def operation_list(access: Access, kind: Kind, wanted: OperationFilter) -> Paylo
     page = list(operations[: wanted.limit + 1])
     shown = page[: wanted.limit]
     progress = progress_of(shown)
+    listed = [_listed(operation, progress[operation.pk]) for operation in shown]
     return {
-        f"{kind}s": [_listed(operation, progress[operation.pk]) for operation in shown],
+        # One that has gone on since it was found no longer is what was asked for.
+        f"{kind}s": [each for each in listed if not wanted.status or each["status"] in wanted.status],
         "next": next_cursor([operation.pk for operation in page], wanted.limit),
     }
 
@@ -153,19 +158,27 @@ def _matching(access: Access, kind: Kind, wanted: OperationFilter) -> QuerySet[O
     if wanted.version:
         operations = operations.filter(version=wanted.version)
     if wanted.status:
-        operations = with_status(operations, wanted.status)
+        operations = with_status(operations, *wanted.status)
+    if wanted.updated_after is not None:
+        operations = updated_after(operations, wanted.updated_after)
     if wanted.cursor is not None:
         operations = operations.filter(pk__lt=wanted.cursor)
     return operations
 
 
-def operation_log(access: Access, kind: Kind, public_id: str, *, after: int, limit: int, instance: str = "") -> Payload:
-    """Lines after a cursor, in order. `finished`: nothing will follow what has been read. Raises NotFound."""
+def operation_log(
+    access: Access, kind: Kind, public_id: str, *, after: int, limit: int, tail: int = 0, instance: str = ""
+) -> Payload:
+    """Lines after a cursor, in order; the first `limit`, or the last `tail` of them.
+
+    `finished`: nothing will follow what has been read. Raises NotFound.
+    """
     operation = visible_operation(access, kind, public_id)
-    lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("seq")
+    lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("-seq" if tail else "seq")
     if instance:
         lines = lines.filter(instance=_instance_of(operation, instance))
-    rows = list(lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text")[:limit])
+    rows = list(lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text")[: tail or limit])
+    rows.sort(key=itemgetter(0))
     return {
         "lines": [
             {
@@ -179,7 +192,7 @@ def operation_log(access: Access, kind: Kind, public_id: str, *, after: int, lim
             for seq, at, instance_id, step, stream, text in rows
         ],
         "next": str(rows[-1][0] if rows else after),
-        "finished": operation.finished_at is not None and len(rows) < limit,
+        "finished": operation.finished_at is not None and (bool(tail) or len(rows) < limit),
     }
 
 

@@ -14,6 +14,7 @@ from deploys.models import Target
 from deploys.operations.finish import finalize_finished
 from deploys.operations.held import holds_of_deploys, superseded_by
 from deploys.operations.locks import lock_instances, lock_operations
+from deploys.operations.sql import unfinished
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
@@ -85,7 +86,8 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     """Make these moves in one transaction; return the ids of the targets that moved.
 
     A target that does not stand where its move expects it (another worker's, or terminal) is left alone. One that a
-    rollback has asked to stop ends as superseded, however its own switch ended, whether its worker knew it or not.
+    rollback has asked to stop ends as superseded, however its own switch ended, whether its worker knew it or not; but
+    as its switch ended, if that rollback has been cancelled meanwhile.
     """
     if not moves:
         return set()
@@ -140,14 +142,17 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
 # claims counts the workers that may have died of a target; one that hands it back has not.
 # A move that this claim has made already counts as made, without new rows: a commit may have gone through though its
 # answer was lost, and is then tried again.
-_UPDATE_TARGETS = """
+_UPDATE_TARGETS = f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(
         id bigint, fence bigint, old text, new text, error_code text, error_message text, reverted boolean,
         source text, step text, terminal boolean, yields boolean)
 ), moved AS (
     UPDATE deploys_target t SET
-        status = CASE WHEN w.yields AND t.stop_reason = 'supersede' THEN 'superseded' ELSE w.new END,
+        status = CASE WHEN w.yields AND t.stop_reason = 'supersede' AND EXISTS (
+            SELECT FROM deploys_target r
+            WHERE r.instance_id = t.instance_id AND r.kind = 'rollback' AND {unfinished("r")}
+        ) THEN 'superseded' ELSE w.new END,
         error_code = w.error_code, error_message = w.error_message,
         reverted = w.reverted, source = CASE WHEN w.source = '' THEN t.source ELSE w.source END,
         step = CASE WHEN w.step = '' THEN t.step ELSE w.step END,
@@ -163,7 +168,7 @@ SELECT id, status, true FROM moved
 UNION ALL
 SELECT t.id, t.status, false FROM deploys_target t JOIN wanted w ON w.id = t.id
 WHERE t.fence = w.fence AND w.terminal AND (t.status = w.new OR w.yields AND t.status = 'superseded')
-"""
+"""  # noqa: S608 - only constants are spliced in
 
 
 def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set[int]]:

@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from inventory.instances.queries import instance_history, service_instances, service_versions
 from inventory.security.access import Scope, access_of
+from inventory.wire.query import query_of
 from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import (
     HistorySerializer,
@@ -50,7 +51,7 @@ class InstanceHistory(APIView):
     @extend_schema(parameters=[PageSerializer], responses=HistorySerializer)
     def get(self, request: Request, instance_id: str) -> Response:
         """Every change of an instance's version, status and health, newest first."""
-        page = PageSerializer(data=request.query_params.dict())
+        page = PageSerializer(data=query_of(request))
         page.is_valid(raise_exception=True)
         cursor, limit = page.validated_data.get("cursor"), page.validated_data["limit"]
         return Response(instance_history(access_of(request), instance_id, cursor=cursor, limit=limit))

@@ -19,6 +19,7 @@ from inventory.editing.stored_document import etag_of, stored_document
 from inventory.errors import InvalidRequest
 from inventory.security.access import Scope, access_of
 from inventory.wire.inventory_document import InventoryChanges, InventoryDocument, InventoryQuery
+from inventory.wire.query import query_of
 from inventory.wire.refusals import Refusals
 
 _IF_MATCH = OpenApiParameter(
@@ -60,7 +61,7 @@ class InventoryView(APIView):
     @extend_schema(parameters=[InventoryQuery, _IF_MATCH], request=InventoryDocument, responses=InventoryChanges)
     def put(self, request: Request) -> Response:
         """Create and update what the document names; nothing is deleted. All or nothing."""
-        query = InventoryQuery(data=request.query_params.dict())
+        query = InventoryQuery(data=query_of(request))
         query.is_valid(raise_exception=True)
         report = bring_in(
             read_json(request.data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,9 @@ OPERATION_ID_SCHEMA = {"type": "string", "pattern": f"^{OPERATION_ID_PATTERN}$"}
 NAME_RULE = (
     "Must be 1 to 100 letters, digits or . _ + -, starting with a letter or digit; not current, shared or *.tmp."
 )
+
+
+_CURSOR = re.compile(r"[0-9]{1,19}")
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -67,6 +71,21 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 def _valid_part(field: serializers.Field[Any, Any, Any, Any], value: Any) -> Any:
     return field.valid_part(value) if isinstance(field, InstanceIdsField) else field.run_validation(value)
+
+
+@extend_schema_field({"type": "string", "maxLength": 100})
+class CursorField(serializers.Field[int, str, str, Any]):
+    """The place in a list or a log that an answer ended at: a string that means nothing to whoever sends it back."""
+
+    default_error_messages = {"invalid_cursor": "Must be a cursor from an earlier answer of this call."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str) or _CURSOR.fullmatch(data) is None or int(data) > MAX_CURSOR:
+            self.fail("invalid_cursor")
+        return int(data)
+
+    def to_representation(self, value: int) -> str:
+        return str(value)
 
 
 class StrictCharField(serializers.CharField):
@@ -215,7 +234,7 @@ class ReportSerializer(StrictSerializer):
 
 
 class PageSerializer(StrictSerializer):
-    cursor = serializers.IntegerField(required=False, min_value=1, max_value=MAX_CURSOR, help_text="`next` of a page.")
+    cursor = CursorField(required=False, help_text="`next` of a page.")
     limit = serializers.IntegerField(required=False, default=50, min_value=1, max_value=200)
 
 

@@ -52,12 +52,12 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         return Response(error_body(error.http_status, error.problems), status=error.http_status)
     if is_outage(error):
         logger.exception("database unavailable")
-        body = error_body(503, [_outage(error)])
+        body = error_body(503, [outage_problem(error)])
         return Response(body, status=503, headers={"Retry-After": str(RETRY_SECONDS)})
     return exception_handler(error, context)  # type: ignore[arg-type]
 
 
-def _outage(error: Exception) -> Problem:
+def outage_problem(error: Exception) -> Problem:
     if is_read_only(error):
         return DATABASE_READ_ONLY
     return DATABASE_CONNECTIONS if has_no_connection_left(error) else DATABASE_UNAVAILABLE

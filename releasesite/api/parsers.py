@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
-# 10,000 instance ids of 100 characters are about 1 MB.
+from inventory.errors import InvalidRequest, Problem
+
+# 10,000 instance ids of 100 characters are about 1 MB. A proxy's own limit has to be above it (docs/operations.md).
 MAX_BODY_BYTES = 4 * 1024**2
 
 
@@ -29,11 +33,45 @@ class OrjsonParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
+        _check_encoding(parser_context or {})
         limit = getattr((parser_context or {}).get("view"), "max_body_bytes", MAX_BODY_BYTES)
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise RequestTooLarge(f"The request's body is larger than {limit} bytes.")
+        if not body:
+            return {}
         try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            parsed = orjson.loads(body)
+            _check_keys(body)
+        except (orjson.JSONDecodeError, RecursionError) as error:
             raise ParseError(f"The request's body is not valid JSON: {error}") from error
+        return parsed
+
+
+def _check_encoding(context: Mapping[str, Any]) -> None:
+    request = context.get("request")
+    encoding = request.headers.get("content-encoding", "identity") if request is not None else "identity"
+    if encoding.lower() not in ("", "identity"):
+        detail = f"Content-Encoding '{encoding[:100]}' is not taken: send the JSON as it is."
+        raise UnsupportedMediaType(encoding, detail=detail)
+
+
+def _check_keys(body: bytes) -> None:
+    """Raises InvalidRequest naming every key that stands twice in an object: the last of them would win silently."""
+    twice: dict[str, None] = {}
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        counts = Counter(key for key, _ in pairs)
+        twice.update(dict.fromkeys(key for key, count in counts.items() if count > 1))
+
+    json.loads(body, object_pairs_hook=look, parse_int=_ignored, parse_float=_ignored)
+    if twice:
+        raise InvalidRequest(problems=[_duplicate_key(key) for key in twice])
+
+
+def _ignored(number: str) -> None:
+    """orjson has read it; the standard library would choke on thousands of digits."""
+
+
+def _duplicate_key(key: str) -> Problem:
+    return Problem(code="duplicate_key", detail=f"The key '{key}' is given more than once.", attr=key)

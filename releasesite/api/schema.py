@@ -49,9 +49,10 @@ class ApiSchema(AutoSchema):
         queries = [
             parameter for parameter in self.get_override_parameters() if not isinstance(parameter, OpenApiParameter)
         ]
-        codes = set[str]().union(*map(codes_of_serializer, queries))
+        codes = {"duplicate_key"} if queries else set[str]()
+        codes = codes.union(*map(codes_of_serializer, queries))
         if self.method in WITH_BODY:
-            codes |= {"parse_error", "invalid"} | codes_of_serializer(self.get_request_serializer())
+            codes |= {"parse_error", "invalid", "duplicate_key"} | codes_of_serializer(self.get_request_serializer())
         return codes
 
 

@@ -7,6 +7,7 @@ The table is UNLOGGED (migration 0003), so that counting waits for no disk.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -31,6 +32,23 @@ RETURNING requests, extract(epoch FROM minute + interval '1 minute' - clock_time
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class RateLimit:
+    """How many calls of this kind a caller may make in this minute, how many are left, and when the next one begins."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+    def headers(self) -> dict[str, str]:
+        """By their names of draft-ietf-httpapi-ratelimit-headers-07, which most clients know."""
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_seconds),
+        }
+
+
 class CallerThrottle(BaseThrottle):
     """Reads, writes and urgent writes are counted apart: a busy poller, and a deploy in a loop, can still be rolled back.
 
@@ -41,13 +59,18 @@ class CallerThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         budget = _budget(request, view)
+        limit = settings.API_CALLS_PER_MINUTE[budget]
         try:
             requests, self.seconds_left = _count(f"{_caller(request)}:{budget}")
         except Error as error:
             if budget == Budget.READ and is_read_only(error):
                 return True
             raise
-        return requests <= settings.API_CALLS_PER_MINUTE[budget]
+        # Set on Django's own request, where the middleware sees it.
+        request._request.rate_limit = RateLimit(  # type: ignore[attr-defined]
+            limit=limit, remaining=max(0, limit - requests), reset_seconds=math.ceil(self.wait())
+        )
+        return requests <= limit
 
     def wait(self) -> float:
         return max(1, math.ceil(self.seconds_left))

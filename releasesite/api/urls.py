@@ -15,5 +15,5 @@ urlpatterns = [
     path("metrics", Metrics.as_view(), name="metrics"),
     path("v1/schema", SchemaView.as_view(), name="schema"),
     path("v1/docs", DocsView.as_view(), name="docs"),
-    re_path(r"^v1(/[\s\S]*)?\Z", UnknownPath.as_view()),
+    re_path(r"^[/]*v1(/[\s\S]*)?\Z", UnknownPath.as_view()),
 ]

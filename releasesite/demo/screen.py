@@ -46,7 +46,7 @@ def closing_lines(
 ) -> str:
     """password: itself, or where to find it. The curl lines work pasted as they stand.
 
-    instances: id, port, version. run_id makes this run's deploy ids new ones.
+    instances: id, port, version. run_id makes this run's ids new ones.
     """
     curl = f"curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' {url}"
 
@@ -60,7 +60,7 @@ def closing_lines(
         }
         return f"{curl}/v1/deploy/execute -d '{json.dumps(body)}'"
 
-    rollback = json.dumps({"service": SERVICE, "target_version": "v1.0.0"})
+    rollback = json.dumps({"service": SERVICE, "target_version": "v1.0.0", "rollback_id": f"back-{run_id}"})
     places = "\n".join(f"  {name:<10} http://127.0.0.1:{port}  {version}" for name, port, version in instances)
     return f"""
   Open       {url}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import conditional_page
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,6 +20,7 @@ from deploys.web.api.serializers import (
 )
 from inventory.security.access import Scope, access_of
 from inventory.wire.budgets import Budget
+from inventory.wire.query import query_of
 from inventory.wire.serializers import NothingSerializer
 
 
@@ -31,6 +35,7 @@ class OperationView(APIView):
         return str(self.kwargs[f"{self.kind}_id"])
 
 
+@method_decorator((cache_control(private=True, no_cache=True), conditional_page), name="dispatch")
 class OperationStatusView(OperationView):
     def get(self, request: Request, **ids: str) -> Response:
         """How far it is, instance by instance."""
@@ -40,7 +45,7 @@ class OperationStatusView(OperationView):
 class OperationListView(OperationView):
     def get(self, request: Request) -> Response:
         """Newest first, in pages."""
-        wanted = OperationListSerializer(data=request.query_params.dict())
+        wanted = OperationListSerializer(data=query_of(request, lists=("status",)))
         wanted.is_valid(raise_exception=True)
         page = queries.OperationFilter(**wanted.validated_data)
         return Response(queries.operation_list(access_of(request), self.kind, page))
@@ -48,8 +53,8 @@ class OperationListView(OperationView):
 
 class OperationLogView(OperationView):
     def get(self, request: Request, **ids: str) -> Response:
-        """The log's lines after a cursor."""
-        wanted = LogQuerySerializer(data=request.query_params.dict())
+        """The log's lines after a cursor, or its last ones."""
+        wanted = LogQuerySerializer(data=query_of(request))
         wanted.is_valid(raise_exception=True)
         log = queries.operation_log(access_of(request), self.kind, self.public_id, **wanted.validated_data)
         return Response(log)

@@ -15,8 +15,9 @@ from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus, Until
 from inventory.errors import InvalidRequest, with_others
 from inventory.security.access import Access
-from inventory.wire.limits import MAX_CURSOR, MAX_REASON_LENGTH
+from inventory.wire.limits import MAX_REASON_LENGTH
 from inventory.wire.serializers import (
+    CursorField,
     InstanceIdsField,
     NameField,
     OperationIdField,
@@ -26,6 +27,8 @@ from inventory.wire.serializers import (
     StrictCharField,
     StrictSerializer,
 )
+
+MAX_LINES = 5000
 
 
 @extend_schema_field({"type": "string", "pattern": "^([0-9a-fA-F]{128}|[A-Za-z0-9+/]{85}[AQgw]==)$"})
@@ -87,15 +90,40 @@ class RetrySerializer(StrictSerializer):
         return RetryRequest(**self.validated_data)
 
 
+class StatusesField(serializers.ListField):
+    child = serializers.ChoiceField(choices=OperationStatus.choices)
+
+    def run_child_validation(self, data: Any) -> Any:
+        """A bad one is the key's fault: in a query it has no number."""
+        try:
+            return super().run_child_validation(data)
+        except serializers.ValidationError as error:
+            details: Any = error.detail
+            raise serializers.ValidationError([each for found in details.values() for each in found]) from error
+
+
 class OperationListSerializer(PageSerializer):
     service = NameField(required=False)
-    status = serializers.ChoiceField(required=False, choices=OperationStatus.choices)
+    status = StatusesField(
+        required=False,
+        allow_empty=False,
+        help_text="One status, or several: repeated, or with commas between them.",
+    )
     version = NameField(required=False)
+    updated_after = serializers.DateTimeField(
+        required=False, help_text="Only what has changed after this time, such as 2024-01-15T10:30:00Z."
+    )
 
 
 class LogQuerySerializer(StrictSerializer):
-    after = serializers.IntegerField(required=False, default=0, min_value=0, max_value=MAX_CURSOR)
-    limit = serializers.IntegerField(required=False, default=500, min_value=1, max_value=5000)
+    after = CursorField(required=False, default=0, help_text="`next` of an earlier answer, or a line's `cursor`.")
+    limit = serializers.IntegerField(required=False, default=500, min_value=1, max_value=MAX_LINES)
+    tail = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_LINES,
+        help_text="The last so many lines, instead of the first `limit`.",
+    )
     instance = NameField(required=False)
 
 

@@ -32,7 +32,7 @@ def test_an_unknown_path_is_a_json_404(path: str) -> None:
 
 def test_a_wrong_method_is_a_json_405(db: None) -> None:
     assert error(caller().get("/v1/deploy/execute")) == (405, "client_error", "method_not_allowed")
-    assert error(caller().options("/v1/deploy/list")) == (405, "client_error", "method_not_allowed")
+    assert error(caller().patch("/v1/deploy/list")) == (405, "client_error", "method_not_allowed")
 
 
 def test_any_accept_header_gets_json(db: None) -> None:
