@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from deploys.states import Kind
-from deploys.web.pages.views import adoption, deploy_form, history, instance, log, operation, overview, service
+from deploys.web.pages.views import adoption, deploy_form, history, hold, instance, log, operation, overview, service
 from inventory.wire.converters import register_converters
 
 register_converters()
@@ -15,6 +15,8 @@ urlpatterns = [
     path("history", history.show, name="history"),
     path("deploy", deploy_form.start, name="deploy-start"),
     path("services/<name:name>", service.show, name="service"),
+    path("services/<name:name>/hold", hold.hold, name="service-hold-page"),
+    path("services/<name:name>/release", hold.release, name="service-release"),
     path("services/<name:name>/adopt", adoption.show, name="service-adopt"),
     path("instances/<name:instance_id>", instance.show, name="instance"),
 ]

@@ -23,4 +23,10 @@ class ConfirmForm(forms.Form):
         help_text=_("Needed only where neither the node, nor our store, nor an earlier deploy has the version."),
     )
     reason = reason_field()
+    hold = forms.BooleanField(
+        label=_("Hold the service, too"),
+        required=False,
+        initial=True,
+        help_text=_("No deploy of it starts from then on, until somebody releases it."),
+    )
     password = password_field()

@@ -16,7 +16,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from deploys.models import Operation, Target, Worker
+from deploys.models import Hold, Operation, Target, Worker
 from deploys.operations.progress import UNFINISHED, with_status
 from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE, Kind, TargetStatus
@@ -64,6 +64,7 @@ class DatabaseCollector(Collector):
         yield self._workers()
         yield self._queue()
         yield self._webhook_deliveries()
+        yield self._held()
         yield from self._instances()
 
     def _operations(self) -> Metric:
@@ -117,6 +118,10 @@ class DatabaseCollector(Collector):
         for status in (WebhookDelivery.Status.PENDING, WebhookDelivery.Status.FAILED):
             found.add_metric((status,), by_status.get(status, 0))
         return found
+
+    def _held(self) -> Metric:
+        held = Hold.objects.active().count()
+        return GaugeMetricFamily("release_services_held", "Services that take no deploys just now.", value=held)
 
     def _instances(self) -> Iterator[Metric]:
         families = (

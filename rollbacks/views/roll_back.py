@@ -70,7 +70,7 @@ def _of_deploy(instances: QuerySet[Instance], deploy: Operation) -> QuerySet[Ins
     return instances.filter(taken | Q(Exists(targets.filter(status__in=ACTIVE))))
 
 
-def _new_form(**initial: str) -> ConfirmForm:
+def _new_form(**initial: str | bool) -> ConfirmForm:
     return ConfirmForm(initial={"rollback_id": generated_id(Kind.ROLLBACK), **initial})
 
 
@@ -78,7 +78,7 @@ def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm
     rollback_id = form.cleaned_data["rollback_id"]
     if access.visible(Operation.objects.filter(kind=Kind.ROLLBACK, public_id=rollback_id)).exists():
         return redirect("rollback", public_id=rollback_id)  # the second of two clicks
-    kept = {"reason": form.cleaned_data["reason"], "package_url": form.cleaned_data["package_url"]}
+    kept = {name: form.cleaned_data[name] for name in ("reason", "package_url", "hold")}
     if form.cleaned_data["digest"] != plan.digest or not plan.is_possible:
         # A package URL given just now changes the plan by itself: that is no surprise to the reader.
         return _preview(request, plan, _new_form(**kept), has_moved=not plan.package_url)
@@ -102,6 +102,7 @@ def _request(plan: Plan, form: ConfirmForm, *, has_given_password: bool) -> Batc
         from_version=plan.from_version,
         rollback_id=form.cleaned_data["rollback_id"],
         reason=form.cleaned_data["reason"],
+        hold=form.cleaned_data["hold"],
         has_given_password=has_given_password,
     )
 

@@ -22,6 +22,9 @@ FORCED = (
     ("get", "/deploy"),
     ("post", "/deploy"),
     ("post", "/services/billing/sync"),
+    ("get", "/services/billing/hold"),
+    ("post", "/services/billing/hold"),
+    ("post", "/services/billing/release"),
 )
 
 
@@ -35,7 +38,7 @@ def test_a_viewer_is_offered_nothing_that_changes(fleet: Fleet, open_page: OpenP
     ):
         page.goto(path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
-        for word in ("Roll back", "Deploy…", "Stop", "Retry", "Sync", "Admin"):
+        for word in ("Roll back", "Deploy…", "Hold", "Stop", "Retry", "Sync", "Admin"):
             assert page.locator("a, button").filter(has_text=word).filter(visible=True).count() == 0, (path, word)
 
 

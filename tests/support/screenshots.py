@@ -45,6 +45,7 @@ PAGES: dict[str, str] = {
     "roll-back-none": "/services/recommendations/roll-back",
     "deploy": "/deploy?service=user-service",
     "deploy-preview": "/deploy?service=billing",
+    "hold": "/services/billing/hold",
     "history": "/history",
     "instance": "/instances/checkout-2",
     "adopt": "/services/billing/adopt",

@@ -103,6 +103,31 @@ class DeployForm(forms.Form):
         return tuple(service.instances.order_by("natural_key").values_list("instance_id", flat=True))
 
 
+class HoldForm(forms.Form):
+    """hours: after which the hold ends by itself; None: never."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON_LENGTH,
+        help_text=_("Everybody whose deploy is refused reads it."),
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    hours = forms.TypedChoiceField(
+        label=_("Until"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", _("it is released")),
+            (1, _("1 hour from now")),
+            (4, _("4 hours from now")),
+            (8, _("8 hours from now")),
+            (24, _("1 day from now")),
+            (72, _("3 days from now")),
+        ],
+    )
+
+
 class HistoryForm(forms.Form):
     service = forms.CharField(label=_("Service"), required=False, max_length=MAX_NAME_LENGTH)
     kind = forms.ChoiceField(

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
 from deploys.models import Target, Worker
+from deploys.operations.hold import hold_service, release_service
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.webhook_models import Webhook, WebhookDelivery
 from inventory.models import Instance
@@ -41,6 +42,16 @@ def test_an_idle_system_shows_zeros_rather_than_nothing() -> None:
     assert found["release_queue_messages", "rollbacks"] == 0
     assert found["release_webhook_deliveries", "pending"] == 0
     assert found["release_workers",] == 0
+    assert found["release_services_held",] == 0
+
+
+def test_it_counts_the_services_that_are_held_now(fleet: list[Instance]) -> None:
+    make_service("other")
+    for name in ("user-service", "other"):
+        hold_service(access=SCHEDULER, service_name=name, reason="x")
+    release_service(access=SCHEDULER, service_name="other")
+
+    assert scraped()["release_services_held",] == 1
 
 
 def test_it_counts_what_waits_and_what_is_under_way(fleet: list[Instance]) -> None:

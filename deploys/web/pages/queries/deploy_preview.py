@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from deploys.models import Package, Target
+from deploys.models import Hold, Package, Target
+from deploys.operations.held import active_hold
 from deploys.packages.hosts import DEFAULT_PORTS, HostRule, rule_for
 from deploys.states import ACTIVE
 from inventory.models import Instance, Service
@@ -28,7 +29,7 @@ class DeployRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployPreview:
-    """strangers: named ids that the service does not have. With any of these or a busy row it would be refused."""
+    """strangers: named ids that the service does not have. With any of these, a busy row or a hold it would be refused."""
 
     service: Service
     version: str
@@ -37,6 +38,7 @@ class DeployPreview:
     host: str
     is_host_allowed: bool
     pinned: Package | None
+    hold: Hold | None
 
     @property
     def busy(self) -> list[DeployRow]:
@@ -49,12 +51,13 @@ class DeployPreview:
 
     @property
     def is_possible(self) -> bool:
-        return bool(self.rows) and not self.strangers and not self.busy
+        return bool(self.rows) and not (self.strangers or self.busy or self.hold)
 
     @property
     def digest(self) -> str:
         """Of what the reader was shown."""
-        seen = (self.service.pk, self.version, [(row.pk, row.from_version, row.holder) for row in self.rows])
+        rows = [(row.pk, row.from_version, row.holder) for row in self.rows]
+        seen = (self.service.pk, self.version, self.hold and self.hold.pk, rows)
         return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
@@ -81,6 +84,7 @@ def preview(service: Service, *, version: str, package_url: str, instance_ids: S
         host=host,
         is_host_allowed=_is_allowed(package_url),
         pinned=service.packages.filter(version=version).first(),
+        hold=active_hold(service),
     )
 
 

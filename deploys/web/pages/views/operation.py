@@ -117,12 +117,20 @@ def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
             request, visible_operation(access, Kind(kind), public_id), is_wrong=password is not None
         )
     except Conflict as conflict:
-        is_busy = conflict.code == "instance_busy"
-        words = _("Some of its instances are in another operation. Wait for it, then retry.") if is_busy else ""
-        messages.error(request, words or _("There is no failed or cancelled instance to retry."))
+        messages.error(request, _why_not_again(conflict.code))
         return redirect(kind, public_id=public_id)
     messages.success(request, _("Retrying the failed and cancelled instances."))
     return redirect(kind, public_id=public_id)
+
+
+def _why_not_again(code: str) -> str:
+    match code:
+        case "instance_busy":
+            return _("Some of its instances are in another operation. Wait for it, then retry.")
+        case "service_held":
+            return _("The service is held: no deploy of it starts.")
+        case _:
+            return _("There is no failed or cancelled instance to retry.")
 
 
 def _ask_for_password(request: HttpRequest, operation: Operation, *, is_wrong: bool) -> HttpResponse:

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from deploys.operations.database_trouble import database_trouble
+from deploys.web.pages.queries.holds import holds_mark, shown_holds
 from deploys.web.pages.queries.overview import has_worker, overview, overview_mark
 from inventory.console.pages import Pages, is_fragment, page, word
 from inventory.security.access import access_of
@@ -19,7 +20,8 @@ def show(request: HttpRequest) -> HttpResponse:
     access = access_of(request)
     query, show_only = word(request.GET, "q"), word(request.GET, "show")
     trouble = database_trouble()
-    mark = f"{overview_mark(access)}.{trouble or 'well'}"
+    holds = shown_holds(access)
+    mark = f"{overview_mark(access)}.{trouble or 'well'}.{holds_mark(holds)}"
     if is_fragment(request) and request.GET.get("mark") == mark:
         return HttpResponse(status=204)
     whole = overview(access)
@@ -32,6 +34,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "query": query,
         "show": show_only,
         "mark": mark,
+        "holds": holds,
         "has_worker": has_worker(),
         "database_trouble": trouble,
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from deploys.operations.held import active_hold
 from deploys.web.pages.queries import service as queries
+from deploys.web.pages.queries.holds import holds_mark
 from inventory.console.pages import Pages, is_fragment, page
 from inventory.instances.selection import visible_service
 from inventory.security.access import access_of
@@ -14,7 +16,8 @@ from inventory.security.access import access_of
 @page()
 def show(request: HttpRequest, name: str) -> HttpResponse:
     service = visible_service(access_of(request), name)
-    mark = queries.service_mark(service)
+    hold = active_hold(service)
+    mark = f"{queries.service_mark(service)}.{holds_mark([hold] if hold else [])}"
     if is_fragment(request) and request.GET.get("mark") == mark:
         return HttpResponse(status=204)
     figures = queries.figures(service)
@@ -28,6 +31,7 @@ def show(request: HttpRequest, name: str) -> HttpResponse:
         "wanted": wanted,
         "pages": pages,
         "rows": queries.instance_rows(matching, pages),
+        "hold": hold,
         "timeline": queries.timeline(service),
         "mark": mark,
     }
