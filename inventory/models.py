@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self, TypeVar
+
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -25,6 +27,8 @@ from inventory.validation import (
     validate_ssh_user,
     without_comment,
 )
+
+RowT = TypeVar("RowT", bound=models.Model)
 
 
 class RunStatus(models.TextChoices):
@@ -70,6 +74,13 @@ def natural_key(field: str) -> Func:
     """Every run of digits padded to 20 places, so that text order puts instance-2 before instance-10."""
     padded = Func(F(field), Value(r"(\d+)"), Value("0" * 20 + r"\1"), Value("g"), function="regexp_replace")
     return Func(padded, Value(r"\d*(\d{20})"), Value(r"\1"), Value("g"), function="regexp_replace")
+
+
+class Retirable(models.QuerySet[RowT]):
+    """Of nodes and instances. A retired one has its history still; it is no longer listed or chosen, and keeps its name."""
+
+    def listed(self) -> Self:
+        return self.filter(retired_at=None)
 
 
 class Service(models.Model):
@@ -229,7 +240,10 @@ class Node(models.Model):
         help_text=_("For a node that dials out (`ssh -R`): the Unix socket on the jump host where it is reached."),
     )
     seen_at = models.DateTimeField(_("last reached"), null=True, blank=True, editable=False)
+    retired_at = models.DateTimeField(_("retired at"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = Retirable["Node"].as_manager()
 
     class Meta:
         verbose_name = _("node")
@@ -296,7 +310,10 @@ class Instance(models.Model):
     reported_status = models.CharField(_("reported status"), max_length=12, blank=True, default="", editable=False)
     reported_at = models.DateTimeField(_("reported at"), null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(_("changed at"), default=timezone.now, editable=False)
+    retired_at = models.DateTimeField(_("retired at"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = Retirable["Instance"].as_manager()
 
     class Meta:
         verbose_name = _("instance")
@@ -307,7 +324,12 @@ class Instance(models.Model):
             models.Index(fields=("service", "running_version"), name="instance_service_version"),
         )
         constraints = (
-            models.UniqueConstraint(fields=("node", "deploy_root"), name="instance_one_per_deploy_root"),
+            models.UniqueConstraint(
+                fields=("node", "deploy_root"),
+                condition=Q(retired_at=None),
+                name="instance_one_per_deploy_root",
+                violation_error_message=_("Another instance has this deploy root on this node."),
+            ),
             models.CheckConstraint(
                 condition=Q(run_status__in=[status.value for status in STORED_RUN_STATUSES]),
                 name="instance_run_status_is_storable",

@@ -156,7 +156,7 @@ def _database_trouble() -> Iterator[Finding]:
 
 
 def _ssh_key() -> Finding:
-    nodes = Node.objects.filter(transport=TransportKind.SSH).count()
+    nodes = Node.objects.listed().filter(transport=TransportKind.SSH).count()
     if settings.SSH_KEY_FILE:
         return _key_file(settings.SSH_KEY_FILE)
     if os.environ.get("SSH_AUTH_SOCK"):
@@ -178,7 +178,7 @@ def _key_file(path: str) -> Finding:
 
 
 def _pulling_nodes() -> Iterator[Finding]:
-    nodes = Node.objects.filter(delivery=Delivery.PULL).count()
+    nodes = Node.objects.listed().filter(delivery=Delivery.PULL).count()
     if nodes and not settings.PUBLIC_URL:
         yield bad(
             f"{nodes} nodes fetch their packages themselves, but where from is not known.",

@@ -43,7 +43,7 @@ class RollbackInstance(APIView):
     refusals: ClassVar[Refusals] = {
         400: ("instance_not_found", "no_previous_version", "package_unknown", "sha256_required"),
         404: ("instance_not_found",),
-        409: ("rollback_id_reused", "instance_busy"),
+        409: ("rollback_id_reused", "instance_busy", "instance_retired"),
     }
 
     @extend_schema(
@@ -73,7 +73,7 @@ class RollbackBatch(APIView):
         ),
         403: ("password_required",),
         404: ("service_not_found",),
-        409: ("rollback_id_reused", "instance_busy"),
+        409: ("rollback_id_reused", "instance_busy", "instance_retired"),
     }
 
     @extend_schema(request=BatchRollbackSerializer, responses={202: StartedBatchRollbackSerializer})
@@ -134,6 +134,6 @@ class RollbackRetry(OperationRetryView):
     write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         404: ("rollback_not_found",),
-        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "instance_busy"),
+        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "instance_busy", "instance_retired"),
         403: ("password_required",),
     }

@@ -192,7 +192,7 @@ def _none_runs(version: str) -> Problem:
 
 def _not_running(service: Service, version: str) -> QuerySet[Instance]:
     """Instances that do not run this version, or that an unfinished deploy is about to take away from it."""
-    return service.instances.filter(~Q(running_version=version) | Q(about_to_leave(version)))
+    return service.instances.listed().filter(~Q(running_version=version) | Q(about_to_leave(version)))
 
 
 def _start(

@@ -14,6 +14,7 @@ _WANTED = f"""
 WITH kept AS MATERIALIZED (
     SELECT DISTINCT i.service_id, {KEPT_SQL} AS releases
     FROM inventory_instance i JOIN inventory_service s ON s.id = i.service_id
+    WHERE i.retired_at IS NULL
 )
 SELECT p.sha256 FROM (
     SELECT id, service_id, release, sha256, row_number() OVER (PARTITION BY service_id ORDER BY id DESC) AS age

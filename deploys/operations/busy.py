@@ -1,4 +1,4 @@
-"""Which of these instances an unfinished operation holds, said so that the caller knows what to do."""
+"""Which of these instances can't be worked on now: an unfinished operation holds them, or they were retired meanwhile."""
 
 from __future__ import annotations
 
@@ -19,6 +19,27 @@ JOIN inventory_instance i ON i.id = t.instance_id
 WHERE t.instance_id = ANY(%s) AND {unfinished("t")} AND t.kind = ANY(%s)
 ORDER BY i.natural_key
 """  # noqa: S608 - only constants are spliced in
+
+
+_RETIRED = (
+    "SELECT instance_id FROM inventory_instance WHERE id = ANY(%s) AND retired_at IS NOT NULL ORDER BY natural_key"
+)
+
+
+def retired_problems(instance_ids: Sequence[int]) -> list[Problem]:
+    """A problem `instance_retired` for each that was retired before it was locked, or since it was last worked on."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RETIRED, [list(instance_ids)])
+        names = [row[0] for row in cursor.fetchall()]
+    return [
+        Problem(
+            code="instance_retired",
+            detail=f"Instance '{name}' is retired. Leave it out, or bring it back by PUT /v1/inventory.",
+            attr="instances",
+            facts={"instance_id": name},
+        )
+        for name in names
+    ]
 
 
 def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:

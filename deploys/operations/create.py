@@ -15,7 +15,7 @@ from django.db.models import Value
 
 from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
-from deploys.operations.busy import busy_problems
+from deploys.operations.busy import busy_problems, retired_problems
 from deploys.operations.finish import finalize_finished
 from deploys.operations.held import hold_problems
 from deploys.operations.hold import lock_unfinished_deploys, place_hold
@@ -103,7 +103,7 @@ def _create(new: NewOperation) -> Operation:
     _lock_service(new)
     operation = _insert_operation(new)
     _lock_instances(new)
-    problems = busy_problems(new.kind, new.instance_ids)
+    problems = retired_problems(new.instance_ids) + busy_problems(new.kind, new.instance_ids)
     if new.kind == Kind.DEPLOY:
         problems = hold_problems(new.service) + problems
     if problems:

@@ -6,7 +6,9 @@ from collections.abc import Collection
 from datetime import datetime
 
 from deploys.models import Operation, Target
-from deploys.states import ACTIVE, TargetStatus
+from deploys.operations.busy import busy_problems
+from deploys.states import ACTIVE, Kind, TargetStatus
+from inventory.errors import Problem
 from inventory.instances.in_progress import Holder, Operations
 
 
@@ -24,6 +26,9 @@ class OurOperations(Operations):
             has_begun = status == TargetStatus.IN_PROGRESS or (pk in found and found[pk].has_begun)
             found[pk] = Holder(operation, kind, has_begun)
         return found
+
+    def problems(self, instances: Collection[int]) -> list[Problem]:
+        return busy_problems(Kind.DEPLOY, list(instances))
 
     def ended_since(self, instances: Collection[int], since: datetime) -> set[int]:
         ended = Target.objects.filter(instance__in=list(instances), finished_at__gte=since)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
-from deploys.operations.busy import busy_problems
+from deploys.operations.busy import busy_problems, retired_problems
 from deploys.operations.create import (
     insert_targets,
     wake_workers,
@@ -45,8 +45,8 @@ def retry_operation(
     """Try an operation's failed and cancelled targets again, as a new attempt of the same operation.
 
     has_given_password: the person at the console did so for this very retry. Raises NotFound; Conflict
-    `nothing_to_retry`, `cancel_in_progress`, `package_digest_conflict`, `service_held` (a deploy's alone) or
-    `instance_busy`; Forbidden `password_required`.
+    `nothing_to_retry`, `cancel_in_progress`, `package_digest_conflict`, `service_held` (a deploy's alone),
+    `instance_retired` or `instance_busy`; Forbidden `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
@@ -59,7 +59,7 @@ def retry_operation(
                 f"{kind} '{public_id}' has no failed or cancelled instance to try again.", code="nothing_to_retry"
             )
         check_password_given(access, kind, len(instance_ids), has_given_password=has_given_password)
-        problems = busy_problems(kind, instance_ids)
+        problems = retired_problems(instance_ids) + busy_problems(kind, instance_ids)
         if kind == Kind.DEPLOY:
             problems = hold_problems(operation.service) + problems
         if problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from inventory.editing.audit_diff import shown_changes
 from inventory.instances import selection
@@ -89,6 +90,39 @@ class ReadOnlyAdmin(ScopedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class RetiredFilter(admin.SimpleListFilter):
+    """Retired rows show only when they are asked for."""
+
+    title = _("retired")
+    parameter_name = "retired"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return (("yes", _("Retired")), ("all", _("All")))
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Its first choice leaves them out; Django would call that one “All”."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("In the inventory")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.exclude(retired_at=None) if self.value() == "yes" else queryset.filter(retired_at=None)
+
+
+class Retiring(Base):
+    """What is retired is only read; PUT /v1/inventory and the inventory file bring it back."""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        queryset = super().get_queryset(request)
+        is_choice = request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
+        return queryset.filter(retired_at=None) if is_choice else queryset
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return getattr(obj, "retired_at", None) is None and super().has_change_permission(request, obj)
 
 
 class AuditedAdmin(ScopedAdmin):

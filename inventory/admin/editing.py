@@ -82,4 +82,7 @@ class CountsInstances(InventoryAdmin):
 def _instances_of(request: HttpRequest) -> models.Count:
     """Of one's own services: on a node there may be others' too."""
     services = access_of(request).services
-    return models.Count("instances", filter=None if services is None else models.Q(instances__service__in=services))
+    counted = models.Q(instances__retired_at=None)
+    return models.Count(
+        "instances", filter=counted if services is None else counted & models.Q(instances__service__in=services)
+    )

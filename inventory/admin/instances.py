@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.admin.base import visible_nodes, without_side_doors
+from inventory.admin.base import RetiredFilter, Retiring, visible_nodes, without_side_doors
 from inventory.admin.editing import InventoryAdmin
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
@@ -34,6 +34,7 @@ _SHOWN = (
     "reported_status",
     "reported_at",
     "changed_at",
+    "retired_at",
     "created_at",
 )
 # As many as fit into a URL.
@@ -54,12 +55,12 @@ class DriftFilter(admin.SimpleListFilter):
 
 
 @admin.register(Instance)
-class InstanceAdmin(InventoryAdmin):
+class InstanceAdmin(Retiring, InventoryAdmin):
     object_kind = "instance"
     service_path = "service_id"
     form = InstanceForm
     list_display = ("instance_id", "service", "node", "port", "running_version", "drifted", "run_status", "health")
-    list_filter = (DriftFilter, "run_status", "health", ("service", admin.RelatedOnlyFieldListFilter))
+    list_filter = (RetiredFilter, DriftFilter, "run_status", "health", ("service", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("service", "node")
     search_fields = ("instance_id", "node__name", "node__host", "service__name")
     autocomplete_fields = ("service", "node")

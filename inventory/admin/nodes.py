@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.admin.base import ForAllServices, sees_all, visible_nodes
+from inventory.admin.base import ForAllServices, RetiredFilter, Retiring, sees_all, visible_nodes
 from inventory.admin.editing import CountsInstances
 from inventory.admin.ssh_servers import SshServerAdmin
 from inventory.editing.forms import NodeForm
@@ -24,7 +24,7 @@ from inventory.validation import host_key_fingerprint
 
 
 @admin.register(Node)
-class NodeAdmin(ForAllServices, SshServerAdmin, CountsInstances):
+class NodeAdmin(Retiring, ForAllServices, SshServerAdmin, CountsInstances):
     """A node's login and address decide where the commands of all its services run. Limited people only read theirs."""
 
     object_kind = "node"
@@ -40,10 +40,10 @@ class NodeAdmin(ForAllServices, SshServerAdmin, CountsInstances):
         "delivery",
         "instance_count",
     )
-    list_filter = ("transport", ("jump", admin.RelatedOnlyFieldListFilter), "delivery")
+    list_filter = (RetiredFilter, "transport", ("jump", admin.RelatedOnlyFieldListFilter), "delivery")
     list_select_related = ("jump",)
     search_fields = ("name", "host")
-    readonly_fields = ("fingerprint", "seen_at", "created_at")
+    readonly_fields = ("fingerprint", "seen_at", "retired_at", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         queryset: QuerySet[Node] = super().get_queryset(request)

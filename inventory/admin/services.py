@@ -54,7 +54,7 @@ class InstanceFormSet(InlineFormSet):
     def get_queryset(self) -> QuerySet[Instance]:
         if not hasattr(self, "_page"):
             assert self.queryset is not None  # BaseInlineFormSet sets it
-            rows = self.queryset.order_by("natural_key").select_related("node", "service")
+            rows = self.queryset.filter(retired_at=None).order_by("natural_key").select_related("node", "service")
             if self.is_bound:
                 self._page = rows.filter(pk__in=self._posted_keys())
             else:

@@ -93,6 +93,11 @@ class InstanceForm(EditForm):
         model = Instance
         exclude: tuple[str, ...] = ()
 
+    def _get_validation_exclusions(self) -> set[str]:
+        """The constraint on deploy roots has it in its condition: without it, Django does not look at that."""
+        exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs leave it out
+        return exclusions - {"retired_at"}
+
 
 class InstanceRowForm(InstanceForm):
     """One of the instances on a service's page; the formset asks for all of them together."""

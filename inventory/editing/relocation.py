@@ -32,8 +32,8 @@ def lock_and_find_busy(instance_pks: Iterable[int]) -> dict[int, str]:
     return {pk: holder.operation for pk, holder in in_progress.operations.holders(instances=pks).items()}
 
 
-def forgotten(instance_pk: int, *, changed: Iterable[str], actor: Actor) -> Change:
-    """What is no longer known of a moved instance, to be recorded under its lock.
+def forgotten(instance_pk: int, *, changed: Collection[str], actor: Actor) -> Change:
+    """What is no longer known of an instance that is moved or brought back, to be recorded under its lock.
 
     At another place it may still run what it ran (its folder was moved along, say), so that only the next sync can
     tell; as part of another service it does not.
@@ -41,7 +41,8 @@ def forgotten(instance_pk: int, *, changed: Iterable[str], actor: Actor) -> Chan
     effect = Effect(run_status=RunStatus.UNKNOWN)
     if "service" in changed:
         effect = Effect(run_status=RunStatus.UNKNOWN, version="", is_expected=True, history="forget")
-    return Change(instance_id=instance_pk, actor=actor, note="moved in the inventory", effect=effect)
+    note = "brought back in the inventory" if "retired_at" in changed else "moved in the inventory"
+    return Change(instance_id=instance_pk, actor=actor, note=note, effect=effect)
 
 
 def save_instance(instance: Instance, *, changed: Collection[str], actor: Actor) -> None:

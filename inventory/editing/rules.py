@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -34,6 +36,7 @@ class Fault:
     code: str
     text: str
     field: str | None = None
+    facts: Mapping[str, Any] = dataclass_field(default_factory=dict)
 
     @property
     def is_for_now(self) -> bool:
@@ -85,7 +88,7 @@ def _stored_roots(edits: Collection[Edit], placed: Iterable[Root], moved: Iterab
     places = {root.place for root in placed} | {_place(nodes[pk]) for pk in moved}
     stored = Node.objects.only("transport", "host", "ssh_port", "jump", "jump_socket") if places else ()
     at = {node.pk: place for node in stored if (place := _place(nodes.get(node.pk, node))) in places}
-    rows = Instance.objects.filter(node__in=at).values_list("pk", "instance_id", "node_id", "deploy_root")
+    rows = Instance.objects.listed().filter(node__in=at).values_list("pk", "instance_id", "node_id", "deploy_root")
     for pk, instance_id, node_pk, path in rows:
         if pk not in edited:
             yield Root(place=at[node_pk], path=path, instance_id=instance_id), node_pk
@@ -122,9 +125,12 @@ def _moved_while_in_progress(edits: Collection[Edit]) -> Iterator[Fault]:
     # All that will be written at once, as everybody locks instances in one order.
     changed = [edit.row.pk for edit in edits if isinstance(edit.row, Instance) and edit.changed and edit.row.pk]
     busy = lock_and_find_busy([*changed, *on_nodes])
+    facts = {problem.facts["instance_id"]: problem.facts for problem in in_progress.operations.problems(instances)}
     for pk in instances.keys() & busy.keys():
         text = _("It can't be moved or renamed while %(operation)s is in progress on it. Wait for it, or cancel it.")
-        yield Fault(edit=instances[pk], code="instance_busy", text=text % {"operation": busy[pk]})
+        edit = instances[pk]
+        told = facts.get(str(edit.row), {})
+        yield Fault(edit=edit, code="instance_busy", text=text % {"operation": busy[pk]}, facts=told)
     for node, operation in {on_nodes[pk]: busy[pk] for pk in on_nodes.keys() & busy.keys()}.items():
         text = _(
             "It can't be moved while %(operation)s is in progress on an instance of it. Wait for it, or cancel it."

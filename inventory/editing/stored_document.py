@@ -28,8 +28,8 @@ def stored_document(access: Access) -> Payload:
     return {
         "services": _entries("services", access.visible(Service.objects.order_by("name"), "pk")),
         "jump_hosts": _entries("jump_hosts", JumpHost.objects.order_by("name")) if sees_all else [],
-        "nodes": _entries("nodes", Node.objects.order_by("name")) if sees_all else [],
-        "instances": _entries("instances", access.visible(Instance.objects.order_by("natural_key"))),
+        "nodes": _entries("nodes", Node.objects.listed().order_by("name")) if sees_all else [],
+        "instances": _entries("instances", access.visible(Instance.objects.listed().order_by("natural_key"))),
     }
 
 

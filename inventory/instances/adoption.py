@@ -32,7 +32,7 @@ class Surveyed:
 def survey_service(service: Service) -> list[Surveyed]:
     """Every instance of it, in natural order."""
     by_node: dict[NodeAddress, list[Instance]] = defaultdict(list)
-    for instance in service.instances.select_related("node"):
+    for instance in service.instances.listed().select_related("node"):
         by_node[NodeAddress.of(instance.node)].append(instance)
     told = {instance.pk: Surveyed(instance=instance, survey=None, error="no answer in time")
             for instances in by_node.values() for instance in instances}  # fmt: skip

@@ -87,10 +87,13 @@ class Change:
 
 
 def lock_settled(pks: Iterable[int]) -> dict[int, Instance]:
-    """Locks these instances, and returns those that no operation works on; none can start before the commit."""
+    """Locks these instances, and returns those that no operation works on; none can start before the commit.
+
+    Retired ones are left out.
+    """
     wanted = list(pks)
     lock_instances(wanted)
-    locked = Instance.objects.in_bulk(wanted)
+    locked = Instance.objects.listed().in_bulk(wanted)
     held = in_progress.operations.holders(instances=locked)
     return {pk: instance for pk, instance in locked.items() if pk not in held or not held[pk].has_begun}
 

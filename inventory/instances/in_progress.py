@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
+from inventory.errors import Problem
+
 
 class Holder(NamedTuple):
     """The unfinished operation that an instance is in; of a deploy and a rollback that goes before it, the rollback.
@@ -24,6 +26,10 @@ class Operations:
     def holders(self, *, instances: Collection[int] | None = None, service: int | None = None) -> dict[int, Holder]:
         """Who holds these instances, or those of a service; free ones are left out."""
         return {}
+
+    def problems(self, instances: Collection[int]) -> list[Problem]:
+        """A problem `instance_busy` for each operation that holds one of these."""
+        return []
 
     def ended_since(self, instances: Collection[int], since: datetime) -> set[int]:
         """Those of the instances that an operation has let go of since then."""

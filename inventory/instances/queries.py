@@ -20,7 +20,8 @@ def service_versions(access: Access, service_name: str) -> Payload:
     service = visible_service(access, service_name)
     at_work = _at_work(service)
     rows = (
-        Instance.objects.filter(service=service)
+        Instance.objects.listed()
+        .filter(service=service)
         .order_by("natural_key")
         .values_list("pk", "instance_id", "running_version", "run_status", WireTime("changed_at"))
     )
@@ -51,7 +52,8 @@ def _summary(instances: list[Payload]) -> dict[str, int]:
 def service_instances(access: Access, service_name: str) -> Payload:
     service = visible_service(access, service_name)
     rows = (
-        Instance.objects.filter(service=service)
+        Instance.objects.listed()
+        .filter(service=service)
         .order_by("natural_key")
         .values_list("instance_id", "node__host", "port", "health", "running_version")
     )
@@ -64,7 +66,7 @@ def service_instances(access: Access, service_name: str) -> Payload:
 
 def instance_history(access: Access, instance_id: str, *, cursor: int | None, limit: int) -> Payload:
     """An instance's changes of version, status and health, newest first."""
-    instance = visible_instance(access, instance_id)
+    instance = visible_instance(access, instance_id, with_retired=True)
     changes = StatusChange.objects.filter(instance=instance).order_by("-pk")
     if cursor is not None:
         changes = changes.filter(pk__lt=cursor)

@@ -12,6 +12,11 @@ from inventory.errors import NotFound, Problem
 from inventory.models import Instance, Node, Service
 from inventory.security.access import Access
 
+_OF_SERVICE = """
+SELECT instance_id, id FROM inventory_instance
+WHERE instance_id = ANY(%s) AND service_id = %s AND retired_at IS NULL
+"""
+
 
 def visible_service(access: Access, name: str) -> Service:
     """Raises NotFound for an unknown service, and for one that the caller may not see."""
@@ -22,9 +27,13 @@ def visible_service(access: Access, name: str) -> Service:
     return service
 
 
-def visible_instance(access: Access, instance_id: str) -> Instance:
-    """Raises NotFound for an unknown instance, and for one of a service that the caller may not see."""
-    instances = access.visible(Instance.objects.filter(instance_id=instance_id))
+def visible_instance(access: Access, instance_id: str, *, with_retired: bool = False) -> Instance:
+    """Raises NotFound for an unknown instance, and for one of a service that the caller may not see.
+
+    A retired one is unknown, but to who asks for its history.
+    """
+    rows = Instance.objects.all() if with_retired else Instance.objects.listed()
+    instances = access.visible(rows.filter(instance_id=instance_id))
     instance = instances.select_related("service").first()
     if instance is None:
         problem = Problem(
@@ -40,8 +49,8 @@ def visible_instance(access: Access, instance_id: str) -> Instance:
 def visible_nodes(access: Access) -> QuerySet[Node]:
     """Who is limited to some services sees the nodes where these have an instance, and may place others there."""
     if access.services is None:
-        return Node.objects.all()
-    return Node.objects.filter(pk__in=access.visible(Instance.objects.all()).values("node_id"))
+        return Node.objects.listed()
+    return Node.objects.listed().filter(pk__in=access.visible(Instance.objects.listed()).values("node_id"))
 
 
 def find_instances(service: Service, instance_ids: Sequence[str]) -> tuple[list[int], list[Problem]]:
@@ -51,7 +60,7 @@ def find_instances(service: Service, instance_ids: Sequence[str]) -> tuple[list[
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT instance_id, id FROM inventory_instance WHERE instance_id = ANY(%s) AND service_id = %s",
+            _OF_SERVICE,
             [list(instance_ids), service.pk],
         )
         found: dict[str, int] = dict(cursor.fetchall())

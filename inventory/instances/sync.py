@@ -87,7 +87,7 @@ def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, 
     """Key and deploy root of those that no operation works on; what it says of them counts, not the node's link."""
     held = in_progress.operations.holders(service=service_id)
     by_node: dict[NodeAddress, list[tuple[int, str]]] = defaultdict(list)
-    for instance in Instance.objects.filter(service=service_id).select_related("node", f"node__{LOADED}"):
+    for instance in Instance.objects.listed().filter(service=service_id).select_related("node", f"node__{LOADED}"):
         if instance.pk not in held or not held[instance.pk].has_begun:
             by_node[NodeAddress.of(instance.node)].append((instance.pk, instance.deploy_root))
     return by_node

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from inventory.editing.file.apply import bring_in
 from inventory.editing.file.read_json import read_json
+from inventory.editing.retirement import retire_instance, retire_node
 from inventory.editing.stored_document import etag_of, stored_document
 from inventory.errors import InvalidRequest
 from inventory.security.access import Scope, access_of
@@ -70,6 +71,34 @@ class InventoryView(APIView):
             if_match=_etags(request.headers.get("If-Match")),
         )
         return Response(report.as_json())
+
+
+class InstanceView(APIView):
+    operation_id = "retire_instance"
+    required_scope = Scope.INVENTORY
+    refusals: ClassVar[Refusals] = {404: ("instance_not_found",), 409: ("instance_busy",)}
+
+    @extend_schema(request=None, responses={204: None})
+    def delete(self, request: Request, instance_id: str) -> Response:
+        """Retire an instance: it is no longer listed or chosen; its history and its id are kept."""
+        retire_instance(access=access_of(request), instance_id=instance_id)
+        return Response(status=204)
+
+
+class NodeView(APIView):
+    operation_id = "retire_node"
+    required_scope = Scope.INVENTORY
+    refusals: ClassVar[Refusals] = {
+        403: ("limited_to_services",),
+        404: ("node_not_found",),
+        409: ("node_in_use",),
+    }
+
+    @extend_schema(request=None, responses={204: None})
+    def delete(self, request: Request, name: str) -> Response:
+        """Retire a node on which no instance is; its name is kept."""
+        retire_node(access=access_of(request), name=name)
+        return Response(status=204)
 
 
 def _etags(header: str | None) -> list[str]:

@@ -23,6 +23,8 @@ FACTS_OF: dict[str, dict[str, Any]] = {
     "no_previous_version": _INSTANCE_ID,
     # Of an entry of the inventory, if it is an instance's.
     "invalid": _INSTANCE_ID,
+    "instance_retired": _INSTANCE_ID,
+    "node_in_use": _INSTANCE_ID,
     "instance_busy": {
         **_INSTANCE_ID,
         "operation": {"type": "string", "description": "The id of the operation that holds it."},

@@ -134,8 +134,10 @@ class DatabaseCollector(Collector):
             ),
         )
         failed = Count("pk", filter=Q(run_status=RunStatus.FAILED))
-        rows = Instance.objects.values_list("service__name").annotate(
-            count=Count("pk"), failed=failed, drifted=Count("pk", filter=DRIFTED)
+        rows = (
+            Instance.objects.listed()
+            .values_list("service__name")
+            .annotate(count=Count("pk"), failed=failed, drifted=Count("pk", filter=DRIFTED))
         )
         for service, *counts in rows.order_by("service__name"):
             for family, count in zip(families, counts, strict=True):

@@ -22,14 +22,16 @@ def restart_command() -> str:
 
 
 def register(layout: Layout, *, avoid_ports: Sequence[int]) -> list[Instance]:
-    """Create what is missing; correct only what moves with the checkout: the Python, the folders, taken ports."""
+    """Create what is missing, bring back what is retired; correct only what moves with the checkout: Python, folders, ports."""
     service, _ = Service.objects.update_or_create(
         name=SERVICE,
         defaults={"restart_command": restart_command()},
         create_defaults={"restart_command": restart_command(), "command_timeout": 30},
     )
-    node, _ = Node.objects.get_or_create(
-        name="demo-node", defaults={"host": "127.0.0.1", "transport": TransportKind.LOCAL}
+    node, _ = Node.objects.update_or_create(
+        name="demo-node",
+        defaults={"retired_at": None},
+        create_defaults={"host": "127.0.0.1", "transport": TransportKind.LOCAL},
     )
     taken = list(avoid_ports)
     for instance_id, preferred in INSTANCES.items():
@@ -37,7 +39,7 @@ def register(layout: Layout, *, avoid_ports: Sequence[int]) -> list[Instance]:
         port = free_port(known.port if known else preferred, avoid=taken)
         taken.append(port)
         root = deploy_root(layout, instance_id, known)
-        place = {"service": service, "node": node, "port": port, "deploy_root": str(root)}
+        place = {"service": service, "node": node, "port": port, "deploy_root": str(root), "retired_at": None}
         Instance.objects.update_or_create(instance_id=instance_id, defaults=place)
     return registered()
 

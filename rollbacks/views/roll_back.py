@@ -54,7 +54,7 @@ def _deploy(request: HttpRequest, access: Access) -> Operation | None:
 
 
 def _meant(request: HttpRequest, service: Service, deploy: Operation | None) -> QuerySet[Instance]:
-    everything = Instance.objects.filter(service=service)
+    everything = Instance.objects.listed().filter(service=service)
     if deploy is not None:
         return _of_deploy(everything, deploy)
     if request.GET.get("all") or not ("i" in request.GET or "picked" in request.GET):

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         if options["digest"]:
             self.stdout.write("\n".join(gate.program_digests()))
             return
-        node = Node.objects.filter(name=options["node"]).first()
+        node = Node.objects.listed().filter(name=options["node"]).first()
         if node is None:
             raise CommandError(f"there is no node {options['node']!r}")
         pulls = node.delivery == Delivery.PULL
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
 
 def _allowed(node: Node) -> list[Allowed]:
-    instances = Instance.objects.filter(node=node).select_related("service").order_by("natural_key")
+    instances = Instance.objects.listed().filter(node=node).select_related("service").order_by("natural_key")
     return [
         Allowed(
             root=instance.deploy_root,

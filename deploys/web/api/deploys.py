@@ -39,7 +39,7 @@ class DeployExecute(APIView):
     refusals: ClassVar[Refusals] = {
         400: ("duplicate_instance", "instance_not_found", "service_not_found", "sha256_required", "signing_key_unset"),
         404: ("service_not_found",),
-        409: ("deploy_id_reused", "service_held", "instance_busy"),
+        409: ("deploy_id_reused", "service_held", "instance_busy", "instance_retired"),
     }
 
     @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
@@ -87,5 +87,12 @@ class DeployRetry(OperationRetryView):
     operation_id = "retry_deploy"
     refusals: ClassVar[Refusals] = {
         404: ("deploy_not_found",),
-        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "service_held", "instance_busy"),
+        409: (
+            "nothing_to_retry",
+            "cancel_in_progress",
+            "package_digest_conflict",
+            "service_held",
+            "instance_busy",
+            "instance_retired",
+        ),
     }

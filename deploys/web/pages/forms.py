@@ -100,7 +100,7 @@ class DeployForm(forms.Form):
             named = self.cleaned_data["instances"].replace(",", " ").replace(";", " ").split()
             return tuple(dict.fromkeys(named))
         service: Service = self.cleaned_data["service"]
-        return tuple(service.instances.order_by("natural_key").values_list("instance_id", flat=True))
+        return tuple(service.instances.listed().order_by("natural_key").values_list("instance_id", flat=True))
 
 
 class HoldForm(forms.Form):

@@ -110,13 +110,20 @@ class Document:
         self.problems.append((line, Problem(code=code, detail=where + detail, attr=attr, facts=facts or {})))
 
     def complain_of(
-        self, entry: Entry, detail: str, *, key: str | None = None, code: str = "invalid", http_status: int = 400
+        self,
+        entry: Entry,
+        detail: str,
+        *,
+        key: str | None = None,
+        code: str = "invalid",
+        http_status: int = 400,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         what = f"{entry.label}: {key}: {detail}" if key else f"{entry.label}: {detail}"
         line = entry.lines.get(key or "", entry.line)
         attr = f"{entry.section}.{entry.index}.{key}" if key else None if self.filename else _attr(entry)
-        facts = {"instance_id": entry.name} if entry.section == "instances" and entry.name else {}
-        self.complain(line, what, code=code, attr=attr, http_status=http_status, facts=facts)
+        named = {"instance_id": entry.name} if entry.section == "instances" and entry.name else {}
+        self.complain(line, what, code=code, attr=attr, http_status=http_status, facts={**(facts or {}), **named})
 
     def place_of(self, entry: Entry) -> str:
         """Where to look for an entry."""

@@ -31,10 +31,16 @@ class Planned:
     before: Mapping[str, Any] | None
 
     @property
+    def was_retired(self) -> bool:
+        """Naming it brings it back."""
+        return self.before is not None and self.before.get("retired_at") is not None
+
+    @property
     def changed(self) -> tuple[str, ...]:
         if self.before is None:
             return ()
-        return tuple(key for key in self.entry.values if getattr(self.row, key) != self.before[key])
+        keys = (*self.entry.values, "retired_at") if self.was_retired else self.entry.values
+        return tuple(key for key in keys if getattr(self.row, key) != self.before[key])
 
     def report(self) -> Row:
         before = self.before or {}
@@ -56,8 +62,9 @@ class Plan:
 
     @property
     def moved(self) -> list[Planned]:
-        """Stored instances that the file takes elsewhere."""
-        return [each for each in self.instances.values() if not MOVE_FIELDS.isdisjoint(each.changed)]
+        """Stored instances that the document takes elsewhere, or brings back: what they run is to be read anew."""
+        fields = MOVE_FIELDS | {"retired_at"}
+        return [each for each in self.instances.values() if not fields.isdisjoint(each.changed)]
 
     def all(self) -> list[Planned]:
         return [each for rows in (self.services, self.jump_hosts, self.nodes, self.instances) for each in rows.values()]
@@ -85,11 +92,18 @@ def _merge(document: Document, section: str, existing: models.QuerySet[Any]) -> 
     merged = {}
     for name, entry in entries.items():
         row = rows.get(name)
-        before = {each: getattr(row, each) for each in SECTIONS[section]} if row is not None else None
+        before = _values_of(row, section) if row is not None else None
         merged[name] = Planned(entry=entry, row=row or existing.model(), before=before)
+        if merged[name].was_retired:
+            merged[name].row.retired_at = None
         if section != "instances":
             _set_values(merged[name], {key: value for key, value in entry.values.items() if key not in _REFERENCES})
     return merged
+
+
+def _values_of(row: Any, section: str) -> dict[str, Any]:
+    keys = (*SECTIONS[section], "retired_at") if section in ("nodes", "instances") else SECTIONS[section]
+    return {key: getattr(row, key) for key in keys}
 
 
 def _refer_to_jump_hosts(plan: Plan) -> None:
@@ -119,6 +133,7 @@ def _by_name(document: Document, section: str) -> dict[str, Entry]:
 def _merge_instances(plan: Plan, access: Access) -> dict[str, Planned]:
     merged = _merge(plan.document, "instances", Instance.objects.select_related("service", "node"))
     services = access.visible(Service.objects.all(), "pk")
+    retired = set(Node.objects.exclude(retired_at=None).values_list("name", flat=True))
     references = {
         "service": _referable(plan.services, services, merged.values(), "service"),
         "node": _referable(plan.nodes, visible_nodes(access), merged.values(), "node"),
@@ -131,6 +146,9 @@ def _merge_instances(plan: Plan, access: Access) -> dict[str, Planned]:
                 continue
             if name in known:
                 values[key] = known[str(name)]
+            elif key == "node" and name in retired and access.services is None:
+                detail = _("node %(name)r is retired; name it under nodes to bring it back") % {"name": name}
+                plan.document.complain_of(planned.entry, detail, key=key, code="unknown_node")
             elif name not in _declared(plan.document, f"{key}s"):
                 _complain_of_unknown(plan, planned, key, key, str(name))
         _set_values(planned, values)
@@ -167,7 +185,12 @@ def check(plan: Plan) -> None:
     for fault in faults(edits):
         http_status = 409 if fault.is_for_now else 400
         plan.document.complain_of(
-            edits[fault.edit], fault.text, key=fault.field, code=fault.code, http_status=http_status
+            edits[fault.edit],
+            fault.text,
+            key=fault.field,
+            code=fault.code,
+            http_status=http_status,
+            facts=fault.facts,
         )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from inventory.validation import host_key_fingerprint
+from inventory.wire.wire_time import wire_time
 
 _SHOWN_CHARS = 60
 # A page with more rows than this is of no use to a reader.
@@ -106,6 +108,8 @@ def _changes(row: Row) -> str:
 
 def shown(field: str, value: Any) -> str:
     """A field's value in one short line."""
+    if isinstance(value, datetime):
+        return wire_time(value)
     text = host_key_fingerprint(value) if field == "ssh_host_key" else "" if value is None else str(value)
     line = " ".join(text.split()) or "(empty)"
     return line if len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"

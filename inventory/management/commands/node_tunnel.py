@@ -30,7 +30,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        node = Node.objects.filter(name=options["node"]).first()
+        node = Node.objects.listed().filter(name=options["node"]).first()
         if node is None:
             raise CommandError(f"there is no node {options['node']!r}")
         if node.jump is None or not node.jump_socket:
@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
 def _neighbours(node: Node) -> list[str]:
     folder = f"{posixpath.dirname(node.jump_socket)}/"
-    others = Node.objects.filter(jump=node.jump, jump_socket__startswith=folder).exclude(pk=node.pk)
+    others = Node.objects.listed().filter(jump=node.jump, jump_socket__startswith=folder).exclude(pk=node.pk)
     return [each.name for each in others if f"{posixpath.dirname(each.jump_socket)}/" == folder]
 
 

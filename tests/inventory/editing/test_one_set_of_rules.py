@@ -182,4 +182,4 @@ def test_two_instances_that_swap_their_roots_are_refused_in_words(page: Client) 
 
     told = by_page(page, url_of(first.service), service_form(first.service, instances=rows))
 
-    assert told == ["Instance with this Node and Deploy root already exists."] * 2
+    assert told == ["Another instance has this deploy root on this node."] * 2

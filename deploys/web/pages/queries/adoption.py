@@ -29,7 +29,7 @@ def known_versions(service: Service) -> set[str]:
 
 def rows(service: Service, pages: Pages) -> list[Row]:
     """One page of the service's instances, in natural order."""
-    instances = service.instances.select_related("node", "survey").order_by("natural_key")
+    instances = service.instances.listed().select_related("node", "survey").order_by("natural_key")
     known = known_versions(service)
     return [row_of(instance, known) for instance in instances[pages.start : pages.end]]
 

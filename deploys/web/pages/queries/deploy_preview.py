@@ -64,9 +64,9 @@ class DeployPreview:
 def preview(service: Service, *, version: str, package_url: str, instance_ids: Sequence[str]) -> DeployPreview:
     found = {
         instance_id: (pk, running)
-        for pk, instance_id, running in Instance.objects.filter(
-            service=service, instance_id__in=instance_ids
-        ).values_list("pk", "instance_id", "running_version")
+        for pk, instance_id, running in Instance.objects.listed()
+        .filter(service=service, instance_id__in=instance_ids)
+        .values_list("pk", "instance_id", "running_version")
     }
     holders = _holders([pk for pk, _running in found.values()])
     host = urlsplit(package_url).netloc.rpartition("@")[2]

@@ -147,7 +147,7 @@ DRIFTED = ~Q(expected_version="") & ~Q(running_version=F("expected_version"))
 
 def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:
     grouped = (
-        access.visible(Instance.objects.order_by())
+        access.visible(Instance.objects.listed().order_by())
         .values("service_id", "running_version", "expected_version")
         .annotate(
             total=Count("pk"),

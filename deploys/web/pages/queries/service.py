@@ -36,7 +36,7 @@ class InstanceFilter:
         return cls(query=word(params, "q"), version=word(params, "version"), status=word(params, "status", limit=20))
 
     def matching(self, service: Service) -> QuerySet[Instance]:
-        instances = Instance.objects.filter(service=service)
+        instances = Instance.objects.listed().filter(service=service)
         if self.query:
             found = Q(instance_id__icontains=self.query) | Q(node__host__icontains=self.query)
             instances = instances.filter(found | Q(node__name__icontains=self.query))
@@ -120,7 +120,8 @@ class ServiceFigures:
 def figures(service: Service) -> ServiceFigures:
     found = ServiceFigures()
     grouped = (
-        Instance.objects.filter(service=service)
+        Instance.objects.listed()
+        .filter(service=service)
         .order_by()
         .values_list("running_version", "run_status", "health")
         .annotate(count=Count("pk"), drifted=Count("pk", filter=DRIFTED))
@@ -166,8 +167,10 @@ def service_mark(service: Service) -> str:
     unfinished = Operation.objects.filter(service=service, finished_at__isnull=True)
     found = unfinished.aggregate(newest=Max("pk"), count=Count("pk"), stopping=Count("cancel_requested_at"))
     newest = Operation.objects.filter(service=service).order_by("-pk").values_list("pk", "finished_at").first()
-    changed = Instance.objects.filter(service=service).aggregate(
-        changed=Max("changed_at"), health=Max("health_at"), count=Count("pk")
+    changed = (
+        Instance.objects.listed()
+        .filter(service=service)
+        .aggregate(changed=Max("changed_at"), health=Max("health_at"), count=Count("pk"))
     )
     moved = StatusChange.objects.order_by("-pk").values_list("pk", flat=True).first() if found["count"] else 0
     return ".".join(

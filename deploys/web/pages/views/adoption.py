@@ -14,6 +14,6 @@ from inventory.security.access import access_of
 @page()
 def show(request: HttpRequest, name: str) -> HttpResponse:
     service = visible_service(access_of(request), name)
-    pages = Pages.of(request.GET, total=service.instances.count(), size=queries.PAGE_SIZE)
+    pages = Pages.of(request.GET, total=service.instances.listed().count(), size=queries.PAGE_SIZE)
     context = {"service": service, "pages": pages, "rows": queries.rows(service, pages)}
     return render(request, "deploys/adopt.html", context)

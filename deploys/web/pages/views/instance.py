@@ -18,7 +18,7 @@ TARGETS = 20
 
 @page()
 def show(request: HttpRequest, instance_id: str) -> HttpResponse:
-    instance = visible_instance(access_of(request), instance_id)
+    instance = visible_instance(access_of(request), instance_id, with_retired=True)
     targets = Target.objects.filter(instance=instance).select_related("operation").order_by("-pk")
     context = {
         "instance": instance,
