@@ -70,7 +70,7 @@ class NodeAdmin(Retiring, ForAllServices, SshServerAdmin, CountsInstances):
         return NodeAddress.of(obj)
 
     def tried(self, obj: Any) -> Connection:
-        roots = list(obj.instances.order_by("pk").values_list("deploy_root", flat=True))
+        roots = list(obj.instances.listed().order_by("pk").values_list("deploy_root", flat=True))
         tried = try_connection(NodeAddress.of(obj), roots)
         if not tried.error:
             Node.objects.filter(pk=obj.pk).update(seen_at=Now())
