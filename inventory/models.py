@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from inventory.actors import ActorKind
+from inventory.drift import Drift
 from inventory.names import validate_name
 from inventory.signing_keys import validate_signing_key
 from inventory.validation import (
@@ -340,8 +341,8 @@ class Instance(models.Model):
         return self.instance_id
 
     @property
-    def has_drifted(self) -> bool:
-        return self.expected_version != "" and self.running_version != self.expected_version
+    def drift(self) -> Drift | None:
+        return Drift.of(running=self.running_version, expected=self.expected_version, process=self.process_version)
 
 
 class Survey(models.Model):

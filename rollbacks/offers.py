@@ -38,7 +38,7 @@ class Offer:
 class Seen(NamedTuple):
     """An instance as far as a plan needs it, and the deploy that is unfinished on it.
 
-    found: the release that another tool had installed there.
+    found: the release that another tool had installed there. process: the version that the process names, '' when not known.
     """
 
     pk: int
@@ -46,6 +46,7 @@ class Seen(NamedTuple):
     past: Past
     deploy: UnfinishedDeploy | None
     found: str = ""
+    process: str = ""
 
     @property
     def destined(self) -> str:

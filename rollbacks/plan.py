@@ -126,17 +126,17 @@ def build_plan(
 def _look(service: Service, instances: QuerySet[Instance]) -> list[Seen]:
     deploys = unfinished_deploys(service=service)
     rows = instances.order_by("natural_key").values_list(
-        "pk", "instance_id", "running_version", "running_release", "release_history", "found_release"
+        "pk", "instance_id", "running_version", "running_release", "release_history", "found_release", "process_version"
     )
     pasts: dict[tuple[str, ...], Past] = {}
     seen = []
-    for pk, name, version, release, history, found in rows:
+    for pk, name, version, release, history, found, process in rows:
         key = (version, release, *history)
         past = pasts.get(key)
         if past is None:
             past = Past(running_version=version, running_release=release, history=tuple(history))
             pasts[key] = past
-        seen.append(Seen(pk=pk, instance_id=name, past=past, deploy=deploys.get(pk), found=found))
+        seen.append(Seen(pk=pk, instance_id=name, past=past, deploy=deploys.get(pk), found=found, process=process))
     return seen
 
 
@@ -189,4 +189,5 @@ def _skip(one: Seen, version: str, held_by: str) -> Skip | None:
     """One that runs the version is left alone, unless a deploy is unfinished on it: that is superseded, whatever it brings."""
     if held_by:
         return Skip.ROLLING_BACK
-    return Skip.RUNS_IT if one.past.running_version == version and one.deploy is None else None
+    runs_it = one.past.running_version == version and one.process in ("", version)
+    return Skip.RUNS_IT if runs_it and one.deploy is None else None

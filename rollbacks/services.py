@@ -20,6 +20,7 @@ from deploys.operations.way_back import (
     version_before,
 )
 from deploys.states import Kind
+from inventory.drift import PROCESS_DIFFERS
 from inventory.errors import InvalidRequest, NotFound, Problem
 from inventory.instances.selection import find_instances, visible_instance, visible_service
 from inventory.models import Instance, Service
@@ -192,7 +193,7 @@ def _none_runs(version: str) -> Problem:
 
 def _not_running(service: Service, version: str) -> QuerySet[Instance]:
     """Instances that do not run this version, or that an unfinished deploy is about to take away from it."""
-    return service.instances.listed().filter(~Q(running_version=version) | Q(about_to_leave(version)))
+    return service.instances.listed().filter(~Q(running_version=version) | PROCESS_DIFFERS | Q(about_to_leave(version)))
 
 
 def _start(

@@ -10,6 +10,7 @@ from deploys.events import outbox
 from deploys.events.outbox import Event, Payload
 from deploys.webhook_models import EventType
 from inventory.instances.drift import Listener
+from inventory.instances.queries import versions_beside
 from inventory.models import Instance, Service
 
 
@@ -39,5 +40,5 @@ def _instance(instance: Instance) -> Payload:
         "version": instance.running_version or None,
         "status": instance.run_status,
         "last_updated": instance.changed_at,
-        "expected_version": instance.expected_version or None,
+        **versions_beside(instance.running_version, instance.expected_version, instance.process_version),
     }

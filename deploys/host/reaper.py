@@ -152,7 +152,7 @@ def _given_up(target: Target) -> Move:
         fence=target.fence,
         error_code=ErrorCode.WORKER_LOST,
         error_message=" ".join(_why_given_up(target, may_have_switched=may_have_switched)),
-        effect=Effect(run_status=RunStatus.UNKNOWN) if may_have_switched else None,
+        effect=Effect(run_status=RunStatus.UNKNOWN, process="") if may_have_switched else None,
     )
 
 

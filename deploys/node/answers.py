@@ -8,8 +8,11 @@ from typing import TypedDict
 from deploys.error_codes import ErrorCode
 from inventory.nodes.grammar import kilobytes
 from inventory.nodes.state import Reading, reading
+from inventory.nodes.transports.base import shown
 
 NOTHING = "-"
+# The node sends more, so that it is looked through for secrets as a whole.
+LONGEST_SAID = 300
 # For a release before: `current` led to something else, which the node remembers.
 ELSEWHERE = "@elsewhere"
 
@@ -252,7 +255,7 @@ class Answer:
         )
 
     def _late(self, late: str) -> _Late:
-        said = self.words.get("said", "")
+        said = shown(self.words.get("said", ""), LONGEST_SAID)
         return _Late(timed_out=late == "1", was_stopped=late == "2", is_mismatch=late == "3", said=said)
 
     def _before(self) -> _Found:

@@ -86,6 +86,17 @@ check_call() {
 	state | abort) [ $# = 0 ] || refuse 'too many arguments' ;;
 	read | survey | check) for other; do is_root "$other" || refuse 'this deploy root'; done ;;
 	check_release) [ $# = 2 ] && is_name "$1" && is_digest "$2" || refuse 'what to look for' ;;
+	processes)
+		[ $# -ge 5 ] && is_number "$1" && is_name "$3" || refuse 'what to ask'
+		command=$2
+		shift 3
+		set -- "$root" "$@"
+		while [ $# != 0 ]; do
+			[ $# -ge 3 ] && is_root "$1" && is_name "$2" && is_number "$3" || refuse 'whom to ask'
+			is_command "$1" "$command" || refuse 'this command'
+			shift 3
+		done
+		;;
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)

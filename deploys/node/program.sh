@@ -671,18 +671,6 @@ verify() {
 	say "said $l_said"
 }
 
-# printable TEXT: $printable is it without control characters, and cut.
-printable() {
-	printable= rest=$1
-	while case $rest in *[[:cntrl:]]*) ;; *) false ;; esac do
-		part=${rest%%[[:cntrl:]]*}
-		printable=$printable$part
-		rest=${rest#"$part"?}
-	done
-	printable=$printable$rest
-	[ "${#printable}" -le 300 ] || printable=$(printf '%.300s' "$printable")
-}
-
 # switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP VERSION_SECONDS VERSION_COMMAND ENVIRONMENT…; KEEP is a list of words.
 switch() {
 	release=$1 operation=$3 seconds=$4 command=$5 keep=$6 version_seconds=$7 version_command=$8

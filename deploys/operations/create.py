@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Value
+from django.db.models import Q, Value
 
 from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
@@ -27,6 +27,7 @@ from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, Step, TargetStatus, Until
 from inventory.actors import Actor
+from inventory.drift import PROCESS_DIFFERS
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
 from inventory.security.access import Access
@@ -182,7 +183,7 @@ def _running_already(new: NewOperation) -> set[int]:
     """Those of the instances, locked by now, that run what is asked for, successfully: they are not touched."""
     running = Instance.objects.filter(
         pk__in=new.instance_ids, running_version=new.version, expected_version=new.version
-    ).exclude(run_status=RunStatus.FAILED)
+    ).exclude(PROCESS_DIFFERS | Q(run_status=RunStatus.FAILED))
     if new.package is not None:
         running = running.filter(running_sha256=new.package.sha256)
     return set(running.values_list("pk", flat=True))

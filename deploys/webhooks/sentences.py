@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from deploys.states import Kind
 from deploys.webhook_models import EventType
+from inventory.drift import Drift
 
 _MOST_NAMED = 10
 
@@ -66,8 +67,10 @@ def _of_drift(data: dict[str, Any]) -> str:
 
 def _one_drift(instance: dict[str, Any]) -> str:
     text = _("%(instance)s runs %(version)s instead of %(expected)s")
-    runs = instance["version"] or _("nothing known")
-    return text % {"instance": instance["instance_id"], "version": runs, "expected": instance["expected_version"]}
+    runs, expected = instance["version"] or _("nothing known"), instance["expected_version"]
+    if instance.get("drift") == Drift.PROCESS:
+        runs, expected = instance["process_version"], instance["version"]
+    return text % {"instance": instance["instance_id"], "version": runs, "expected": expected}
 
 
 def _of_hold(data: dict[str, Any]) -> str:

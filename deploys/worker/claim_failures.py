@@ -152,7 +152,7 @@ def _broken(target: MovableTarget, step: str, fence: int | None, what: str) -> M
         fence=fence,
         error_code=ErrorCode.INTERNAL_ERROR,
         error_message=f"{what}; its log has the details.",
-        effect=Effect(run_status=RunStatus.UNKNOWN) if step in MAY_HAVE_SWITCHED else None,
+        effect=Effect(run_status=RunStatus.UNKNOWN, process="") if step in MAY_HAVE_SWITCHED else None,
     )
 
 

@@ -129,5 +129,7 @@ def _has_changed_node(last: Switch, state: NodeState) -> bool:
 
 def _effect(state: NodeState) -> Effect:
     if not state.current:
-        return Effect(run_status=RunStatus.UNKNOWN)
-    return Effect(version=state.version, release=state.current, sha256=state.sha256, run_status=RunStatus.UNKNOWN)
+        return Effect(run_status=RunStatus.UNKNOWN, process="")
+    return Effect(
+        version=state.version, release=state.current, sha256=state.sha256, process="", run_status=RunStatus.UNKNOWN
+    )

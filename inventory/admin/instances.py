@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from inventory.admin.base import RetiredFilter, Retiring, visible_nodes, without_side_doors
 from inventory.admin.editing import InventoryAdmin
+from inventory.drift import DRIFTED, DRIFTED_AS, Drift
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
 from inventory.instances import in_progress
@@ -24,6 +25,7 @@ from inventory.security.access import access_of
 _SHOWN = (
     "running_version",
     "expected_version",
+    "process_version",
     "running_release",
     "running_sha256",
     "release_history",
@@ -46,12 +48,14 @@ class DriftFilter(admin.SimpleListFilter):
     parameter_name = "drift"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return (("yes", gettext_lazy("Runs another version than expected")),)
+        yes = ("yes", gettext_lazy("Runs another version than expected"))
+        return (yes, *((drift.value, drift.label) for drift in Drift))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Instance]) -> QuerySet[Instance]:
-        if self.value() != "yes":
-            return queryset
-        return queryset.exclude(expected_version="").exclude(running_version=F("expected_version"))
+        wanted = self.value()
+        if wanted == "yes":
+            return queryset.filter(DRIFTED)
+        return queryset.filter(DRIFTED_AS[Drift(wanted)]) if wanted else queryset
 
 
 @admin.register(Instance)
@@ -85,9 +89,13 @@ class InstanceAdmin(Retiring, InventoryAdmin):
 
     @admin.display(description=gettext_lazy("drift"))
     def drifted(self, instance: Instance) -> str:
-        if not instance.has_drifted:
-            return ""
-        return _("expected %(version)s") % {"version": instance.expected_version}
+        match instance.drift:
+            case Drift.LINK:
+                return _("expected %(version)s") % {"version": instance.expected_version}
+            case Drift.PROCESS:
+                return _("the process is %(version)s") % {"version": instance.process_version}
+            case _:
+                return ""
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)

@@ -21,6 +21,7 @@ from inventory.admin.editing import CountsInstances
 from inventory.editing.forms import InstanceRowForm, ServiceForm, ask_rules
 from inventory.editing.relocation import save_instance
 from inventory.instances import in_progress
+from inventory.instances.sync_processes import forget_processes
 from inventory.instances.sync_queue import request_sync
 from inventory.models import Instance, Node, Service
 from inventory.security.access import access_of
@@ -147,6 +148,11 @@ class ServiceAdmin(CountsInstances):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Who is limited to some services can't make another one."""
         return super().has_add_permission(request) and sees_all(request)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "version_command" in form.changed_data and not obj.version_command:
+            forget_processes([obj.pk], actor=access_of(request).actor)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         formset.save(commit=False)

@@ -38,9 +38,9 @@ def forgotten(instance_pk: int, *, changed: Collection[str], actor: Actor) -> Ch
     At another place it may still run what it ran (its folder was moved along, say), so that only the next sync can
     tell; as part of another service it does not.
     """
-    effect = Effect(run_status=RunStatus.UNKNOWN)
+    effect = Effect(run_status=RunStatus.UNKNOWN, process="")
     if "service" in changed:
-        effect = Effect(run_status=RunStatus.UNKNOWN, version="", is_expected=True, history="forget")
+        effect = Effect(run_status=RunStatus.UNKNOWN, version="", process="", is_expected=True, history="forget")
     note = "brought back in the inventory" if "retired_at" in changed else "moved in the inventory"
     return Change(instance_id=instance_pk, actor=actor, note=note, effect=effect)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from inventory.actors import Actor
+from inventory.drift import Drift
 from inventory.instances import drift, in_progress
 from inventory.instances.locks import lock_instances
 from inventory.models import Instance, StatusChange
@@ -22,6 +24,7 @@ COLUMNS = (
     "running_release",
     "running_sha256",
     "expected_version",
+    "process_version",
     "run_status",
     "health",
     "release_history",
@@ -51,13 +54,15 @@ class Effect:
     """What is so of an instance from now on. None leaves a value as it is.
 
     version: also sets release ('' or None: the version's own name) and sha256 (None: not known). is_expected: it is
-    what should run, too. history: 'push' for a release that a deploy switched to successfully, 'pop' for one that was
-    rolled back to, 'forget' to empty it.
+    what should run, too. process: what the version command said; '' for nothing, and when another process may run now.
+    history: 'push' for a release that a deploy switched to successfully, 'pop' for one that was rolled back to, 'forget'
+    to empty it.
     """
 
     version: str | None = None
     release: str | None = None
     sha256: str | None = None
+    process: str | None = None
     run_status: str | None = None
     health: str | None = None
     is_expected: bool = False
@@ -86,16 +91,27 @@ class Change:
     target: tuple[str, str] | None = None
 
 
-def lock_settled(pks: Iterable[int]) -> dict[int, Instance]:
-    """Locks these instances, and returns those that no operation works on; none can start before the commit.
+def database_time() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row: tuple[datetime] = cursor.fetchone()
+    return row[0]
 
-    Retired ones are left out.
+
+def lock_settled(pks: Iterable[int], *, since: datetime) -> dict[int, Instance]:
+    """Locks these instances, and returns those that no operation works on, or has since then; none can start before the commit.
+
+    Retired ones are left out. since: when what is to be written was begun to be read; it may be older than such an
+    operation's switch.
     """
     wanted = list(pks)
     lock_instances(wanted)
     locked = Instance.objects.listed().in_bulk(wanted)
     held = in_progress.operations.holders(instances=locked)
-    return {pk: instance for pk, instance in locked.items() if pk not in held or not held[pk].has_begun}
+    settled = {pk: instance for pk, instance in locked.items() if pk not in held or not held[pk].has_begun}
+    for pk in in_progress.operations.ended_since(settled, since):
+        del settled[pk]
+    return settled
 
 
 def record(changes: Sequence[Change]) -> None:
@@ -131,10 +147,16 @@ def _record(changes: Sequence[Change]) -> None:
         drift.listener.drifted(drifted)
 
 
-def _drift(row: dict[str, Any]) -> tuple[str, str] | None:
-    """What is expected and what runs, where that differs (`Instance.has_drifted`)."""
-    expected, running = row["expected_version"], row["running_version"]
-    return (expected, running) if expected and running != expected else None
+def _drift(row: dict[str, Any]) -> tuple[Drift, str, str] | None:
+    """How what runs differs from what should, and both."""
+    expected, running, process = row["expected_version"], row["running_version"], row["process_version"]
+    match Drift.of(running=running, expected=expected, process=process):
+        case Drift.LINK:
+            return Drift.LINK, expected, running
+        case Drift.PROCESS:
+            return Drift.PROCESS, running, process
+        case _:
+            return None
 
 
 _READ = f"SELECT id, {', '.join(COLUMNS)} FROM inventory_instance WHERE id = ANY(%s)"  # noqa: S608 - a constant
@@ -157,6 +179,7 @@ def _apply(effect: Effect, row: dict[str, Any]) -> Iterator[tuple[str, str, str]
         row["running_sha256"] = effect.sha256 or ""
         if effect.is_expected:
             row["expected_version"] = effect.version
+    yield from _set(row, "process_version", StatusChange.Field.PROCESS, effect.process)
     yield from _set(row, "run_status", StatusChange.Field.RUN_STATUS, effect.run_status)
     yield from _set(row, "health", StatusChange.Field.HEALTH, effect.health)
     row["release_history"] = _history_after(row["release_history"], effect.history, row["running_release"])
@@ -197,11 +220,12 @@ _UPDATE = """
 UPDATE inventory_instance i SET
     running_version = v.running_version, running_release = v.running_release, running_sha256 = v.running_sha256,
     found_release = v.found_release,
-    found_current = v.found_current, expected_version = v.expected_version, run_status = v.run_status, health = v.health,
+    found_current = v.found_current, expected_version = v.expected_version, process_version = v.process_version,
+    run_status = v.run_status, health = v.health,
     release_history = ARRAY(SELECT jsonb_array_elements_text(v.release_history)), changed_at = clock_timestamp()
 FROM jsonb_to_recordset(%s::jsonb) AS v(
     id bigint, running_version text, running_release text, running_sha256 text, expected_version text,
-    run_status text, health text, release_history jsonb, found_release text, found_current text)
+    process_version text, run_status text, health text, release_history jsonb, found_release text, found_current text)
 WHERE i.id = v.id
 """
 

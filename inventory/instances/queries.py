@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from inventory.drift import Drift
 from inventory.instances import in_progress
 from inventory.instances.selection import visible_instance, visible_service
 from inventory.models import Instance, RunStatus, Service, StatusChange
@@ -12,6 +13,7 @@ from inventory.security.access import Access
 from inventory.wire.wire_time import WireTime
 
 Payload = dict[str, Any]
+VERSIONS = ("running_version", "expected_version", "process_version")
 _DOING = {"deploy": RunStatus.DEPLOYING.value, "rollback": RunStatus.ROLLING_BACK.value}
 
 
@@ -23,7 +25,7 @@ def service_versions(access: Access, service_name: str) -> Payload:
         Instance.objects.listed()
         .filter(service=service)
         .order_by("natural_key")
-        .values_list("pk", "instance_id", "running_version", "run_status", WireTime("changed_at"))
+        .values_list("pk", "instance_id", "run_status", WireTime("changed_at"), *VERSIONS)
     )
     instances = [
         {
@@ -31,8 +33,9 @@ def service_versions(access: Access, service_name: str) -> Payload:
             "version": version or None,
             "status": at_work.get(pk, run_status),
             "last_updated": changed_at,
+            **versions_beside(version, *others),
         }
-        for pk, instance_id, version, run_status, changed_at in rows
+        for pk, instance_id, run_status, changed_at, version, *others in rows
     ]
     return {"service": service.name, "instances": instances, "version_summary": _summary(instances)}
 
@@ -55,13 +58,29 @@ def service_instances(access: Access, service_name: str) -> Payload:
         Instance.objects.listed()
         .filter(service=service)
         .order_by("natural_key")
-        .values_list("instance_id", "node__host", "port", "health", "running_version")
+        .values_list("instance_id", "node__host", "port", "health", *VERSIONS)
     )
     instances = [
-        {"instance_id": instance_id, "host": host, "port": port, "status": health, "version": version or None}
-        for instance_id, host, port, health, version in rows
+        {
+            "instance_id": instance_id,
+            "host": host,
+            "port": port,
+            "status": health,
+            "version": version or None,
+            **versions_beside(version, *others),
+        }
+        for instance_id, host, port, health, version, *others in rows
     ]
     return {"service": service.name, "instances": instances, "total": len(instances)}
+
+
+def versions_beside(running: str, expected: str, process: str) -> Payload:
+    """What an answer says beside the version that an instance's link leads to."""
+    return {
+        "expected_version": expected or None,
+        "process_version": process or None,
+        "drift": Drift.of(running=running, expected=expected, process=process),
+    }
 
 
 def instance_history(access: Access, instance_id: str, *, cursor: int | None, limit: int) -> Payload:

@@ -44,8 +44,10 @@ def _is_at_work(instance: Instance) -> bool:
 def _effect(instance: Instance, told: Mapping[str, str]) -> Effect:
     """Of the same version again nothing else is known. Which folder another one is in, the next sync reads."""
     version = told.get("version")
+    is_another = version is not None and version != instance.running_version
     return Effect(
-        version=None if version == instance.running_version else version,
+        version=version if is_another else None,
+        process="" if is_another else None,
         run_status=told.get("status"),
         health=told.get("health"),
     )

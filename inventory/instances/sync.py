@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from inventory.actors import Actor, ActorKind
 from inventory.instances import in_progress
 from inventory.instances.adoption import keep
-from inventory.instances.facts import Change, Effect, Found, lock_settled, record
+from inventory.instances.facts import Change, Effect, Found, database_time, lock_settled, record
+from inventory.instances.sync_processes import sync_processes
 from inventory.instances.sync_queue import begin, end
 from inventory.models import Instance, Node, RunStatus, StatusChange
 from inventory.nodes.readings import Answer, survey_nodes
@@ -62,7 +63,7 @@ def sync_service(service_id: int) -> SyncResult | None:
     if not begin(service_id):
         return None
     result = SyncResult()
-    began_at = _database_time()
+    began_at = database_time()
     asked = _instances_by_node(service_id)
     roots = {address: [root for _pk, root in instances] for address, instances in asked.items()}
     for answers in survey_nodes(roots):
@@ -72,15 +73,9 @@ def sync_service(service_id: int) -> SyncResult | None:
         told = [each for answer in believed for each in _told(answer, asked[answer.address])]
         for start in range(0, len(told), _BATCH):
             _apply(told[start : start + _BATCH], began_at=began_at, result=result)
+    sync_processes(service_id, reached_since=began_at)
     end(service_id)
     return result
-
-
-def _database_time() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row: tuple[datetime] = cursor.fetchone()
-    return row[0]
 
 
 def _instances_by_node(service_id: int) -> Mapping[NodeAddress, list[tuple[int, str]]]:
@@ -116,9 +111,7 @@ def _told(answer: Answer[Survey], instances: list[tuple[int, str]]) -> Iterable[
 def _apply(told: list[Told], *, began_at: datetime, result: SyncResult) -> None:
     """Only where nothing has been switched since the reading began: it may be older than that switch."""
     with transaction.atomic():
-        settled = lock_settled(each.instance_pk for each in told)
-        for pk in in_progress.operations.ended_since(settled, began_at):
-            del settled[pk]
+        settled = lock_settled((each.instance_pk for each in told), since=began_at)
         before = _statuses_before_unreachable(settled.values())
         heard = [(settled[each.instance_pk], each) for each in told if each.instance_pk in settled]
         for instance, each in heard:
@@ -145,6 +138,7 @@ def _correction(instance: Instance, told: Told, *, status_before: str | None) ->
             version=reading.version,
             release=reading.release,
             sha256=reading.sha256,
+            process=None if reading.release else "",
             run_status=status_before if reading.release else RunStatus.UNKNOWN,
             found=Found(release="" if reading.sha256 else reading.release, elsewhere=reading.elsewhere),
         )

@@ -136,6 +136,55 @@ ask() {
 }
 '
 
+# printable TEXT: $printable is it without control characters.
+printable() {
+	printable= rest=$1
+	while case $rest in *[[:cntrl:]]*) ;; *) false ;; esac do
+		part=${rest%%[[:cntrl:]]*}
+		printable=$printable$part
+		rest=${rest#"$part"?}
+	done
+	printable=$printable$rest
+}
+
+# processes SECONDS COMMAND SERVICE INSTANCE PORT [ROOT INSTANCE PORT]…: runs the version command of each root whose `current`
+# leads to a release, fifty at the same time, and says what it prints.
+processes() {
+	export RELEASE_COMMAND="$2" RELEASE_SERVICE="$3" RELEASE_PREVIOUS_VERSION= RELEASE_OPERATION=
+	seconds=$1 count=0
+	shift 3
+	set -- "$root" "$@"
+	while [ $# -ge 3 ]; do
+		export RELEASE_ROOT="$1" RELEASE_INSTANCE="$2" RELEASE_PORT="$3"
+		say_process &
+		count=$((count + 1))
+		[ "$((count % 50))" != 0 ] || wait
+		shift 3
+	done
+	wait
+}
+
+# Of its process group nothing is left.
+say_process() {
+	root=$RELEASE_ROOT
+	where
+	[ "$now" != - ] || return
+	describe "$now"
+	[ "$d_version" != - ] || d_version=${now%@*}
+	told=$(
+		trap - HUP PIPE
+		read -r pid line </proc/self/stat
+		printf '%s ' "$pid"
+		cd -- "$root/releases/$now" || exit
+		unset LC_ALL TZ
+		export RELEASE_VERSION="$d_version"
+		exec timeout -k 1 "$seconds" sh -c "$asking"'ask; printf %s "$said"' </dev/null 2>/dev/null
+	)
+	kill -s KILL -- "-${told%% *}"
+	printable "${told#* }"
+	say "process $count $printable"
+} 2>/dev/null
+
 # look_for_tools: $missing names what the node lacks of what we use.
 look_for_tools() {
 	missing=
@@ -206,6 +255,10 @@ read)
 	;;
 survey)
 	survey "$@"
+	over
+	;;
+processes)
+	processes "$@"
 	over
 	;;
 check)

@@ -72,6 +72,15 @@ def survey_table(roots: int) -> Table:
     )
 
 
+def processes_table(roots: int) -> Table:
+    """Of base.sh's task `processes`."""
+    return table(
+        Frame(name=BEGUN, after=()),
+        Frame(name="process", rest=f"{NUMBER} {TEXT}", most=roots, after=(BEGUN, "process")),
+        Frame(name=OVER, after=(BEGUN, "process")),
+    )
+
+
 def check_table(roots: int) -> Table:
     """Of base.sh's task `check`."""
     seen = (BEGUN, "missing", "unwritable", "nolink", "room")

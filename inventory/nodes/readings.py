@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.conf import settings
 
@@ -41,7 +41,8 @@ class Answer(Generic[T]):
     is_disbelieved: bool = False
 
 
-Roots = Mapping[NodeAddress, Sequence[str]]
+# What is asked about: deploy roots, or what else `Ask` takes.
+Roots = Mapping[NodeAddress, Sequence[Any]]
 Put = Callable[[Answer[T] | None], None]
 
 
@@ -91,7 +92,7 @@ async def _read_all(roots: Roots, ask: Ask[T], put: Put[T]) -> None:
 
 
 async def _read_node(
-    pool: ConnectionPool, gate: asyncio.Semaphore, address: NodeAddress, roots: Sequence[str], ask: Ask[T], put: Put[T]
+    pool: ConnectionPool, gate: asyncio.Semaphore, address: NodeAddress, roots: Sequence[Any], ask: Ask[T], put: Put[T]
 ) -> None:
     async with gate:
         try:

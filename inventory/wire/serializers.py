@@ -13,6 +13,7 @@ from drf_standardized_errors.formatter import flatten_errors
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from inventory.drift import Drift
 from inventory.errors import Problem
 from inventory.models import STORED_RUN_STATUSES, Health, RunStatus, StatusChange
 from inventory.names import NAME_PATTERN, OPERATION_ID_PATTERN, is_name, is_operation_id
@@ -241,11 +242,19 @@ class PageSerializer(StrictSerializer):
 # The answers, for the OpenAPI document; queries build them as plain dicts, and tests hold the two equal.
 
 
+DRIFT_HELP = "link: `current` leads to another version than expected. process: another version runs than it leads to."
+
+
 class InstanceVersionSerializer(serializers.Serializer[Any]):
     instance_id = serializers.CharField()
     version = serializers.CharField(allow_null=True, help_text="null: nothing is known to run.")
     status = serializers.ChoiceField(choices=RunStatus.choices)
     last_updated = serializers.DateTimeField()
+    expected_version = serializers.CharField(allow_null=True, help_text="What the last operation brought.")
+    process_version = serializers.CharField(
+        allow_null=True, help_text="What the version command said; null without one."
+    )
+    drift = serializers.ChoiceField(choices=Drift.choices, allow_null=True, help_text=DRIFT_HELP)
 
 
 class ServiceVersionsSerializer(serializers.Serializer[Any]):
@@ -260,6 +269,11 @@ class InstanceSerializer(serializers.Serializer[Any]):
     port = serializers.IntegerField()
     status = serializers.ChoiceField(choices=Health.choices)
     version = serializers.CharField(allow_null=True)
+    expected_version = serializers.CharField(allow_null=True, help_text="What the last operation brought.")
+    process_version = serializers.CharField(
+        allow_null=True, help_text="What the version command said; null without one."
+    )
+    drift = serializers.ChoiceField(choices=Drift.choices, allow_null=True, help_text=DRIFT_HELP)
 
 
 class ServiceInstancesSerializer(serializers.Serializer[Any]):

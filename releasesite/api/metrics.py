@@ -20,8 +20,8 @@ from deploys.models import Hold, Operation, Target, Worker
 from deploys.operations.progress import UNFINISHED, with_status
 from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE, Kind, TargetStatus
-from deploys.web.pages.queries.overview import DRIFTED
 from deploys.webhook_models import WebhookDelivery
+from inventory.drift import DRIFTED
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope
 from releasesite.api.probes import SEEN_WITHIN
@@ -130,7 +130,9 @@ class DatabaseCollector(Collector):
                 "release_instances_failed", "Instances whose last operation failed them.", labels=("service",)
             ),
             GaugeMetricFamily(
-                "release_instances_drifted", "Instances that run another version than expected.", labels=("service",)
+                "release_instances_drifted",
+                "Instances whose link or process is of another version than expected.",
+                labels=("service",),
             ),
         )
         failed = Count("pk", filter=Q(run_status=RunStatus.FAILED))

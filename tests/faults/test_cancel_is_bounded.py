@@ -56,6 +56,28 @@ def test_a_hanging_restart_is_ended_and_the_old_version_restarted(holds: Lab, ru
     check_invariants([instance])
 
 
+def test_a_hanging_version_command_is_ended_and_the_old_version_restarted(
+    holds: Lab, run_work_loop: RunWorkLoop
+) -> None:
+    instance = deployed(holds, run_work_loop)
+    service = instance.service
+    service.restart_command, service.version_timeout = "true", 120
+    service.version_command = 'touch "$RELEASE_ROOT/asked"; sleep 100'
+    service.save()
+    operation = holds.deploy("v2", instances=[instance])
+    with working(run_work_loop):
+        wait_until(Path(instance.deploy_root, "asked").exists, what="version command", seconds=30)
+        cancel(operation)
+
+    target = operation.targets.get()
+    assert (target.status, target.reverted) == (TargetStatus.CANCELLED, True), target.error_message
+    assert (target.error_code, target.step) == ("cancelled_in_switch", Step.VERIFY)
+    assert "The version check of 'v2' was stopped by the cancel" in target.error_message
+    assert "leads to the previous release 'v1' again, which was restarted" in target.error_message
+    instance.refresh_from_db()
+    assert (instance.running_version, instance.run_status) == ("v1", RunStatus.RUNNING)
+
+
 def test_a_cancel_in_the_way_back_says_that_the_restart_had_failed_by_itself(
     holds: Lab, run_work_loop: RunWorkLoop
 ) -> None:

@@ -36,6 +36,7 @@ RESTART = """echo "$RELEASE_VERSION it's \\$HOME" >>"$RELEASE_ROOT/restarts"
 ! test -e "$RELEASE_ROOT/current/broken"
 """
 BEFORE = "test -f app.py"
+SAYS = """sed -n 1p "it's" 2>/dev/null || cat app.py"""
 
 
 def install(sshd: SshServer, script: str) -> None:
@@ -51,7 +52,14 @@ def install(sshd: SshServer, script: str) -> None:
 def fleet(own_sshd: SshServer, package_host: PackageHost, settings: Settings, transactional_db: None) -> list[Instance]:
     settings.SSH_KEY_FILE = str(own_sshd.private_key)
     settings.PACKAGE_HOSTS = (package_host.netloc,)
-    service = make_service(restart_command=RESTART, before_switch_command=BEFORE, command_timeout=20, keep_releases=1)
+    service = make_service(
+        restart_command=RESTART,
+        before_switch_command=BEFORE,
+        command_timeout=20,
+        keep_releases=1,
+        version_command=SAYS,
+        version_timeout=5,
+    )
     node = make_node("ssh-1", **own_sshd.node_fields)
     instances = make_instances(service, node, count=2, root=own_sshd.node_root())
     install(own_sshd, printed_gate())
@@ -86,6 +94,9 @@ def test_deploys_rollbacks_and_syncs_go_through(
     assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v2", "releases/v4"]
     restarts = Path(fleet[1].deploy_root, "restarts").read_text().splitlines()
     assert restarts == [f"{version} it's $HOME" for version in ("v1", "v2", "v3", "v2", "v4")]
+    Instance.objects.update(process_version="")
+    sync_service(fleet[0].service_id)
+    assert list(Instance.objects.values_list("process_version", flat=True)) == ["v2", "v4"]
 
 
 @pytest.fixture
@@ -205,6 +216,9 @@ CALLS: dict[str, list[str]] = {
     "a release elsewhere": calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""}),  # type: ignore[arg-type]
     "a foreign restart": calls.switch(CALL, **SWITCH, restart_command="id"),  # type: ignore[arg-type]
     "a foreign version command": calls.switch(CALL, **{**SWITCH, "restart_command": "", "version_command": "id"}),  # type: ignore[arg-type]
+    "a foreign version command at a sync": CALL.arguments("processes", "5", "id", "user-service", "instance-1", "80"),
+    "asking another root": CALL.arguments("processes", "5", "", "user-service", "instance-1", "80", "/etc", "x", "80"),
+    "asking by arithmetic": CALL.arguments("processes", "a[$(id)]", "", "user-service", "instance-1", "80"),
     "a foreign preparation": calls.before_switch(CALL, **PREPARE, command="id"),  # type: ignore[arg-type]
     "our command and more": calls.before_switch(CALL, **PREPARE, command=f"{BEFORE}\nid"),  # type: ignore[arg-type]
     "a loader in the environment": CALL.arguments("before_switch", "v1", "5", "", "LD_PRELOAD=/tmp/x.so"),

@@ -18,6 +18,7 @@ from inventory.editing.relocation import forgotten, lock_inventory
 from inventory.editing.stored_document import etag_of, stored_document
 from inventory.errors import PreconditionFailed
 from inventory.instances.facts import record
+from inventory.instances.sync_processes import forget_processes
 from inventory.models import Instance, JumpHost, Node, Service
 from inventory.security import audit
 from inventory.security.access import Access, Scope
@@ -84,11 +85,18 @@ def _write(plan: Plan, actor: Actor) -> None:
             _save(Node, plan.nodes.values())
             _save(Instance, plan.instances.values())
             record([forgotten(each.row.pk, changed=each.changed, actor=actor) for each in plan.moved])
+            forget_processes(_without_version_command(plan), actor=actor)
     except IntegrityError as error:
         where = f"{plan.document.filename}: " if plan.document.filename else ""
         detail = _("the database refused it: %(reason)s. Two instances that swap their deploy roots need two imports.")
         reason = str(error).splitlines()[0]
         raise InventoryFileError(where + detail % {"reason": reason}, code="conflict", http_status=409) from error
+
+
+def _without_version_command(plan: Plan) -> list[int]:
+    """Services that have one no more."""
+    changed = (each.row for each in plan.services.values() if "version_command" in each.changed)
+    return [service.pk for service in changed if not service.version_command]
 
 
 def _save(model: type[models.Model], planned: Iterable[Planned]) -> None:

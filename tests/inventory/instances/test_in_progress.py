@@ -13,7 +13,7 @@ from django.conf import settings
 from deploys.operations.create import NewOperation, create_operation
 from deploys.states import Kind
 from inventory.instances import in_progress
-from inventory.instances.facts import lock_settled
+from inventory.instances.facts import database_time, lock_settled
 from inventory.instances.queries import service_versions
 from inventory.models import Instance
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
@@ -37,7 +37,7 @@ def test_without_operations_nothing_is_in_progress(instance: Instance, monkeypat
     monkeypatch.setattr(in_progress, "operations", in_progress.Operations())
 
     assert service_versions(SCHEDULER, instance.service.name)["instances"][0]["status"] == "unknown"
-    assert lock_settled([instance.pk]).keys() == {instance.pk}
+    assert lock_settled([instance.pk], since=database_time()).keys() == {instance.pk}
 
 
 def test_inventory_reaches_up_into_no_other_app_by_names_in_strings() -> None:

@@ -9,11 +9,13 @@ from django.test.utils import CaptureQueriesContext
 
 from deploys.models import Package
 from deploys.operations.start import DeployRequest, start_deploy
+from inventory.drift import DRIFTED, DRIFTED_AS, Drift
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.api import caller
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 
+NOTHING_BESIDE = {"expected_version": None, "process_version": None, "drift": None}
 AT = datetime(2024, 1, 15, 10, 31, tzinfo=UTC)
 
 
@@ -42,9 +44,21 @@ def test_versions_are_answered_as_in_the_design_document(fleet: list[Instance]) 
     assert get("/v1/service/user-service/instances/versions") == {
         "service": "user-service",
         "instances": [
-            {"instance_id": "instance-1", "version": "v1.2.3", "status": "running", "last_updated": at},
-            {"instance_id": "instance-2", "version": "v1.2.2", "status": "running", "last_updated": at},
-            {"instance_id": "instance-3", "version": None, "status": "unknown", "last_updated": at},
+            {
+                "instance_id": "instance-1",
+                "version": "v1.2.3",
+                "status": "running",
+                "last_updated": at,
+                **NOTHING_BESIDE,
+            },
+            {
+                "instance_id": "instance-2",
+                "version": "v1.2.2",
+                "status": "running",
+                "last_updated": at,
+                **NOTHING_BESIDE,
+            },
+            {"instance_id": "instance-3", "version": None, "status": "unknown", "last_updated": at, **NOTHING_BESIDE},
         ],
         "version_summary": {"v1.2.3": 1, "v1.2.2": 1},
     }
@@ -61,7 +75,40 @@ def test_instances_are_answered_as_in_the_design_document(fleet: list[Instance])
         "port": 8002,
         "status": "healthy",
         "version": "v1.2.2",
+        **NOTHING_BESIDE,
     }
+
+
+DRIFTS = {
+    "instance-1": ("v1", "v1", "v1", None),
+    "instance-2": ("v2", "v1", "", "link"),
+    "instance-3": ("v1", "v1", "v0", "process"),
+    "instance-4": ("v2", "v1", "v1", "link"),
+    "instance-5": ("v1", "", "v0", "process"),
+    "instance-6": ("", "", "", None),
+    "instance-7": ("", "v1", "v1", "link"),
+}
+
+
+def test_drift_is_told_as_link_or_process_and_found_by_the_same_rule(fleet: list[Instance]) -> None:
+    make_instances(fleet[0].service, make_node("node-2"), count=4, prefix="more")
+    for (name, (running, expected, process, _drift)), instance in zip(
+        DRIFTS.items(), Instance.objects.all(), strict=True
+    ):
+        instance.instance_id = name
+        instance.running_version, instance.expected_version, instance.process_version = running, expected, process
+        instance.save()
+
+    for path in ("instances", "instances/versions"):
+        answered = {
+            each["instance_id"]: (each["version"], each["expected_version"], each["process_version"], each["drift"])
+            for each in get(f"/v1/service/user-service/{path}")["instances"]
+        }
+        assert answered == {name: tuple(value or None for value in values) for name, values in DRIFTS.items()}
+    for drift in Drift:
+        found = Instance.objects.filter(DRIFTED_AS[drift]).values_list("instance_id", flat=True)
+        assert list(found) == [name for name, values in DRIFTS.items() if values[3] == drift]
+    assert Instance.objects.filter(DRIFTED).count() == 5
 
 
 def test_instances_come_in_natural_order(db: None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -14,6 +14,7 @@ from deploys.models import Operation, Worker
 from deploys.states import OperationStatus
 from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
+from inventory.drift import DRIFTED
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 from inventory.security.access import Access
 
@@ -140,9 +141,6 @@ def overview(access: Access) -> Overview:
     running = rows(unfinished.select_related("service").order_by("-pk")[:_RUNNING_SHOWN])
     total = len(running) if len(running) < _RUNNING_SHOWN else unfinished.count()
     return Overview(services=sorted(by_pk.values(), key=lambda row: row.rank), running=running, running_total=total)
-
-
-DRIFTED = ~Q(expected_version="") & ~Q(running_version=F("expected_version"))
 
 
 def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:

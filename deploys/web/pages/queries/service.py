@@ -12,10 +12,11 @@ from django.http import QueryDict
 from deploys.models import Operation, Target
 from deploys.operations.way_back import UnfinishedDeploy, past_of, version_before
 from deploys.states import ACTIVE, Kind
-from deploys.web.pages.queries.overview import DRIFTED, version_segments
+from deploys.web.pages.queries.overview import version_segments
 from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
 from inventory.console.pages import Pages, word
+from inventory.drift import DRIFTED
 from inventory.models import Health, Instance, RunStatus, Service, StatusChange
 
 PAGE_SIZE = 50
