@@ -44,10 +44,11 @@ def _of_operation(data: dict[str, Any]) -> str:
 
 
 def _outcome(data: dict[str, Any]) -> str:
-    """As the pages say it of an operation."""
+    """As the pages say it of an operation. They don't count superseded ones as cancelled; answers do."""
+    progress = data["progress"]
     context = {
         "row": {"state": data["status"]},
-        "progress": data["progress"],
+        "progress": {**progress, "cancelled": progress["cancelled"] - progress["superseded"]},
         "operation": SimpleNamespace(**data),
     }
     return " ".join(render_to_string("deploys/_sentence.html", context).split())

@@ -19,6 +19,7 @@ ADMIN = (
     "inventory/service/add/", "inventory/service/import-yaml/",
     "inventory/node/", "inventory/node/add/", "inventory/instance/add/", "inventory/statuschange/",
     "inventory/auditentry/", "deploys/deploy/", "deploys/target/", "deploys/package/", "deploys/worker/",
+    "deploys/webhook/", "deploys/webhook/add/", "deploys/webhookdelivery/",
     "rollbacks/rollback/", "releasesite/apitoken/", "releasesite/apitoken/add/", "auth/user/", "auth/user/add/",
     "auth/group/", "axes/accessattempt/",
 )  # fmt: skip

@@ -33,6 +33,12 @@ FINISHED = {
     },
     "requested_by": "ci",
 }
+ENDED = {**FINISHED, "status": "completed"}
+SUPERSEDED = {
+    **FINISHED,
+    "status": "cancelled",
+    "progress": {"total": 4, "completed": 0, "superseded": 4, "cancelled": 4},
+}
 HELD = {"service": "shop", "held": True, "reason": "<at id=all>a & b", "held_by": "ada", "held_at": "x", "until": None}
 RELEASED = {**HELD, "held": False, "released_by": "bob"}
 DRIFTED = {
@@ -54,6 +60,25 @@ def content(*args: Any, **webhook: Any) -> Any:
     ("event", "data", "language", "text"),
     [
         ("operation.finished", FINISHED, "en", "shop, Deploy d-1 by ci: Failed on 3 of 4 instances"),
+        (
+            "operation.finished",
+            {**ENDED, "until": "switched"},
+            "en",
+            "shop, Deploy d-1 by ci: Completed: all 4 instances run v2",
+        ),
+        (
+            "operation.finished",
+            {**ENDED, "until": "staged"},
+            "en",
+            "shop, Deploy d-1 by ci: Staged: all 4 instances have v2 ready",
+        ),
+        (
+            "operation.finished",
+            {**ENDED, "until": "checked"},
+            "en",
+            "shop, Deploy d-1 by ci: Checked: all 4 instances could take v2",
+        ),
+        ("operation.finished", SUPERSEDED, "en", "shop, Deploy d-1 by ci: Superseded: 0 of 4 done"),
         ("service.held", HELD, "en", "shop is held by ada: &lt;at id=all&gt;a &amp; b"),
         ("service.held", {**HELD, "reason": "x", "until": "noon"}, "en", "shop is held by ada until noon: x"),
         ("service.released", RELEASED, "en", "shop was released by bob: deploys are taken again"),
