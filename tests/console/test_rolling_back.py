@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from django.contrib.auth.models import User
+from django.test import Client
 from playwright.sync_api import expect
 
 from deploys.models import Operation, Target
@@ -126,3 +128,27 @@ def test_a_deploy_onto_busy_or_unknown_instances_says_so_before_it_is_asked_for(
     expect(page.get_by_text("user-service has no such instance:")).to_be_visible()
     expect(page.get_by_text("1 instance is in an unfinished operation.")).to_be_visible()
     expect(page.locator("#confirm")).to_have_count(0)
+
+
+def test_a_deploy_that_no_instance_runs_offers_no_way_back_and_says_why(fleet: Fleet, client: Client) -> None:
+    """A button there would lead to a plan of nothing."""
+    service = fleet.services["billing"]
+    failed = demo_data.add_operation(service, "bad", [TargetStatus.FAILED] * 3, version="v9.9.9", minutes_ago=1)
+    client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
+
+    def shown() -> str:
+        return " ".join(client.get("/deploys/bad").content.decode().split())
+
+    failed.targets.update(reverted=True, error_code="command_failed")
+    assert "All 3 instances were reverted to v5.2.0; there is nothing to roll back." in shown()
+    assert 'id="do-back"' not in shown()
+    failed.targets.update(reverted=None, error_code="node_unreachable")
+    assert "No instance runs this version: there is nothing to roll back." in shown()
+    assert 'id="do-back"' not in shown()
+    (target, *_others) = failed.targets.all()
+    Instance.objects.filter(pk=target.instance_id).update(run_status="unknown")
+    failed.targets.filter(pk=target.pk).update(error_code="revert_failed")
+    assert 'id="do-back"' in shown()
+    failed.targets.filter(pk=target.pk).update(error_code="node_unreachable")
+    Instance.objects.filter(pk=target.instance_id).update(running_version="v9.9.9", run_status="failed")
+    assert 'id="do-back"' in shown()

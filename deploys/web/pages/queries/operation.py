@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils import timezone
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
 from deploys.states import Step, TargetStatus
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
+from inventory.models import RunStatus
 
 PAGE_SIZE = 25
 FIRST_ERRORS = 3
@@ -124,6 +126,29 @@ def first_errors(operation: Operation) -> list[Target]:
     """The targets that failed first, with their instance and node."""
     failed = Target.objects.filter(operation=operation, is_latest=True, status=TargetStatus.FAILED)
     return list(failed.select_related("instance__node").order_by("finished_at", "pk")[:FIRST_ERRORS])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayBack:
+    """Of a deploy that has ended. count: instances that may still run what it brought, which a rollback is about.
+
+    reverted_to: the version that all of them were reverted to by the nodes themselves, '' when that is not so.
+    """
+
+    count: int
+    reverted_to: str = ""
+
+
+def way_back(operation: Operation) -> WayBack:
+    """An instance counts as well when nobody knows what it runs."""
+    targets = Target.objects.filter(operation=operation, is_latest=True)
+    runs_it = Q(instance__running_version=operation.version)
+    not_known = Q(instance__run_status=RunStatus.UNKNOWN, error_code=ErrorCode.REVERT_FAILED)
+    count = targets.filter(runs_it | not_known).count()
+    if count or targets.exclude(reverted=True).exists():
+        return WayBack(count=count)
+    versions = set(targets.values_list("instance__running_version", flat=True).distinct()[:2])
+    return WayBack(count=0, reverted_to=versions.pop() if len(versions) == 1 else "")
 
 
 def dead_since(operation: Operation) -> datetime | None:

@@ -79,6 +79,7 @@ def live_context(
         "pages": pages,
         "targets": queries.target_rows(targets, pages),
         "first_errors": queries.first_errors(operation) if row.progress.failed else [],
+        "way_back": None if row.is_running or operation.kind != Kind.DEPLOY else queries.way_back(operation),
         "kept_attempts": queries.attempts(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
         "undoes": operation.undoes,
