@@ -106,8 +106,8 @@ def _clash(names: Collection[str]) -> str:
 def _current(reading: Reading) -> str:
     if reading.elsewhere:
         return _(
-            "`current` leads to %(path)s. A first deploy that fails goes back there, if it is there still; it is never "
-            "cleaned up. A rollback can't go there: link `current` to it by hand and sync the service."
+            "`current` leads to %(path)s. A first deploy that fails is reverted to it, if it is there still; it is never "
+            "cleaned up. A rollback can't lead there: link `current` to it by hand and sync the service."
         ) % {"path": reading.elsewhere}
     if reading.problem:
         return _("`current` is no link that leads to a release: a deploy is refused until it is moved away.")
@@ -117,5 +117,5 @@ def _current(reading: Reading) -> str:
         return _("`current` leads to release '%(release)s', which we installed.") % {"release": reading.release}
     return _(
         "`current` leads to release '%(release)s', which another tool installed. It is the version before: a first deploy "
-        "that fails goes back to it, and a rollback can."
+        "that fails is reverted to it, and a rollback can bring it back."
     ) % {"release": reading.release}

@@ -55,7 +55,7 @@ def test_it_shows_what_is_there_and_records_it(instances: list[Instance], tmp_pa
     assert f"`current` leads to release '{newest}', which another tool installed" in shown
     assert f"4 under releases/: 1.2.0, {', '.join(CAPISTRANO_RELEASES)}." in shown
     assert (
-        f"`current` leads to {tmp_path}/builds/42. A first deploy that fails goes back there, if it is there still"
+        f"`current` leads to {tmp_path}/builds/42. A first deploy that fails is reverted to it, if it is there still"
         in shown
     )
     assert "a deploy is refused until it is moved away" in shown

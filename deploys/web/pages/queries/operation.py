@@ -15,6 +15,7 @@ from django.utils import timezone
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
 from deploys.states import Step, TargetStatus
+from deploys.web.pages.queries.pace import step_began
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
 from inventory.models import RunStatus
@@ -73,6 +74,7 @@ class TargetRow:
     target: Target
     parts: Sequence[StepPart]
     seconds: float | None
+    step_began: datetime | None
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +94,13 @@ def target_rows(targets: QuerySet[Target], pages: Pages) -> list[TargetRow]:
 
 
 def _total(target: Target) -> float:
-    return sum(_steps(target).values())
+    return sum(_steps(target).values()) + _seconds_in_step(target)
+
+
+def _seconds_in_step(target: Target) -> float:
+    """Of one that is in progress, how long it has been at the step that it is at."""
+    began = step_began(target) if target.status == TargetStatus.IN_PROGRESS else None
+    return 0.0 if began is None else max(0.0, (timezone.now() - began).total_seconds())
 
 
 def _steps(target: Target) -> Mapping[str, float]:
@@ -112,8 +120,12 @@ def _target_row(target: Target, widest: float) -> TargetRow:
         x += width
     if target.step not in target.step_seconds and target.status in (TargetStatus.FAILED, TargetStatus.IN_PROGRESS):
         state = "failed" if target.status == TargetStatus.FAILED else "now"
-        parts.append(StepPart(step=target.step, seconds=0.0, x=f"{min(x, 99):.2f}%", width="1.00%", state=state))
-    return TargetRow(target=target, parts=parts, seconds=_seconds(target))
+        seconds = _seconds_in_step(target)
+        width = max(100 * seconds / widest, 1.0)
+        parts.append(
+            StepPart(step=target.step, seconds=seconds, x=f"{min(x, 99):.2f}%", width=f"{width:.2f}%", state=state)
+        )
+    return TargetRow(target=target, parts=parts, seconds=_seconds(target), step_began=step_began(target))
 
 
 def _seconds(target: Target) -> float | None:
@@ -168,6 +180,11 @@ def operation_mark(row: OperationRow, *, dead: datetime | None, trouble: str | N
     operation, progress = row.operation, row.progress
     seen = (
         operation.updated_at, operation.finished_at, operation.cancel_requested_at, operation.attempt,
-        operation.package_id, progress, dead, trouble,
+        operation.package_id, progress, dead, trouble, _tenths_of_a_minute() if row.is_running else None,
     )  # fmt: skip
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+def _tenths_of_a_minute() -> int:
+    """What is in progress is drawn anew now and then even if nothing has come: its bars grow."""
+    return int(timezone.now().timestamp() // 6)

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from deploys.models import Operation, Worker
 from deploys.states import OperationStatus
+from deploys.web.pages.queries.pace import Pace, paces
 from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
 from inventory.drift import DRIFTED
@@ -32,6 +33,7 @@ class ServiceRow:
     total: int = 0
     failed: int = 0
     stopped: int = 0
+    unknown: int = 0
     healthy: int = 0
     unhealthy: int = 0
     drifted: int = 0
@@ -55,15 +57,18 @@ class ServiceRow:
         return self.last is not None and self.last.is_running
 
     @property
+    def has_failed_last(self) -> bool:
+        return self.last is not None and self.last.state == OperationStatus.FAILED
+
+    @property
     def needs_attention(self) -> bool:
-        failed_last = self.last is not None and self.last.operation.status == OperationStatus.FAILED
-        return bool(self.failed or self.unhealthy or self.drifted or self.stopped or failed_last)
+        wrong = self.failed or self.unhealthy or self.drifted or self.stopped or self.unknown
+        return bool(wrong or self.has_failed_last)
 
     @property
     def rank(self) -> tuple[int, str]:
         """Failed and running first."""
-        broken = self.failed or (self.last is not None and self.last.operation.status == OperationStatus.FAILED)
-        order = 0 if broken else 1 if self.is_running else 2 if self.needs_attention else 3
+        order = 0 if self.failed or self.has_failed_last else 1 if self.is_running else 2 if self.needs_attention else 3
         return order, self.name
 
 
@@ -84,9 +89,19 @@ def version_segments(versions: dict[str, int]) -> list[Segment]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunningRow:
+    row: OperationRow
+    pace: Pace
+
+    @property
+    def is_far_beyond(self) -> bool:
+        return self.pace.is_far_beyond(self.row.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     services: list[ServiceRow]
-    running: list[OperationRow]
+    running: list[RunningRow]
     running_total: int
 
     @property
@@ -96,6 +111,11 @@ class Overview:
     @property
     def failed(self) -> int:
         return sum(row.failed for row in self.services)
+
+    @property
+    def failed_last(self) -> int:
+        """How many services' newest operation failed."""
+        return sum(row.has_failed_last for row in self.services)
 
     @property
     def unhealthy(self) -> int:
@@ -121,7 +141,9 @@ class Overview:
                 return [row for row in chosen if row.needs_attention]
             case "running":
                 return [row for row in chosen if row.is_running]
-            case "failed" | "unhealthy" | "drifted":
+            case "failed":
+                return [row for row in chosen if row.failed or row.has_failed_last]
+            case "unhealthy" | "drifted":
                 return [row for row in chosen if getattr(row, show)]
             case _:
                 return chosen
@@ -138,9 +160,15 @@ def overview(access: Access) -> Overview:
     _add_instances(by_pk, access)
     _add_last_operations(by_pk, [last for _pk, _name, last in services if last])
     unfinished = access.visible(Operation.objects.filter(finished_at__isnull=True))
-    running = rows(unfinished.select_related("service").order_by("-pk")[:_RUNNING_SHOWN])
+    running = _running(unfinished.select_related("service").order_by("-pk")[:_RUNNING_SHOWN])
     total = len(running) if len(running) < _RUNNING_SHOWN else unfinished.count()
     return Overview(services=sorted(by_pk.values(), key=lambda row: row.rank), running=running, running_total=total)
+
+
+def _running(operations: QuerySet[Operation]) -> list[RunningRow]:
+    shown = rows(operations)
+    pace_of = paces(row.operation for row in shown)
+    return [RunningRow(row=row, pace=pace_of[row.operation.pk]) for row in shown]
 
 
 def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:
@@ -151,6 +179,7 @@ def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:
             total=Count("pk"),
             failed=Count("pk", filter=Q(run_status=RunStatus.FAILED)),
             stopped=Count("pk", filter=Q(run_status=RunStatus.STOPPED)),
+            unknown=Count("pk", filter=Q(run_status=RunStatus.UNKNOWN) & ~Q(running_version="")),
             healthy=Count("pk", filter=Q(health=Health.HEALTHY)),
             unhealthy=Count("pk", filter=Q(health=Health.UNHEALTHY)),
             drifted=Count("pk", filter=DRIFTED),
@@ -160,7 +189,7 @@ def _add_instances(by_pk: dict[int, ServiceRow], access: Access) -> None:
         row = by_pk.get(group["service_id"])
         if row is None:
             continue
-        for name in ("total", "failed", "stopped", "healthy", "unhealthy", "drifted"):
+        for name in ("total", "failed", "stopped", "unknown", "healthy", "unhealthy", "drifted"):
             setattr(row, name, getattr(row, name) + group[name])
         _add(row.versions, group["running_version"], group["total"])
         if group["expected_version"]:

@@ -21,6 +21,7 @@ from deploys.operations.retry import retry_operation
 from deploys.states import Kind
 from deploys.web.pages.queries import log as logs
 from deploys.web.pages.queries import operation as queries
+from deploys.web.pages.queries.pace import Pace, paces
 from deploys.web.pages.queries.rows import OperationRow, rows
 from deploys.web.pages.views.log import chosen_instance, log_context
 from deploys.web.reauth_form import is_own_password, password_field
@@ -68,6 +69,7 @@ def live_context(
     targets = wanted.matching(operation)
     total = targets.count() if wanted.query else row.progress.count(wanted.status)
     pages = Pages.of(request.GET, total=total, size=queries.PAGE_SIZE)
+    pace = paces([operation])[operation.pk] if row.is_running else Pace()
     return {
         "row": row,
         "operation": operation,
@@ -79,6 +81,8 @@ def live_context(
         "pages": pages,
         "targets": queries.target_rows(targets, pages),
         "first_errors": queries.first_errors(operation) if row.progress.failed else [],
+        "pace": pace,
+        "is_far_beyond": pace.is_far_beyond(row.seconds),
         "way_back": None if row.is_running or operation.kind != Kind.DEPLOY else queries.way_back(operation),
         "kept_attempts": queries.attempts(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
