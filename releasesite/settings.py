@@ -251,6 +251,13 @@ SPECTACULAR_SETTINGS = {
     "calls a minute of their own. Beyond that the answer is 429 `throttled`, and `Retry-After` says how many seconds to "
     "wait.".format(**API_CALLS_PER_MINUTE),
     "VERSION": "1",
+    "SERVERS": [{"url": PUBLIC_URL or "/", "description": "This release execution system."}],
+    "TAGS": [
+        {"name": "Deploys", "description": "Put a version on instances, watch, stop and retry it."},
+        {"name": "Rollbacks", "description": "Take instances back, before any deploy."},
+        {"name": "Services and instances", "description": "What runs where, and how it is."},
+        {"name": "Inventory", "description": "Which services, nodes and instances there are."},
+    ],
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/v1",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -258,6 +265,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
-    "POSTPROCESSING_HOOKS": ["releasesite.api.schema.refuse_unknown_keys"],
+    "POSTPROCESSING_HOOKS": ["releasesite.api.schema.refuse_unknown_keys", "releasesite.api.examples.add_examples"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

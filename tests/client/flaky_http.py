@@ -23,12 +23,14 @@ class Fault(Enum):
 
 @dataclass(kw_only=True)
 class FlakyHttp:
-    """faults: of the next requests with this method, in turn: a Fault, or the status to answer instead of the server."""
+    """faults: of the next requests with this method, in turn: a Fault, or the status to answer instead of the
+    server; None: handed on as it is.
+    """
 
     port: int
     target: str
     method: str = "POST"
-    faults: list[Fault | int] = field(default_factory=list)
+    faults: list[Fault | int | None] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
     @property

@@ -13,6 +13,7 @@ from deploys.error_codes import ErrorCode
 from deploys.models import LogLine, Operation, Package
 from deploys.operations.start import DeployRequest, start_deploy
 from inventory.models import Instance, StatusChange
+from releasesite.api.examples import ANSWERS, REQUESTS
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.api import caller, logged_in, person
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
@@ -166,6 +167,24 @@ def test_every_call_has_a_name_of_its_own_a_summary_and_a_tag(document: dict[str
         assert not call["operationId"].endswith(("_create", "_retrieve", "_update", "_destroy")), f"{method} {path}"
         assert call["summary"]
         assert call["tags"]
+
+
+def test_every_example_of_the_design_document_is_what_is_documented(document: dict[str, Any]) -> None:
+    calls = {call["operationId"]: call for _, _, call in calls_of(document)}
+    assert {*REQUESTS, *ANSWERS} <= set(calls)
+    for name in REQUESTS:
+        body = calls[name]["requestBody"]["content"]["application/json"]
+        validate(document, body["schema"], body["example"])
+    for name in ANSWERS:
+        status = next(status for status in calls[name]["responses"] if status < "300")
+        body = calls[name]["responses"][status]["content"]["application/json"]
+        validate(document, body["schema"], body["example"])
+
+
+def test_the_document_says_where_it_is_served(document: dict[str, Any]) -> None:
+    assert [server["url"] for server in document["servers"]] == ["/"]
+    tags = {tag["name"] for tag in document["tags"]}
+    assert {tag for _, _, call in calls_of(document) for tag in call["tags"]} <= tags
 
 
 def test_requests_are_documented_as_strict(document: dict[str, Any]) -> None:
