@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from deploys.models import LogLine, Operation, Target
-from deploys.states import TERMINAL, TargetStatus
+from deploys.models import Hold, LogLine, Operation, Target
+from deploys.states import TERMINAL, Kind, TargetStatus
 from inventory.instances.sync import sync_service
 from inventory.models import Instance, Service
 from tests.faults.soak import Report
@@ -57,8 +57,16 @@ class Watch:
                 self._violated(f"target {pk} went from {self._ended[pk]} to {status}")
             elif status in TERMINAL:
                 self._ended[pk] = status
+        self._look_at_holds()
         self._time_operations()
         self._report.looks += 1
+
+    def _look_at_holds(self) -> None:
+        """While a service is held no deploy of it waits to begin: in one statement, so at one moment."""
+        held = Hold.objects.active().values("service_id")
+        waiting = Target.objects.filter(kind=Kind.DEPLOY, status=TargetStatus.PENDING, operation__service__in=held)
+        for target in waiting.select_related("operation"):
+            self._violated(f"{target} of {target.operation} waits though its service is held")
 
     def _time_operations(self) -> None:
         now = time.monotonic()

@@ -6,10 +6,14 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+
+from django.utils import timezone
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.hold import hold_service, release_service
 from deploys.operations.retry import retry_operation
 from deploys.states import Kind
 from inventory.errors import ReleaseError
@@ -62,8 +66,8 @@ class World:
 
     def operate(self, chance: random.Random) -> None:
         """One call, as a scheduler or a person might make it; a refusal (an instance is busy) is an answer too."""
-        calls = (self._deploy, self._roll_back, self._cancel, self._retry)
-        (call,) = chance.choices(calls, weights=(6, 3, 1, 2))
+        calls = (self._deploy, self._roll_back, self._cancel, self._retry, self._hold, self._release)
+        (call,) = chance.choices(calls, weights=(6, 3, 1, 2, 0.5, 1))
         name = call.__name__.strip("_")
         try:
             call(chance)
@@ -81,7 +85,15 @@ class World:
         self.lab.deploy(version, broken=is_broken, instances=with_liars(instances, self.lying, chance))
 
     def _roll_back(self, chance: random.Random) -> None:
-        self.lab.roll_back(chance.choice(self.lab.instances))
+        self.lab.roll_back(chance.choice(self.lab.instances), hold=chance.random() < 0.1)
+
+    def _hold(self, chance: random.Random) -> None:
+        """For a while: most holds end by themselves."""
+        until = timezone.now() + timedelta(seconds=chance.uniform(0.2, 4))
+        hold_service(access=SCHEDULER, service_name=self.service.name, reason="soak", until=until)
+
+    def _release(self, chance: random.Random) -> None:
+        release_service(access=SCHEDULER, service_name=self.service.name)
 
     def _cancel(self, chance: random.Random) -> None:
         operation = chance.choice(list(Operation.objects.filter(finished_at=None).order_by("pk")))

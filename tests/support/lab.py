@@ -69,10 +69,10 @@ class Lab:
             files["broken"] = "yes"
         return self.package_host.add(f"{version}.tar.gz", package(files))
 
-    def roll_back(self, instance: Instance, version: str | None = None) -> Operation:
+    def roll_back(self, instance: Instance, version: str | None = None, *, hold: bool = False) -> Operation:
         return start_instance_rollback(
             access=SCHEDULER,
-            request=InstanceRollbackRequest(instance_id=instance.instance_id, target_version=version),
+            request=InstanceRollbackRequest(instance_id=instance.instance_id, target_version=version, hold=hold),
         )
 
     def hold(self, step: str) -> Path:
