@@ -45,5 +45,5 @@ def holds_of_deploys(operation_ids: Collection[int]) -> dict[int, Hold]:
     return {pk: holds[service] for pk, service in service_of.items() if service in holds}
 
 
-def superseded_by(hold: Hold) -> str:
-    return f"Superseded before it had begun: {hold.held_by} holds the service. {hold.reason}"
+def superseded_by(hold: Hold, *, when: str) -> str:
+    return f"Superseded {when}, for {hold.held_by} holds the service: {hold.reason}"

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 from django.db import connection, transaction
 
 from deploys.error_codes import ErrorCode
-from deploys.models import Target
+from deploys.models import Hold, Target
 from deploys.operations.finish import finalize_finished
 from deploys.operations.held import holds_of_deploys, superseded_by
 from deploys.operations.locks import lock_instances, lock_operations
@@ -106,15 +106,20 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
 
 
 def _superseded_if_held(moves: Sequence[Move]) -> list[Move]:
-    """What a worker puts back while its service is held has to begin again, and does not."""
-    put_back = {move.operation_id for move in moves if move.new == TargetStatus.PENDING}
-    holds = holds_of_deploys(put_back) if put_back else {}
+    """What a worker requeues while its service is held would have to begin again, and does not."""
+    requeued = {move.operation_id for move in moves if move.new == TargetStatus.PENDING}
+    holds = holds_of_deploys(requeued) if requeued else {}
     return [
-        replace(move, new=TargetStatus.SUPERSEDED, error_message=superseded_by(holds[move.operation_id]))
+        _superseded(move, holds[move.operation_id])
         if move.new == TargetStatus.PENDING and move.operation_id in holds
         else move
         for move in moves
     ]
+
+
+def _superseded(requeued: Move, hold: Hold) -> Move:
+    message = superseded_by(hold, when="when its worker requeued it, before the switch")
+    return replace(requeued, new=TargetStatus.SUPERSEDED, error_message=message)
 
 
 def _follow_up(ended: Sequence[Move]) -> None:

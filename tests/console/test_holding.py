@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from deploys.models import Hold, Operation
 from deploys.operations.hold import hold_service
+from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
 from tests.console.conftest import OpenPage
 from tests.console.test_accessibility import violations
@@ -97,6 +98,23 @@ def test_a_deploy_of_a_held_service_is_not_offered_and_refused_when_forced(opera
     assert REASON in shown.content.decode()
     assert forced.context["refusal"].code == "service_held"
     assert not Operation.objects.filter(version="v6").exists()
+
+
+def test_an_operation_that_a_hold_has_ended_says_so(operator: Client) -> None:
+    deploy = start_deploy(
+        access=SCHEDULER,
+        request=DeployRequest(
+            service="billing", version="v6", instances=("billing-1",), package_url="https://packages.example.com/b.tgz"
+        ),
+    )
+    hold_billing()
+
+    text = " ".join(operator.get(f"/deploys/{deploy.public_id}").content.decode().split())
+
+    assert "Superseded: 0 of 1 done" in text
+    assert "Superseded before the switch: the service was held." in text
+    assert REASON in text
+    assert "by a rollback" not in text
 
 
 def test_a_retry_of_a_held_services_deploy_says_why_not(operator: Client) -> None:

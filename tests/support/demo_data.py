@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
 from deploys.operations.finish import finalize_finished
-from deploys.states import TERMINAL, Kind, OperationStatus, Step, TargetStatus
+from deploys.states import TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus
 from inventory.actors import ActorKind
 from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange, Survey
 
@@ -188,6 +188,7 @@ def _target(operation: Operation, instance: Instance, status: TargetStatus, *, l
             target.step, target.source = Step.DONE, "download"
         case _:
             target.step, seconds = Step.CONNECT, {}
+            target.stop_reason = StopReason.SUPERSEDE if status == TargetStatus.SUPERSEDED else StopReason.CANCEL
     target.step_seconds = seconds
     target.finished_at = begun + timedelta(seconds=sum(seconds.values()))
     return target
