@@ -15,7 +15,7 @@ from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
 from deploys.operations.hold import hold_service, release_service
 from deploys.operations.retry import retry_operation
-from deploys.states import Kind
+from deploys.states import Kind, Until
 from inventory.errors import ReleaseError
 from inventory.models import Instance, Service
 from tests.faults.soak import Report
@@ -76,13 +76,28 @@ class World:
         self.report.operations[name] += 1
 
     def _deploy(self, chance: random.Random) -> None:
-        is_broken = chance.random() < 0.2
-        self._number += 1
-        version = f"{'broken' if is_broken else 'v'}{self._number}"
+        (until,) = chance.choices(list(Until), weights=(1, 2, 5))
+        version = self._version(chance)
         if chance.random() < 0.1:
             self.lab.package_host.behave(f"{version}.tar.gz", Behaviour(status=503, times=1))
         instances = chance.sample(self.lab.instances, chance.choice((1, 1, 2, 3, len(self.lab.instances))))
-        self.lab.deploy(version, broken=is_broken, instances=with_liars(instances, self.lying, chance))
+        self.lab.deploy(
+            version,
+            broken=version.startswith("broken"),
+            instances=with_liars(instances, self.lying, chance),
+            until=until,
+        )
+        self.report.operations[f"until {until}"] += 1
+
+    def _version(self, chance: random.Random) -> str:
+        """A new one, or one that was staged."""
+        staged = list(
+            Operation.objects.filter(until=Until.STAGED).order_by("-pk").values_list("version", flat=True)[:3]
+        )
+        if staged and chance.random() < 0.4:
+            return chance.choice(staged)
+        self._number += 1
+        return f"{'broken' if chance.random() < 0.2 else 'v'}{self._number}"
 
     def _roll_back(self, chance: random.Random) -> None:
         self.lab.roll_back(chance.choice(self.lab.instances), hold=chance.random() < 0.1)

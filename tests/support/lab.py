@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploys.models import LogLine, Operation, Target
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.states import TERMINAL, OperationStatus, TargetStatus
+from deploys.states import TERMINAL, OperationStatus, TargetStatus, Until
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
@@ -51,7 +51,14 @@ class Lab:
         """For worker processes."""
         return {"RELEASE_PACKAGE_HOSTS": self.package_host.netloc, "RELEASE_FAULT_DIR": str(self.faults)}
 
-    def deploy(self, version: str, *, broken: bool = False, instances: Sequence[Instance] | None = None) -> Operation:
+    def deploy(
+        self,
+        version: str,
+        *,
+        broken: bool = False,
+        instances: Sequence[Instance] | None = None,
+        until: Until = Until.SWITCHED,
+    ) -> Operation:
         url = self.add_package(version, broken=broken)
         return start_deploy(
             access=SCHEDULER,
@@ -60,6 +67,7 @@ class Lab:
                 version=version,
                 instances=ids(self.instances if instances is None else instances),
                 package_url=url,
+                until=until,
             ),
         )
 
