@@ -17,7 +17,7 @@ def query_of(request: Request, *, lists: Collection[str] = ()) -> dict[str, Any]
     """
     given = dict(request.query_params.lists())
     if twice := [key for key, values in given.items() if len(values) > 1 and key not in lists]:
-        raise InvalidRequest(problems=[_duplicate_key(key) for key in twice])
+        raise InvalidRequest(problems=[duplicate_key(key) for key in twice])
     return {key: _split(values) if key in lists else values[0] for key, values in given.items()}
 
 
@@ -25,5 +25,6 @@ def _split(values: list[Any]) -> list[str]:
     return [part for value in values for part in str(value).split(",")]
 
 
-def _duplicate_key(key: str) -> Problem:
+def duplicate_key(key: str) -> Problem:
+    """Of a query, or of a body: one of its values would win silently."""
     return Problem(code="duplicate_key", detail=f"The key '{key}' is given more than once.", attr=key)

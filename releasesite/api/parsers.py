@@ -11,7 +11,8 @@ import orjson
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
-from inventory.errors import InvalidRequest, Problem
+from inventory.errors import InvalidRequest
+from inventory.wire.query import duplicate_key
 
 # 10,000 instance ids of 100 characters are about 1 MB. A proxy's own limit has to be above it (docs/operations.md).
 MAX_BODY_BYTES = 4 * 1024**2
@@ -66,12 +67,8 @@ def _check_keys(body: bytes) -> None:
 
     json.loads(body, object_pairs_hook=look, parse_int=_ignored, parse_float=_ignored)
     if twice:
-        raise InvalidRequest(problems=[_duplicate_key(key) for key in twice])
+        raise InvalidRequest(problems=[duplicate_key(key) for key in twice])
 
 
 def _ignored(number: str) -> None:
     """orjson has read it; the standard library would choke on thousands of digits."""
-
-
-def _duplicate_key(key: str) -> Problem:
-    return Problem(code="duplicate_key", detail=f"The key '{key}' is given more than once.", attr=key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -132,6 +134,15 @@ def test_every_busy_instance_is_named_with_its_operation_in_keys_of_their_own() 
         held = {key: error[key] for key in ("code", "operation", "kind", "step")}
         assert held == {"code": "instance_busy", "operation": "first", "kind": "deploy", "step": "queued"}
         assert 0 <= error["age_seconds"] < 60
+    small = client.post(
+        "/v1/deploy/execute",
+        {**DEPLOY, "deploy_id": "next", "instances": names},
+        format="json",
+        headers={"accept-encoding": "gzip"},
+    )
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert len(small.content) < len(answer.content) / 10
+    assert len(json.loads(gzip.decompress(small.content))["errors"]) == len(names)
     # A sentence for the first hundred; a program reads the keys of the others.
     assert "Wait for it, or cancel it" in errors[0]["detail"]
     assert len(errors[-1]["detail"]) < 20
