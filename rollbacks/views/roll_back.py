@@ -32,41 +32,54 @@ ROWS = 100
 
 @page(Scope.DEPLOY)
 def roll_back(request: HttpRequest, name: str) -> HttpResponse:
-    """`?i=` picks instances by key, `?deploy=` those of a deploy, `?all=1` those of a filter; `?to=` the version."""
+    """`?i=` picks instances by key, `?deploy=` and `?rollback=` those of an operation that is undone, `?all=1` those of a
+    filter; `?to=` the version, left out for a rollback that is undone: what ran before it.
+    """
     access = access_of(request)
     service = visible_service(access, name)
-    deploy = _deploy(request, access)
-    instances = _meant(request, service, deploy)
+    undone = _undone(request, access)
+    instances = _meant(request, service, undone)
     version = request.GET.get("to", "")
-    version = version if is_name(version) else ""
-    plan_for = partial(build_plan, service, instances, version=version, undone=deploy.version if deploy else "")
+    version = version if is_name(version) else _before(undone)
+    plan_for = partial(build_plan, service, instances, version=version, undone=undone.version if undone else "")
     if request.method != "POST":
-        return _preview(request, plan_for(), _new_form())
+        return _preview(request, plan_for(), _new_form(hold=not _is_forward(request)))
     form = ConfirmForm(request.POST)
     if not form.is_valid():
         return _preview(request, plan_for(), form)
     return _confirm(request, access, plan_for(package_url=form.cleaned_data["package_url"]), form)
 
 
-def _deploy(request: HttpRequest, access: Access) -> Operation | None:
-    public_id = word(request.GET, "deploy", limit=MAX_OPERATION_ID_LENGTH)
-    return visible_operation(access, Kind.DEPLOY, public_id) if public_id else None
+def _undone(request: HttpRequest, access: Access) -> Operation | None:
+    for kind in Kind:
+        if public_id := word(request.GET, kind, limit=MAX_OPERATION_ID_LENGTH):
+            return visible_operation(access, kind, public_id)
+    return None
 
 
-def _meant(request: HttpRequest, service: Service, deploy: Operation | None) -> QuerySet[Instance]:
+def _before(undone: Operation | None) -> str:
+    """Of a rollback, what its instances ran; of a deploy each instance's own past says it."""
+    return undone.from_version if undone is not None and undone.kind == Kind.ROLLBACK else ""
+
+
+def _is_forward(request: HttpRequest) -> bool:
+    return bool(word(request.GET, Kind.ROLLBACK, limit=MAX_OPERATION_ID_LENGTH))
+
+
+def _meant(request: HttpRequest, service: Service, undone: Operation | None) -> QuerySet[Instance]:
     everything = Instance.objects.listed().filter(service=service)
-    if deploy is not None:
-        return _of_deploy(everything, deploy)
+    if undone is not None:
+        return _of_operation(everything, undone)
     if request.GET.get("all") or not ("i" in request.GET or "picked" in request.GET):
         return InstanceFilter.of(request.GET).matching(service)
     keys = [key for key in request.GET.getlist("i") if key.isascii() and key.isdigit() and len(key) < 18]
     return everything.filter(pk__in=keys)
 
 
-def _of_deploy(instances: QuerySet[Instance], deploy: Operation) -> QuerySet[Instance]:
-    """Those that run what the deploy brought, or are about to."""
-    targets = Target.objects.filter(operation=deploy, is_latest=True, instance=OuterRef("pk"))
-    taken = Q(Exists(targets)) & Q(running_version=deploy.version)
+def _of_operation(instances: QuerySet[Instance], undone: Operation) -> QuerySet[Instance]:
+    """Those that run what it brought, or are about to."""
+    targets = Target.objects.filter(operation=undone, is_latest=True, instance=OuterRef("pk"))
+    taken = Q(Exists(targets)) & Q(running_version=undone.version)
     return instances.filter(taken | Q(Exists(targets.filter(status__in=ACTIVE))))
 
 
@@ -123,6 +136,7 @@ def _preview(
         "form": form,
         "rows": plan.rows[pages.start : pages.end],
         "pages": pages,
+        "is_forward": _is_forward(request),
         "selection": [
             (key, value) for key, values in request.GET.lists() if key not in ("to", "page") for value in values
         ],

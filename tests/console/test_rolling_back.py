@@ -152,3 +152,23 @@ def test_a_deploy_that_no_instance_runs_offers_no_way_back_and_says_why(fleet: F
     failed.targets.filter(pk=target.pk).update(error_code="node_unreachable")
     Instance.objects.filter(pk=target.instance_id).update(running_version="v9.9.9", run_status="failed")
     assert 'id="do-back"' in shown()
+
+
+def test_a_mistaken_rollback_is_undone_in_two_clicks(fleet: Fleet, open_page: OpenPage) -> None:
+    """Forward again, by the same preview, and without a hold."""
+    demo_data.add_operation(
+        fleet.services["billing"], "oops", [TargetStatus.COMPLETED] * 2, kind=Kind.ROLLBACK, version="v5.1.9",
+        from_version="v5.2.0", minutes_ago=1,
+    )  # fmt: skip
+    Instance.objects.filter(instance_id__in=["billing-1", "billing-2"]).update(
+        running_version="v5.1.9", running_release="v5.1.9", release_history=["v5.1.9"]
+    )
+    page = open_page("operator")
+    page.goto("/rollbacks/oops")
+    page.get_by_role("link", name="Undo: return to v5.2.0…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Return billing to v5.2.0")
+    expect(page.get_by_label("Hold the service, too")).not_to_be_checked()
+    page.get_by_role("button", name="Return 2 instances to v5.2.0").click()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+    forward = Operation.objects.filter(kind=Kind.ROLLBACK, service__name="billing").latest("pk")
+    assert (forward.version, forward.from_version, forward.total) == ("v5.2.0", "v5.1.9", 2)

@@ -142,7 +142,7 @@ def first_errors(operation: Operation) -> list[Target]:
 
 @dataclass(frozen=True, kw_only=True)
 class WayBack:
-    """Of a deploy that has ended. count: instances that may still run what it brought, which a rollback is about.
+    """Of an operation that has ended. count: instances that may still run what it brought, which undoing it is about.
 
     reverted_to: the version that all of them were reverted to by the nodes themselves, '' when that is not so.
     """

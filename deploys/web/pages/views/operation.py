@@ -18,7 +18,7 @@ from deploys.operations.database_trouble import DatabaseTrouble, database_troubl
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.operations.retry import retry_operation
-from deploys.states import Kind
+from deploys.states import Kind, Until
 from deploys.web.pages.queries import log as logs
 from deploys.web.pages.queries import operation as queries
 from deploys.web.pages.queries.pace import Pace, paces
@@ -83,7 +83,7 @@ def live_context(
         "first_errors": queries.first_errors(operation) if row.progress.failed else [],
         "pace": pace,
         "is_far_beyond": pace.is_far_beyond(row.seconds),
-        "way_back": None if row.is_running or operation.kind != Kind.DEPLOY else queries.way_back(operation),
+        "way_back": None if row.is_running or operation.until != Until.SWITCHED else queries.way_back(operation),
         "kept_attempts": queries.attempts(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
         "undoes": operation.undoes,
