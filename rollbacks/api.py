@@ -134,6 +134,13 @@ class RollbackRetry(OperationRetryView):
     write_budget = Budget.URGENT
     refusals: ClassVar[Refusals] = {
         404: ("rollback_not_found",),
-        409: ("nothing_to_retry", "cancel_in_progress", "package_digest_conflict", "instance_busy", "instance_retired"),
+        409: (
+            "attempt_mismatch",
+            "nothing_to_retry",
+            "cancel_in_progress",
+            "package_digest_conflict",
+            "instance_busy",
+            "instance_retired",
+        ),
         403: ("password_required",),
     }

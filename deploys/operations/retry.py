@@ -25,10 +25,14 @@ from inventory.security.redaction import redact_url
 
 @dataclass(frozen=True, kw_only=True)
 class RetryRequest:
-    """'' leaves what the operation was made of: where its package is, and which digest it must have."""
+    """'' leaves what the operation was made of: where its package is, and which digest it must have.
+
+    attempt: the number of the attempt that this makes; None makes the next, whichever that is.
+    """
 
     package_url: str = ""
     sha256: str = ""
+    attempt: int | None = None
 
 
 UNCHANGED = RetryRequest()
@@ -44,15 +48,18 @@ def retry_operation(
 ) -> Operation:
     """Try an operation's failed and cancelled targets again, as a new attempt of the same operation.
 
-    has_given_password: the person at the console did so for this very retry. Raises NotFound; Conflict
-    `nothing_to_retry`, `cancel_in_progress`, `package_digest_conflict`, `service_held` (a deploy's alone),
-    `instance_retired` or `instance_busy`; Forbidden `password_required`.
+    The same attempt asked for again is that attempt again. has_given_password: the person at the console did so for this
+    very retry. Raises NotFound; Conflict `attempt_mismatch`, `nothing_to_retry`, `cancel_in_progress`,
+    `package_digest_conflict`, `service_held` (a deploy's alone), `instance_retired` or `instance_busy`; Forbidden
+    `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
         if kind == Kind.DEPLOY:
             lock_for_deploy(operation.service_id)
         instance_ids = _lock_retryable(operation)
+        if _is_made_already(operation, request):
+            return operation
         _check_state(operation, request)
         if not instance_ids:
             raise Conflict(
@@ -81,9 +88,23 @@ def _lock_retryable(operation: Operation) -> list[int]:
     return list(failed.values_list("instance_id", flat=True))
 
 
+def _is_made_already(operation: Operation, request: RetryRequest) -> bool:
+    """Once it is locked. Raises Conflict for an attempt that is neither the newest nor the next."""
+    operation.refresh_from_db()
+    if request.attempt in (None, operation.attempt + 1):
+        return False
+    if request.attempt == operation.attempt:
+        return True
+    raise Conflict(
+        f"{operation.kind} '{operation.public_id}' is at attempt {operation.attempt}: a retry makes attempt "
+        f"{operation.attempt + 1}. Look at its status before you try it again.",
+        code="attempt_mismatch",
+        attr="attempt",
+    )
+
+
 def _check_state(operation: Operation, request: RetryRequest) -> None:
     """Once it is locked. Raises Conflict."""
-    operation.refresh_from_db()
     if operation.cancel_requested_at is not None and operation.finished_at is None:
         raise Conflict(
             f"{operation.kind} '{operation.public_id}' is being cancelled. Retry it when its status is `cancelled`.",

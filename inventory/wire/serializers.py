@@ -126,6 +126,16 @@ class StrictTimeField(serializers.DateTimeField):
         return super().enforce_timezone(value)
 
 
+@extend_schema_field({"type": "integer"})
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer: no string, no fraction, no boolean."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 @extend_schema_field(NAME_SCHEMA)
 class NameField(StrictCharField):
     default_error_messages = {"invalid_name": NAME_RULE}

@@ -88,6 +88,7 @@ class DeployRetry(OperationRetryView):
     refusals: ClassVar[Refusals] = {
         404: ("deploy_not_found",),
         409: (
+            "attempt_mismatch",
             "nothing_to_retry",
             "cancel_in_progress",
             "package_digest_conflict",

@@ -26,9 +26,11 @@ from inventory.wire.serializers import (
     Sha256Field,
     StrictCharField,
     StrictSerializer,
+    WholeNumberField,
 )
 
 MAX_LINES = 5000
+MAX_ATTEMPT = 32_767
 
 
 @extend_schema_field({"type": "string", "pattern": "^([0-9a-fA-F]{128}|[A-Za-z0-9+/]{85}[AQgw]==)$"})
@@ -80,10 +82,16 @@ class ExecuteSerializer(StrictSerializer):
 
 
 class RetrySerializer(StrictSerializer):
-    """Both are left as they were where they are left out."""
+    """What is left out stays as it was."""
 
     package_url = PackageUrlField(required=False, help_text="Where the package is now, or its link signed anew.")
     sha256 = Sha256Field(required=False, help_text="What the package's digest must be.")
+    attempt = WholeNumberField(
+        required=False,
+        min_value=2,
+        max_value=MAX_ATTEMPT,
+        help_text="The number of the attempt that this makes, the status' `attempt` + 1. Makes the call safe to repeat.",
+    )
 
     def to_request(self) -> RetryRequest:
         self.is_valid(raise_exception=True)

@@ -167,6 +167,38 @@ def test_a_retried_instance_shows_its_newest_attempt_alone(deploy: Operation) ->
     assert (status["status"], status["progress"]["total"]) == ("pending", 3)
 
 
+def test_a_retry_that_names_its_attempt_is_made_once(deploy: Operation) -> None:
+    finish(deploy, "failed")
+    first = caller().post("/v1/deploy/retry/deploy-12345", {"attempt": 2})
+
+    again = caller().post("/v1/deploy/retry/deploy-12345", {"attempt": 2})
+    finish(deploy, "failed")
+    after_its_end = caller().post("/v1/deploy/retry/deploy-12345", {"attempt": 2})
+
+    assert (again.status_code, after_its_end.status_code) == (202, 202)
+    assert first.json() == again.json() == after_its_end.json()
+    assert get("/v1/deploy/status/deploy-12345")["attempt"] == 2
+
+
+@pytest.mark.parametrize("attempt", [3, 32_767])
+def test_a_retry_that_names_another_attempt_than_the_next_is_refused(deploy: Operation, attempt: int) -> None:
+    finish(deploy, "failed")
+
+    answer = caller().post("/v1/deploy/retry/deploy-12345", {"attempt": attempt})
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "attempt_mismatch")
+    assert get("/v1/deploy/status/deploy-12345")["attempt"] == 1
+
+
+@pytest.mark.parametrize("attempt", [1, 0, -1, "2", 2.0, True, None, 32_768])
+def test_an_attempt_that_is_no_number_of_a_retry_is_refused(deploy: Operation, attempt: Any) -> None:
+    finish(deploy, "failed")
+
+    answer = caller().post("/v1/deploy/retry/deploy-12345", {"attempt": attempt}, format="json")
+
+    assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, "attempt")
+
+
 def test_a_cancel_says_which_instances_it_stops(deploy: Operation) -> None:
     answer = caller().post("/v1/deploy/cancel/deploy-12345")
 
