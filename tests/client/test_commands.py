@@ -65,6 +65,8 @@ def test_logs(deployed: World) -> None:
     assert "instance-2" not in ran.out
     lines = [json.loads(line) for line in as_json.out.splitlines()]
     assert {line["instance_id"] for line in lines} >= {"instance-1", "instance-2"}
+    last = deployed.release("logs", "first", "--tail", "1", "--json")
+    assert json.loads(last.out) == lines[-1]
 
 
 def test_logs_are_followed_to_the_end(deployed: World) -> None:

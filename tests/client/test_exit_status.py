@@ -12,6 +12,7 @@ from deploys.models import Operation
 from tests.client.world import World, ended
 from tests.support.api import new_token
 from tests.support.lab import wait_until
+from tests.support.package_host import Behaviour
 from tests.support.ports import free_port
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -47,6 +48,19 @@ def test_completed(world: World) -> None:
     assert ran.status == COMPLETED, ran
     assert "completed: 2 of 2 completed" in ran.err
     assert "deploy good: user-service v1: completed" in ran.out
+
+
+def test_on_a_terminal_a_bar_shows_the_progress(world: World) -> None:
+    """And a package host that is slow for a second, for there to be some."""
+    url = world.lab.add_package("v-bar")
+    world.lab.package_host.behave("v-bar.tar.gz", Behaviour(silent_seconds=1.0))
+
+    shown = world.on_a_terminal("deploy", "user-service", "v-bar", "--package-url", url, "--all", "--wait")
+
+    assert "in_progress" in shown
+    assert "0 of 2 completed" in shown
+    assert "━" in shown
+    assert "user-service v-bar: completed" in shown.splitlines()[-4]
 
 
 def test_failed(world: World) -> None:

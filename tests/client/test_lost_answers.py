@@ -62,6 +62,19 @@ def test_a_deploy_is_started_once(
     check_invariants(world.lab.instances)
 
 
+def test_a_retry_is_one_attempt_though_that_had_failed_before_it_was_sent_again(world: World, flaky: FlakyHttp) -> None:
+    url = world.lab.add_package("v-lost-bad", broken=True)
+    arguments = ("--package-url", url, "--instance", "instance-1", "--id", "lost-bad", "--wait")
+    assert world.release("deploy", "user-service", "v-lost-bad", *arguments).status == 1
+    flaky.faults.extend((Fault.CUT_AFTER, 503, 503, 503))
+
+    ran = world.release("retry", "lost-bad", "--wait", "--json", RELEASE_URL=flaky.url)
+
+    assert ran.status == 1, ran
+    assert ran.json["attempt"] == 2
+    assert len(set(flaky.bodies)) == 1
+
+
 @pytest.mark.parametrize("sent_bytes", [1, 700])
 def test_a_connection_reset_in_or_after_the_request_starts_it_once(
     world: World, deploy: tuple[str, ...], sent_bytes: int

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ class World:
     def release(self, *arguments: str, **variables: str) -> Ran:
         return ended(self.start(*arguments, **variables))
 
+    def on_a_terminal(self, *arguments: str) -> str:
+        """All that somebody at a terminal is shown."""
+        ours, its = pty.openpty()
+        command = [sys.executable, "-m", "release_client", *arguments]
+        environment = self.environment(TERM="xterm", COLUMNS="120")
+        process = subprocess.Popen(command, env=environment, stdin=its, stdout=its, stderr=its)
+        os.close(its)
+        shown = b"".join(_read_all(ours))
+        assert process.wait(SECONDS) == 0, shown
+        return shown.decode()
+
     def environment(self, **variables: str) -> dict[str, str]:
         """Of a machine that has nothing but the client."""
         ours = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
@@ -75,6 +87,13 @@ class World:
         url = self.lab.add_package(version)
         self.lab.package_host.behave(f"{version}.tar.gz", Behaviour(silent_seconds=SECONDS))
         return url
+
+
+def _read_all(terminal: int) -> Iterator[bytes]:
+    """Until the last process has closed the other end: Linux says EIO then."""
+    with suppress(OSError):
+        while data := os.read(terminal, 65536):
+            yield data
 
 
 def ended(process: subprocess.Popen[str]) -> Ran:

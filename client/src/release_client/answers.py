@@ -51,6 +51,7 @@ class Operation(TypedDict):
     rollback_id: NotRequired[str]
     service: str
     version: str
+    attempt: int
     status: Literal["pending", "in_progress", "completed", "failed", "cancelled"]
     progress: Progress
     instances: list[Target]

@@ -164,26 +164,35 @@ class Client:
         kind: Kind = "deploy",
         *,
         after: str | None = None,
+        tail: int | None = None,
         instance: str | None = None,
     ) -> Iterator[tuple[list[LogLine], bool]]:
-        """Pages of lines, each with whether nothing will follow it. It never ends: pause after a page without lines."""
-        cursor = after
+        """Pages of lines, each with whether nothing will follow it. It never ends: pause after a page without lines.
+
+        tail: begin with the last so many.
+        """
+        query = _given(after=after, tail=tail, instance=instance, limit=LOG_LINES)
         while True:
-            query = _given(after=cursor, instance=instance, limit=LOG_LINES)
             page = self._get(kind, "logs", operation_id, query=query)
-            cursor = page["next"]
+            query = _given(after=page["next"], instance=instance, limit=LOG_LINES)
             yield page["lines"], bool(page["finished"])
 
     def cancel(self, operation_id: str, kind: Kind = "deploy") -> Changed:
         return cast(Changed, self._post(kind, "cancel", operation_id, body={}))
 
     def retry(
-        self, operation_id: str, kind: Kind = "deploy", *, package_url: str | None = None, sha256: str | None = None
+        self,
+        operation_id: str,
+        kind: Kind = "deploy",
+        *,
+        package_url: str | None = None,
+        sha256: str | None = None,
+        attempt: int | None = None,
     ) -> Changed:
-        """Try its failed and cancelled instances again."""
-        return cast(
-            Changed, self._post(kind, "retry", operation_id, body=_given(package_url=package_url, sha256=sha256))
-        )
+        """Try its failed and cancelled instances again. attempt: the number of the one that this makes; None is the next."""
+        attempt = attempt or self.status(operation_id, kind)["attempt"] + 1
+        wanted = _given(package_url=package_url, sha256=sha256, attempt=attempt)
+        return cast(Changed, self._post(kind, "retry", operation_id, body=wanted))
 
     def confirm(self, deploy_id: str, instances: Sequence[str] | None = None) -> Changed:
         """Keep what waits to be confirmed. instances None: all of them."""

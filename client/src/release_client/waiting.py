@@ -23,14 +23,16 @@ def wait_for_end(
     ends_at = None if timeout is None else time.monotonic() + timeout
     etag, pause = None, SHORTEST_PAUSE
     while True:
+        asked_at = time.monotonic()
         answer = _ask(connection, kind, operation_id, etag, ends_at)
+        pause = min(pause * 1.3, LONGEST_PAUSE)
         if answer.status != 304:
             operation, etag, pause = cast(Operation, answer.body), answer.etag, SHORTEST_PAUSE
             on_change(operation)
             if operation["completed_at"] is not None:
                 return operation
-        _sleep(pause, ends_at, kind, operation_id)
-        pause = min(pause * 1.3, LONGEST_PAUSE)
+        # Of ten thousand instances an answer takes a while: the server gets as much rest as work.
+        _sleep(max(pause, time.monotonic() - asked_at), ends_at, kind, operation_id)
 
 
 def _ask(connection: Connection, kind: Kind, operation_id: str, etag: str | None, ends_at: float | None) -> Answer:

@@ -42,13 +42,14 @@ def logs(
     operation_id: Id,
     kind: WhichKind = None,
     instance: Annotated[str | None, option("Only this instance's lines.", "--instance", metavar="INSTANCE_ID")] = None,
+    tail: Annotated[int | None, option("Begin with the last so many lines.", "--tail", min=1, metavar="LINES")] = None,
     follow: Annotated[bool, option("Go on until it has ended.", "--follow", "-f")] = False,
 ) -> None:
     """What its commands printed, line by line; with --json a JSON object on each line."""
     found = kind or session.client.kind_of(operation_id)
-    for lines, is_finished in session.client.logs(operation_id, found, instance=instance):
+    for lines, is_finished in session.client.logs(operation_id, found, tail=tail, instance=instance):
         _show_lines(session.screen, lines)
-        if not lines and (is_finished or not follow):
+        if is_finished or (not lines and not follow):
             return
         if not lines:
             time.sleep(FOLLOW_SECONDS)
