@@ -69,6 +69,9 @@ ROWS = {
     "service-versions": Row(method="get", path="/v1/service/user-service/instances/versions", needs=READ),
     "service-instances": Row(method="get", path="/v1/service/user-service/instances", needs=READ),
     "service-sync": Row(method="post", path="/v1/service/user-service/sync", needs=DEPLOY, ok=202),
+    "service-hold": Row(method="get", path="/v1/service/user-service/hold", needs=READ),
+    "service-hold put": Row(method="put", path="/v1/service/user-service/hold", needs=DEPLOY, body={"reason": "x"}),
+    "service-hold delete": Row(method="delete", path="/v1/service/user-service/hold", needs=DEPLOY),
     "instance-report": Row(
         method="post", path="/v1/instance/instance-5/report", needs=REPORT, body={"health": "healthy"}
     ),
