@@ -30,13 +30,17 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What forbids an edit. field: the one of the row's fields that it is about, or None."""
+    """What forbids an edit. field: the one of the row's fields that it is about, or None.
+
+    instances: the ids that its text names; they may be of services that not every caller may see.
+    """
 
     edit: Edit
     code: str
     text: str
     field: str | None = None
     facts: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    instances: frozenset[str] = frozenset()
 
     @property
     def is_for_now(self) -> bool:
@@ -70,7 +74,9 @@ def _roots_in_the_way(edits: Collection[Edit]) -> Iterator[Fault]:
         if causes:
             edit = min(causes, key=lambda edit: isinstance(edit.row, Node))
             field = None if isinstance(edit.row, Node) else "deploy_root"
-            yield Fault(edit=edit, code="deploy_root_taken", text=_overlap_text(overlap), field=field)
+            names = frozenset({overlap.inner.instance_id, overlap.outer.instance_id})
+            text = _overlap_text(overlap)
+            yield Fault(edit=edit, code="deploy_root_taken", text=text, field=field, instances=names)
 
 
 def _root(row: Row) -> Root | None:

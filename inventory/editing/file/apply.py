@@ -48,7 +48,7 @@ def bring_in(
             _check_unchanged(access, if_match)
         plan = make_plan(document, access)
         check_limits(plan, access)
-        check(plan)
+        check(plan, access)
         document.raise_if_wrong()
         report = ImportReport(rows=tuple(planned.report() for planned in plan.all()), is_dry_run=dry_run)
         _write(plan, access.actor)

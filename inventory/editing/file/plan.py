@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from inventory.editing.file.document import SECTIONS, Document, Entry
 from inventory.editing.file.report import Change, Outcome, Row, shown
 from inventory.editing.relocation import MOVE_FIELDS
-from inventory.editing.rules import Edit, faults
+from inventory.editing.rules import Edit, Fault, faults
 from inventory.instances.selection import visible_nodes
 from inventory.models import Instance, JumpHost, Node, Service
 from inventory.security.access import Access
@@ -178,7 +178,7 @@ def _set_values(planned: Planned, values: Mapping[str, Any]) -> None:
         setattr(planned.row, key, value)
 
 
-def check(plan: Plan) -> None:
+def check(plan: Plan, access: Access) -> None:
     """Complain of every fault to the plan's document."""
     _check_values(plan)
     edits = {Edit(row=planned.row, changed=planned.changed): planned.entry for planned in plan.all()}
@@ -186,12 +186,20 @@ def check(plan: Plan) -> None:
         http_status = 409 if fault.is_for_now else 400
         plan.document.complain_of(
             edits[fault.edit],
-            fault.text,
+            _text(fault, access),
             key=fault.field,
             code=fault.code,
             http_status=http_status,
             facts=fault.facts,
         )
+
+
+def _text(fault: Fault, access: Access) -> str:
+    """Without a trace of services that the caller may not see."""
+    hidden = Instance.objects.filter(instance_id__in=fault.instances)
+    if access.services is None or not hidden.exclude(service__in=access.services).exists():
+        return fault.text
+    return _("Another service's instance has this deploy root, or one around or inside it, on this machine.")
 
 
 def _check_values(plan: Plan) -> None:

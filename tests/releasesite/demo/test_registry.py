@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from inventory.models import Instance, Service
+from inventory.editing.retirement import retire_instance, retire_node
+from inventory.models import Instance, Node, Service
+from inventory.security.access import SYSTEM_ACCESS
 from releasesite.demo.layout import Layout
 from releasesite.demo.registry import register
 
@@ -39,6 +41,17 @@ def test_a_later_run_keeps_the_folders_and_what_the_admin_has_changed(layout: La
     assert [each.deploy_root for each in second] == [each.deploy_root for each in first]
     service = Service.objects.get(name="demo-service")
     assert (service.keep_releases, service.command_timeout) == (2, 7)
+
+
+def test_a_later_run_brings_back_what_was_retired(layout: Layout) -> None:
+    for instance in register(layout, avoid_ports=()):
+        retire_instance(access=SYSTEM_ACCESS, instance_id=instance.instance_id)
+    retire_node(access=SYSTEM_ACCESS, name="demo-node")
+
+    register(layout, avoid_ports=())
+
+    assert Instance.objects.listed().count() == 3
+    assert Node.objects.listed().count() == 1
 
 
 def test_a_checkout_that_has_moved_takes_its_instances_along(layout: Layout, tmp_path: Path) -> None:
