@@ -27,12 +27,13 @@ pytestmark = pytest.mark.timeout(300)
 ROLES = Path(settings.BASE_DIR) / "docs/database_roles.sql"
 # What web does: an admin's inventory, a token, a person's login; a deploy, a rollback, a report and a sync by a program.
 WEB = """
-import json, pathlib, sys, time, django
+import datetime, json, pathlib, sys, time, django
 django.setup()
 from django.test import Client
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from inventory.actors import SYSTEM
+from deploys.models import Hold
 from deploys.webhook_models import EventType, Webhook, WebhookDelivery
 from inventory.editing.file.apply import import_inventory
 from releasesite.models import ApiToken
@@ -64,10 +65,18 @@ for version in ("v1", "v2"):
     api("post", "/v1/deploy/execute", {"service": "shop", "version": version, "instances": ["shop-1"],
         "package_url": url, "deploy_id": f"d-{version}"})
     said.append(wait("deploy", f"d-{version}"))
-api("post", "/v1/rollback/instance", {"instance_id": "shop-1", "rollback_id": "r-1"})
+api("post", "/v1/rollback/instance", {"instance_id": "shop-1", "rollback_id": "r-1", "hold": True})
 said.append(wait("rollback", "r-1"))
+api("delete", "/v1/service/shop/hold")
+soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=1)).isoformat()
+api("put", "/v1/service/shop/hold", {"reason": "ends by itself", "until": soon})
 api("post", "/v1/instance/shop-1/report", {"health": "healthy"}, report)
 api("post", "/v1/service/shop/sync", {})
+for _ in range(300):
+    if not Hold.objects.filter(released_at=None).exists():
+        break
+    time.sleep(0.1)
+said.append([*Hold.objects.order_by("pk").values_list("released_by", flat=True)])
 hold = pathlib.Path(root, "hold")
 hold.touch()
 api("post", "/v1/deploy/execute", {"service": "shop", "version": "v1", "instances": ["shop-1"], "package_url": url,
@@ -157,7 +166,8 @@ def test_everything_works_with_them(
 
     said = log.read_text()
     assert web.returncode == 0, web.stderr[-3000:] + said[-3000:]
-    assert json.loads(web.stdout.splitlines()[-1]) == ["completed", "completed", "completed", True, [["sent", ""]] * 4]
+    ended, released, sent = ["completed"] * 3, ["deploy", "system"], [["sent", ""]] * 8
+    assert json.loads(web.stdout.splitlines()[-1]) == [*ended, released, True, sent]
     assert "permission denied" not in said + web.stderr, said
 
 

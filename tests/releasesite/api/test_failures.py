@@ -9,8 +9,10 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.urls import get_resolver
 from rest_framework.test import APIClient
 
+from inventory.wire.budgets import Budget
 from releasesite.api.permissions import ScopePermission
 from tests.support.api import caller, logged_in, person
 
@@ -128,12 +130,14 @@ def test_a_poller_over_its_limit_can_still_write(db: None, settings: Any) -> Non
 
 
 READMES = ("README.md", "README.zh-CN.md")
-STOPS = {
-    "/v1/rollback/instance": {"instance_id": "gone"},
-    "/v1/rollback/batch": {"service": "gone", "target_version": "v1"},
-    "/v1/rollback/retry/gone": {},
-    "/v1/rollback/cancel/gone": {},
-    "/v1/deploy/cancel/gone": {},
+STOPS: dict[tuple[str, str], dict[str, str]] = {
+    ("post", "/v1/rollback/instance"): {"instance_id": "gone"},
+    ("post", "/v1/rollback/batch"): {"service": "gone", "target_version": "v1"},
+    ("post", "/v1/rollback/retry/gone"): {},
+    ("post", "/v1/rollback/cancel/gone"): {},
+    ("post", "/v1/deploy/cancel/gone"): {},
+    ("put", "/v1/service/gone/hold"): {"reason": "x"},
+    ("delete", "/v1/service/gone/hold"): {},
 }
 
 
@@ -143,16 +147,30 @@ def test_a_scheduler_in_a_loop_can_still_roll_back_and_stop(db: None, settings: 
 
     assert client.post("/v1/deploy/execute", {}).status_code == 429
     assert client.post("/v1/deploy/retry/gone").status_code == 429
-    for path, body in STOPS.items():
-        assert client.post(path, body).status_code == 404, path
+    for (method, path), body in STOPS.items():
+        assert getattr(client, method)(path, body).status_code == 404, path
+
+
+def test_what_rolls_back_stops_keeps_or_holds_is_urgent_and_nothing_else_is() -> None:
+    views = {str(each.pattern): getattr(each.callback, "cls", None) for each in patterns(get_resolver())}
+    urgent = {path for path, view in views.items() if getattr(view, "write_budget", Budget.WRITE) == Budget.URGENT}
+
+    assert urgent == {
+        path for path in views if re.search(r"^v1/.*(rollback/(instance|batch|retry)|cancel|confirm|hold\b)", path)
+    }
+
+
+def patterns(resolver: Any) -> Iterator[Any]:
+    for each in resolver.url_patterns:
+        yield from patterns(each) if hasattr(each, "url_patterns") else [each]
 
 
 def test_what_is_urgent_has_a_limit_of_its_own(db: None, settings: Any) -> None:
     settings.API_CALLS_PER_MINUTE = {"read": 0, "write": 10, "urgent": 0}
     client = caller()
 
-    for path, body in STOPS.items():
-        answer = client.post(path, body)
+    for (method, path), body in STOPS.items():
+        answer = getattr(client, method)(path, body)
         assert error(answer) == (429, "client_error", "throttled"), path
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert client.post("/v1/deploy/retry/gone").status_code == 404
