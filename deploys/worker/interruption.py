@@ -150,13 +150,6 @@ class Interruption:
         self._is_cancelled = False
         self._aborting: asyncio.Task[None] | None = None
 
-    @property
-    def stop_reason(self) -> StopReason:
-        for request in (Request.CANCEL, Request.SUPERSEDE):
-            if request in self.asked:
-                return StopReason(request.value)
-        return StopReason.NONE
-
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work, which enters its phases itself; no timer outlives it."""
         task = asyncio.create_task(work)

@@ -8,7 +8,7 @@ from typing import Literal
 from deploys.error_codes import ErrorCode
 from deploys.node.refusals import found_there, leads_to, refusal
 from deploys.node.session import Switch
-from deploys.states import Kind, Step, StopReason, TargetStatus
+from deploys.states import Kind, Step, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
 from deploys.worker.refusals import EventRefused
@@ -99,14 +99,16 @@ def broken_off(outcome: Outcome, effect: Effect) -> Outcome:
     return replace(outcome, error_message=what, effect=effect)
 
 
-def switch_ended(
-    assignment: Assignment, package: PinnedPackage, switch: Switch, stop: StopReason, *, was_aborted: bool
-) -> Outcome:
-    """The outcome of a switch that the node carried out, took back or refused."""
+def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
+    """The outcome of a switch that the node carried out, took back or refused.
+
+    Whether it is superseded, the rollback's row says when this is stored (`deploys.operations.transitions`): the rollback may
+    have been cancelled while it waited.
+    """
     if switch.outcome == "switched":
-        return _after_stop(_success(assignment, package, switch), stop)
+        return _success(assignment, package, switch)
     if switch.outcome in ("restart_failed", "version_mismatch"):
-        return _after_stop(_restart_failed(assignment, package, switch, was_aborted=was_aborted), stop)
+        return _restart_failed(assignment, package, switch, was_aborted=was_aborted)
     what = refusal(
         ErrorCode.SWITCH_FAILED,
         "the node refused it",
@@ -115,13 +117,6 @@ def switch_ended(
         current=switch.current,
     )
     return failure(ErrorCode.SWITCH_FAILED, f"On node '{assignment.node.name}': {what}")
-
-
-def _after_stop(outcome: Outcome, stop: StopReason) -> Outcome:
-    """A rollback supersedes a switch that could not be interrupted, however it ended."""
-    if stop == StopReason.SUPERSEDE:
-        return replace(outcome, status=TargetStatus.SUPERSEDED)
-    return outcome
 
 
 def found_has_changed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:

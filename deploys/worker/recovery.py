@@ -58,8 +58,7 @@ async def recover(
     if last is None or not _is_this_targets(last, assignment, package):
         return NeverBegan()
     if last.phase == "done":
-        stop = interruption.stop_reason
-        return Ended(switch_ended(assignment, package, last, stop, was_aborted=interruption.was_aborted), last)
+        return Ended(switch_ended(assignment, package, last, was_aborted=interruption.was_aborted), last)
     return BrokenOff(_effect(claimed.state), last.phase) if _has_changed_node(last, claimed.state) else NeverBegan()
 
 

@@ -204,8 +204,7 @@ class Steps:
             switch = await self._send_switch(restaged)
         for warning in switch.warnings:
             self._log.say(f"Warning: {warning}")
-        stop, was_aborted = self._interruption.stop_reason, self._interruption.was_aborted
-        return switch_ended(self._assignment, package, switch, stop, was_aborted=was_aborted)
+        return switch_ended(self._assignment, package, switch, was_aborted=self._interruption.was_aborted)
 
     async def _send_switch(self, package: PinnedPackage) -> Switch:
         """Send it once; when the answer is lost, ask the node for its state instead of sending again blindly."""

@@ -12,8 +12,9 @@ import pytest
 from pytest_django import Settings
 
 from deploys.models import Operation
+from deploys.operations.cancel import cancel_operation
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.states import TargetStatus
+from deploys.states import Kind, TargetStatus
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
@@ -112,3 +113,32 @@ def test_the_instance_ends_on_the_rollbacks_version_whatever_the_moment(
     assert not (root / "overlaps").exists()
     versions = StatusChange.objects.filter(field="version").order_by("id").values_list("old", "new")
     assert list(versions) == ([("", "v1"), ("v1", "v2"), ("v2", "v1")] if STEPS[step] else [("", "v1")])
+
+
+@pytest.mark.parametrize("step", ["restart", "switched"])
+def test_a_deploy_that_switched_is_completed_when_the_rollback_that_waited_was_cancelled(
+    step: str, instance: Instance, faults: Path, package_host: PackageHost, run_work_loop: Callable[[str], None]
+) -> None:
+    root = Path(instance.deploy_root)
+    deploy("v1", package_host)
+    run_work_loop("deploys")
+    hold = root / "hold" if step == "restart" else faults / f"{step}.hold"
+    hold.touch()
+    operation = deploy("v2", package_host)
+    working = threading.Thread(target=run_work_loop, args=("deploys",))
+    working.start()
+    wait_for(root / "held" if step == "restart" else faults / f"{step}.reached")
+    rollback = start_instance_rollback(
+        access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1", target_version="v1")
+    )
+    # Time for the worker to hear of it, which then is not to say how the deploy ends.
+    time.sleep(1.5)
+
+    cancel_operation(access=SCHEDULER, kind=Kind.ROLLBACK, public_id=rollback.public_id)
+    hold.unlink()
+    working.join(timeout=40)
+
+    operation.refresh_from_db()
+    assert (operation.status, operation.targets.get().status) == ("completed", TargetStatus.COMPLETED)
+    instance.refresh_from_db()
+    assert (instance.running_version, os.readlink(root / "current")) == ("v2", "releases/v2")
