@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from deploys.packages.signatures import is_signature
-from deploys.states import Kind, OperationStatus
+from deploys.states import Kind, OperationStatus, Until
 from inventory.models import Service
 from inventory.names import MAX_NAME_LENGTH, is_name
 from inventory.security.access import Access
@@ -75,6 +75,17 @@ class DeployForm(forms.Form):
         help_text=_("Separated by spaces, commas or lines."),
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
     )
+    until = forms.ChoiceField(
+        label=_("How far"),
+        choices=Until.choices,
+        widget=forms.RadioSelect,
+        initial=Until.SWITCHED,
+        required=False,
+        help_text=_(
+            "A check changes nothing on the nodes. What is staged stands beside the running release, and is switched to "
+            "by a later deploy without a download."
+        ),
+    )
     reason = reason_field()
 
     def __init__(self, *args: Any, access: Access, **kwargs: Any) -> None:
@@ -87,6 +98,10 @@ class DeployForm(forms.Form):
 
     def clean_sha256(self) -> str:
         return str(self.cleaned_data["sha256"]).lower()
+
+    def clean_until(self) -> Until:
+        """A page that was opened before the upgrade does not ask it."""
+        return Until(self.cleaned_data["until"] or Until.SWITCHED)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

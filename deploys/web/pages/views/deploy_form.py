@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from deploys.models import Operation
 from deploys.operations.create import generated_id
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.states import Kind
+from deploys.states import Kind, Until
 from deploys.web.pages.forms import DeployForm
 from deploys.web.pages.queries.deploy_preview import DeployPreview, preview
 from inventory.console.pages import Pages, page
@@ -21,6 +21,7 @@ from inventory.security.access import Access, Scope, access_of
 from inventory.wire.limits import MAX_INSTANCES
 
 ROWS = 100
+_INITIAL = {"scope": "all", "until": Until.SWITCHED}
 
 
 @page(Scope.DEPLOY)
@@ -28,7 +29,7 @@ def start(request: HttpRequest) -> HttpResponse:
     """GET: the form. POST: its preview, or with `step=start` the deploy. The package URL never stands in our URL."""
     access = access_of(request)
     if request.method != "POST":
-        form = DeployForm(access=access, initial={"service": request.GET.get("service", "")} | {"scope": "all"})
+        form = DeployForm(access=access, initial=_INITIAL | {"service": request.GET.get("service", "")})
         return _form(request, access, form)
     form = DeployForm(request.POST, access=access)
     if not form.is_valid() or request.POST.get("step") == "edit":
@@ -81,6 +82,7 @@ def _start(request: HttpRequest, access: Access, form: DeployForm, plan: DeployP
                 sha256=form.cleaned_data["sha256"],
                 signature=form.cleaned_data["signature"],
                 reason=form.cleaned_data["reason"],
+                until=form.cleaned_data["until"],
             ),
         )
     except ReleaseError as error:
@@ -100,6 +102,7 @@ def _preview(
     pages = Pages(number=1, size=ROWS, total=len(plan.rows))
     context = {
         "form": form,
+        "until": form.cleaned_data["until"],
         "plan": plan,
         "rows": plan.rows[: pages.end],
         "pages": pages,
