@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from django.utils import timezone
 
 from deploys.models import Operation
+from releasesite.models import ApiToken
 from tests.client.world import World, ended
 from tests.support.api import new_token
 from tests.support.lab import wait_until
@@ -102,6 +104,16 @@ def test_not_known_when_the_server_dies(running: World) -> None:
     assert ran.status == NOT_KNOWN, ran
     assert f"No answer to GET {url}/v1/deploy/status/held-up within 1 s" in ran.err
     assert "Ask again: release status held-up --kind deploy --wait" in ran.err
+
+
+def test_not_known_when_it_may_not_ask_any_more(running: World) -> None:
+    process = waiting(running, RELEASE_TOKEN=new_token("read"))
+    ApiToken.objects.filter(scope="read").update(revoked_at=timezone.now())
+    ran = ended(process)
+
+    assert ran.status == NOT_KNOWN, ran
+    assert "can't be asked any more" in ran.err
+    assert "answered 401" in ran.err
 
 
 def test_not_known_when_no_server_was_ever_there(world: World) -> None:

@@ -62,6 +62,27 @@ def test_a_deploy_is_started_once(
     check_invariants(world.lab.instances)
 
 
+@pytest.mark.parametrize(
+    ("answered", "status", "said"),
+    [
+        (500, 3, "500 Internal Server Error, not by a release system"),
+        (503, 3, "503 Service Unavailable"),
+        (429, 4, "send it again in 1 s"),
+    ],
+)
+def test_its_patience_ends(
+    world: World, deploy: tuple[str, ...], flaky: FlakyHttp, answered: int, status: int, said: str
+) -> None:
+    flaky.faults.extend([answered] * 20)
+
+    ran = world.release(*deploy, "--retry-for", "2.5", RELEASE_URL=flaky.url)
+
+    assert ran.status == status, ran
+    assert said in ran.err
+    assert (len(flaky.bodies) > 1) == (answered != 500)
+    assert not Operation.objects.filter(version=deploy[2]).exists()
+
+
 def test_a_retry_is_one_attempt_though_that_had_failed_before_it_was_sent_again(world: World, flaky: FlakyHttp) -> None:
     url = world.lab.add_package("v-lost-bad", broken=True)
     arguments = ("--package-url", url, "--instance", "instance-1", "--id", "lost-bad", "--wait")
