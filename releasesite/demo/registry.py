@@ -21,12 +21,25 @@ def restart_command() -> str:
     return f"{shlex.quote(sys.executable)} bin/restart.py"
 
 
+_ASK = """\
+import json, os, urllib.request as web
+opener = web.build_opener(web.ProxyHandler({}))
+print(json.load(opener.open("http://127.0.0.1:" + os.environ["RELEASE_PORT"], timeout=3))["version"])
+"""
+
+
+def version_command() -> str:
+    """Asks the process itself. With this Python, too."""
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(_ASK)}"
+
+
 def register(layout: Layout, *, avoid_ports: Sequence[int]) -> list[Instance]:
     """Create what is missing, bring back what is retired; correct only what moves with the checkout: Python, folders, ports."""
+    commands = {"restart_command": restart_command(), "version_command": version_command()}
     service, _ = Service.objects.update_or_create(
         name=SERVICE,
-        defaults={"restart_command": restart_command()},
-        create_defaults={"restart_command": restart_command(), "command_timeout": 30},
+        defaults=commands,
+        create_defaults={**commands, "command_timeout": 30},
     )
     node, _ = Node.objects.update_or_create(
         name="demo-node",

@@ -14,7 +14,8 @@ import pytest
 from deploys.models import Operation
 from deploys.operations.retry import retry_operation
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.states import Kind, OperationStatus
+from deploys.states import Kind, OperationStatus, Step
+from inventory.models import Service
 from tests.support.fleet import SCHEDULER, ids
 from tests.support.lab import Lab, check_invariants, wait_until
 from tests.support.package_builder import package
@@ -72,6 +73,29 @@ def test_a_cut_after_the_switch_went_out_is_resolved_by_asking_the_node(
     assert "Asking the node what became of the switch" in log_of(operation)
     for instance in far.instances:
         assert Path(instance.deploy_root, "restarts.txt").read_text().split() == ["v1", "v2"]
+    check_invariants(far.instances)
+
+
+def test_a_cut_while_the_version_is_asked_for_is_resolved_by_asking_the_node(
+    far: Lab, proxy: TcpProxy, run_work_loop: RunWorkLoop
+) -> None:
+    """One process becomes the new version behind the cut, the other stays what it was."""
+    asks = 'touch "$RELEASE_ROOT/asked"; cat "$RELEASE_ROOT/says"'
+    Service.objects.update(version_command=asks, version_timeout=3)
+    roots = [Path(instance.deploy_root) for instance in far.instances]
+    for root in roots:
+        (root / "says").write_text("v1\n")
+    with working(far, "v2", run_work_loop) as operation:
+        wait_until(lambda: all((root / "asked").exists() for root in roots), what="version command", seconds=30)
+        proxy.cut()
+        (roots[1] / "says").write_text("v2\n")
+
+    assert "Asking the node what became of the switch" in log_of(operation)
+    assert codes(operation) == ["version_mismatch", ""]
+    target = operation.targets.get(instance=far.instances[0])
+    assert (target.step, target.reverted) == (Step.VERIFY, True)
+    assert "but in the end 'v1'" in target.error_message
+    assert [os.readlink(root / "current") for root in roots] == ["releases/v1", "releases/v2"]
     check_invariants(far.instances)
 
 

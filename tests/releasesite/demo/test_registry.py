@@ -29,6 +29,7 @@ def test_it_registers_three_instances_on_different_ports(layout: Layout) -> None
     assert {each.service.restart_command for each in found} == {f"{sys.executable} bin/restart.py"}
     for each in found:
         each.full_clean()
+        each.service.full_clean()
         each.node.full_clean()
 
 
