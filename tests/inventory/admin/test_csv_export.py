@@ -56,6 +56,7 @@ def test_the_columns_and_values_are_those_of_the_inventory_file(admin_page: Clie
     assert exported(admin_page, "service") == [
         {**service, "before_switch_command": "", "command_timeout": "60", "keep_releases": "5", "zip_names": "utf-8"}
         | {"require_sha256": "false", "signing_key": "", "staged_days": "7"}
+        | {"version_command": "", "version_timeout": "30"}
     ]
     assert exported(admin_page, "node") == [
         {**node, "ssh_port": "22", "delivery": "push"} | {"jump": "", "jump_socket": ""}
