@@ -82,8 +82,8 @@ is_ours() {
 	[ "$d_version" != - ] && [ "${#d_sha256}" = 64 ]
 }
 
-# survey ROOT…: what `read` says, and of each root the first of what another tool has put under releases/, and of what we
-# could not remove, with its size in kilobytes.
+# survey ROOT…: what `current` leads to in each, the task's own root first, then the first of what another tool has put under
+# releases/, and of what we could not remove, with its size in kilobytes.
 survey() {
 	for root in "$root" "$@"; do
 		say_current
@@ -106,13 +106,6 @@ may_list() {
 	count=$((count + 1)) shown=${path##*/}
 	case $shown in *[[:cntrl:]]*) shown='a name with control characters' ;; esac
 	[ "$count" -le 50 ]
-}
-
-# read ROOT…: what `current` leads to, in each, the task's own root first.
-read_roots() {
-	for root in "$root" "$@"; do
-		say_current
-	done
 }
 
 # Text for `sh -c`, which finds a version command in RELEASE_COMMAND. `ask` runs it once: $said is the first line that it
@@ -249,10 +242,6 @@ over() {
 
 say begun
 case $task in
-read)
-	read_roots "$@"
-	over
-	;;
 survey)
 	survey "$@"
 	over

@@ -19,6 +19,7 @@ BEGUN, OVER = "begun", "over"
 LONGEST_TEXT = 4000
 # The part of a frame that may be any text: the only one that is not believed to be more than that, and cleaned.
 TEXT = rf"(?P<text>.{{0,{LONGEST_TEXT}}})"
+FILE_NAME = r"(?P<text>.{0,255})"
 NUMBER = r"(?:0|[1-9][0-9]{0,18})"
 RELEASE = r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,254}"
 # KIND RELEASE VERSION SHA256, the last two as a file on the node has them.
@@ -45,17 +46,6 @@ def table(*frames: Frame) -> Table:
     return {frame.name: frame for frame in frames}
 
 
-def read_table(roots: int) -> Table:
-    """Of base.sh's task `read`."""
-    return table(
-        Frame(name=BEGUN, after=()),
-        Frame(name="current", rest=CURRENT, most=roots, after=(BEGUN, "current", "elsewhere")),
-        # Where a link leads that leads to no release.
-        Frame(name="elsewhere", rest=TEXT, most=roots, after=("current",)),
-        Frame(name=OVER, after=("current", "elsewhere")),
-    )
-
-
 MOST_LISTED = 50
 
 
@@ -65,8 +55,9 @@ def survey_table(roots: int) -> Table:
     return table(
         Frame(name=BEGUN, after=()),
         Frame(name="current", rest=CURRENT, most=roots, after=(BEGUN, *listed)),
+        # Where a link leads that leads to no release.
         Frame(name="elsewhere", rest=TEXT, most=roots, after=("current",)),
-        Frame(name="theirs", rest=TEXT, most=MOST_LISTED * roots, after=("current", "elsewhere", "theirs")),
+        Frame(name="theirs", rest=FILE_NAME, most=MOST_LISTED * roots, after=("current", "elsewhere", "theirs")),
         Frame(name="stuck", rest=rf"{NUMBER} /{TEXT}", most=MOST_LISTED * roots, after=listed),
         Frame(name=OVER, after=listed),
     )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from inventory.names import is_name
-from inventory.nodes.grammar import Table, read_table, survey_table
+from inventory.nodes.grammar import MOST_LISTED, survey_table
 from inventory.nodes.program import ROOTS_AT_ONCE, ask
 from inventory.nodes.transports.base import NodeMisbehaved, Transport
 from inventory.releases import version_of
-
-T = TypeVar("T")
 
 Frames = Sequence[tuple[str, str]]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,38 +43,17 @@ class Survey:
     stuck: tuple[tuple[str, int], ...]
 
 
-async def read_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Reading]:
-    """One reading a root, in order. Raises TransportError, NodeMisbehaved."""
-    return await _each(transport, "read", roots, read_table, _told, timeout_seconds=timeout_seconds)
-
-
 async def survey_roots(transport: Transport, roots: Sequence[str], *, timeout_seconds: float) -> list[Survey]:
-    """One survey a root, in order. Raises TransportError, NodeMisbehaved."""
-    return await _each(transport, "survey", roots, survey_table, _surveys, timeout_seconds=timeout_seconds)
-
-
-async def _each(
-    transport: Transport,
-    task: str,
-    roots: Sequence[str],
-    table_of: Callable[[int], Table],
-    read: Callable[[Frames], list[T]],
-    *,
-    timeout_seconds: float,
-) -> list[T]:
-    """What `read` finds of each root, asked a bounded number at a time."""
-    found: list[T] = []
+    """One survey a root, in order, asked a bounded number at a time. Raises TransportError, NodeMisbehaved."""
+    found: list[Survey] = []
     for start in range(0, len(roots), ROOTS_AT_ONCE):
         some = roots[start : start + ROOTS_AT_ONCE]
-        told = read(await ask(transport, task, some, table_of(len(some)), timeout_seconds=timeout_seconds))
+        frames = await ask(transport, "survey", some, survey_table(len(some)), timeout_seconds=timeout_seconds)
+        told = [_survey(of_root) for of_root in _by_root(frames)]
         if len(told) != len(some):
             raise NodeMisbehaved(f"{len(told)} answers to {len(some)} questions")
         found += told
     return found
-
-
-def _surveys(frames: Frames) -> list[Survey]:
-    return [_survey(of_root) for of_root in _by_root(frames)]
 
 
 def _by_root(frames: Frames) -> list[list[tuple[str, str]]]:
@@ -92,23 +68,14 @@ def _by_root(frames: Frames) -> list[list[tuple[str, str]]]:
 
 
 def _survey(frames: Frames) -> Survey:
-    [read] = _told(frames)
-    stuck = [rest.partition(" ") for word, rest in frames if word == "stuck"]
+    """Of one root; its first frame is `current`. More than our program ever lists is left out."""
+    said = {word: [rest for each, rest in frames if each == word] for word in ("elsewhere", "theirs", "stuck")}
+    stuck = [rest.partition(" ") for rest in said["stuck"][:MOST_LISTED]]
     return Survey(
-        reading=read,
-        theirs=tuple(rest for word, rest in frames if word == "theirs"),
+        reading=reading(frames[0][1], "".join(said["elsewhere"][:1])),
+        theirs=tuple(said["theirs"][:MOST_LISTED]),
         stuck=tuple((path, int(kilobytes)) for kilobytes, _, path in stuck),
     )
-
-
-def _told(frames: Frames) -> list[Reading]:
-    """`elsewhere` belongs to the `current` before it."""
-    following = [*frames[1:], ("", "")]
-    return [
-        reading(words, next_words if next_word == "elsewhere" else "")
-        for (word, words), (next_word, next_words) in zip(frames, following, strict=True)
-        if word == "current"
-    ]
 
 
 def reading(words: str, elsewhere: str = "") -> Reading:

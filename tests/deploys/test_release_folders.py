@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from deploys.states import Source
 from inventory.actors import SYSTEM
 from inventory.instances.facts import Change, Effect, record
 from inventory.models import Instance
-from inventory.nodes.state import read_roots
-from inventory.nodes.transports.local import LocalTransport
 from inventory.releases import kept, kept_by_switch, release_of, version_of
 from rollbacks.plan import build_plan
 from tests.deploys.node.node_lab import NodeLab, sha256_of
@@ -110,7 +107,7 @@ def test_python_and_the_node_read_the_same_version_off_a_folder(
     (tmp_path / "releases" / folder).mkdir(parents=True)
     (tmp_path / "current").symlink_to(f"releases/{folder}")
 
-    (reading,) = asyncio.run(read_roots(LocalTransport(), [str(tmp_path)], timeout_seconds=20))
+    (reading,) = NodeLab(root=tmp_path, artifacts=tmp_path).readings()
 
     assert release_of(version, DIGEST, is_first=is_first) == folder
     assert version_of(folder) == version
@@ -122,7 +119,7 @@ def test_a_folder_that_we_did_not_name_is_no_release(folder: str, tmp_path: Path
     (tmp_path / "releases" / folder).mkdir(parents=True)
     (tmp_path / "current").symlink_to(f"releases/{folder}")
 
-    (reading,) = asyncio.run(read_roots(LocalTransport(), [str(tmp_path)], timeout_seconds=20))
+    (reading,) = NodeLab(root=tmp_path, artifacts=tmp_path).readings()
 
     assert reading.release == ""
     assert reading.problem

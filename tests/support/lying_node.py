@@ -82,7 +82,7 @@ def honest(call: Call) -> list[Said]:
     """What the node program says of an empty deploy root where everything succeeds."""
     nothing = "current none - - -"
     match call.task:
-        case "read":
+        case "survey":
             words = ["begun", *[nothing] * (1 + len(call.arguments)), "over"]
         case "state":
             words = ["begun", nothing, "over"]

@@ -14,6 +14,7 @@ from typing import TypeVar
 from deploys.node.session import Event, NodeSession, NodeState, OutputLine, Staged, StepStarted, Switch
 from deploys.packages.archive.writer import ArtifactWriter
 from deploys.packages.store import Artifact
+from inventory.nodes.state import Reading, survey_roots
 from inventory.nodes.transports.base import NodeAddress, Transport
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
@@ -123,6 +124,12 @@ class NodeLab:
 
     def state(self) -> NodeState:
         return self.within(lambda transport: self.session(transport, 0).state())
+
+    def readings(self, *roots: str) -> list[Reading]:
+        """As a sync reads them, of this root or of others."""
+        asked = roots or (str(self.root),)
+        surveys = self.within(lambda transport: survey_roots(transport, asked, timeout_seconds=20))
+        return [survey.reading for survey in surveys]
 
     # Looking at the node.
 

@@ -11,7 +11,7 @@ import pytest
 
 from deploys.node.answers import ELSEWHERE
 from deploys.node.session import NodeError
-from inventory.nodes.state import Reading, read_roots
+from inventory.nodes.state import Reading
 from tests.deploys.node.node_lab import NodeLab
 from tests.deploys.node.test_takeover import kill_program, start_and_leave
 from tests.support.foreign_trees import capistrano, contents, deployer, linked_build, shared_with_the_login
@@ -111,8 +111,7 @@ def test_a_link_to_nothing_is_named_and_not_gone_back_to(lab: NodeLab) -> None:
 @pytest.mark.parametrize("tree", [build_elsewhere, relative_build])
 def test_a_reading_names_where_current_leads(node: NodeLab, tree: Tree) -> None:
     led = adopted(node, tree)
-    roots = [str(node.root), str(node.root / "not there"), str(node.root)]
-    read = node.within(lambda transport: read_roots(transport, roots, timeout_seconds=20))
+    read = node.readings(str(node.root), str(node.root / "not there"), str(node.root))
     elsewhere = Reading(elsewhere=led, problem=f"`current` leads to no release of ours, but to {led}")
     assert read == [elsewhere, Reading(), elsewhere]
 

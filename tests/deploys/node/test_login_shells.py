@@ -13,8 +13,7 @@ import pytest
 
 from deploys.node.session import NodeError
 from inventory.nodes.check import try_connection
-from inventory.nodes.state import Reading, read_roots
-from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable, Transport
+from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable
 from tests.deploys.node.node_lab import NodeLab
 from tests.support.sshd import SshServer, ssh_server
 
@@ -66,9 +65,7 @@ def test_it_works_under_any_login_shell(login: Callable[..., LoginLab], shell: s
     assert node.seen.lines("stderr") == ["second"]
     assert own.is_dir(), "our program ran in the login's own folder"
     assert [path.name for path in node.sshd.home.iterdir() if not path.name.startswith(".")] == ["release"]
-    assert (
-        node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.1.0"
-    )
+    assert node.readings()[0].version == "1.1.0"
 
 
 def refused(node: LoginLab) -> str:
@@ -78,11 +75,8 @@ def refused(node: LoginLab) -> str:
     with pytest.raises(NodeUnsuitable):
         node.switch("1.0.0", fence=1)
 
-    async def read(transport: Transport) -> list[Reading]:
-        return await read_roots(transport, ["/srv"], timeout_seconds=20)
-
     with pytest.raises(NodeUnsuitable):
-        node.within(read)
+        node.readings("/srv")
     assert not node.root.exists()
     return deploy.value.message
 
@@ -124,9 +118,7 @@ def test_a_profile_that_prints_does_no_harm(login: Callable[..., LoginLab]) -> N
     (node.sshd.home / ".bashrc").write_text("echo Welcome; echo to the node >&2\n")
 
     assert node.deploy("1.0.0", fence=1).outcome == "switched"
-    assert (
-        node.within(lambda transport: read_roots(transport, [str(node.root)], timeout_seconds=20))[0].version == "1.0.0"
-    )
+    assert node.readings()[0].version == "1.0.0"
 
 
 @pytest.fixture

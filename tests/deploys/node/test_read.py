@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.nodes.state import Reading, read_roots
+from inventory.nodes.state import Reading
 from tests.deploys.node.node_lab import NodeLab, sha256_of
 
 RELEASE = Reading(version="1.0.0", release="1.0.0", sha256=sha256_of("1.0.0"))
@@ -110,10 +110,7 @@ def test_sync_and_recovery_read_the_same(node: NodeLab, case: str) -> None:
     node.deploy("1.0.0", fence=1)
     root = arrange(node)
 
-    async def read(transport: object) -> list[Reading]:
-        return await read_roots(transport, ["/", str(root), "/"], timeout_seconds=20)  # type: ignore[arg-type]
-
-    by_sync = node.within(read)[1]
+    by_sync = node.readings("/", str(root), "/")[1]
     node.root = root
     by_recovery = node.state()
 

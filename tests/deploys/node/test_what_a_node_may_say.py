@@ -19,7 +19,7 @@ from deploys.node.calls import node_program
 from deploys.node.grammar import STAGE_CODES, TABLES
 from deploys.node.session import NodeError, NodeSession, StaleFence
 from deploys.states import Step
-from inventory.nodes.grammar import read_table
+from inventory.nodes.grammar import survey_table
 from inventory.nodes.program import ask
 from inventory.nodes.transports.base import (
     MOST_BYTES,
@@ -190,7 +190,7 @@ def test_a_sync_hears_as_many_readings_as_it_asked_for_or_an_allowed_error(count
     wire = Wire([(STDOUT, b"".join([said("begun"), *pieces, said("over")]))])
 
     async def main() -> list[tuple[str, str]]:
-        return await ask(wire, "read", ["/srv"] * count, read_table(count), timeout_seconds=5)
+        return await ask(wire, "survey", ["/srv"] * count, survey_table(count), timeout_seconds=5)
 
     try:
         assert len(asyncio.run(main())) <= count + 2
@@ -274,7 +274,7 @@ def test_the_table_has_every_word_that_the_program_says() -> None:
     words = set(re.findall(r"(?:say|finish)((?: \"[a-z][^\"]*\")+)", node_program()))
     names = {each for said_at_once in words for each in re.findall(r"\"([a-z]+)", said_at_once)}
     known = {name.split()[0] for table in TABLES.values() for name in table}
-    assert names - known <= {"missing", "unwritable", "nolink", "room", "theirs", "stuck"}
+    assert names - known <= {"missing", "unwritable", "nolink", "room", "theirs", "stuck", "process"}
 
 
 # How much is kept.

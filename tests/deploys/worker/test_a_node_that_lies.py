@@ -154,7 +154,7 @@ def test_a_sync_leaves_a_lying_nodes_instances_as_recorded_and_says_why(
 ) -> None:
     known = {"running_version": "v1", "running_release": "v1", "running_sha256": SHA256, "run_status": "running"}
     Instance.objects.update(**known)
-    liar.answers["read"] = answer
+    liar.answers["survey"] = answer
 
     with caplog.at_level(logging.WARNING):
         result = sync_service(Service.objects.get().pk)
@@ -167,7 +167,7 @@ def test_a_sync_leaves_a_lying_nodes_instances_as_recorded_and_says_why(
     assert (lied.running_version, lied.run_status) == ("v1", "running")
     assert told.running_version == ""
     assert not StatusChange.objects.filter(instance=lied).exists()
-    assert len(liar.calls_of("read")) == 1
+    assert len(liar.calls_of("survey")) == 1
 
 
 def test_an_honest_answer_from_the_same_server_is_believed(liar: LyingNode, deploy: Callable[[], Target]) -> None:

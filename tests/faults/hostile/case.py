@@ -23,7 +23,7 @@ Serve = Callable[[Any, Any], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """kind: a row of the table. tasks: where it lies, beside `read` and `check`, where all do. instances: on this node.
+    """kind: a row of the table. tasks: where it lies, beside `survey` and `check`, where all do. instances: on this node.
 
     settings: attributes of its `LyingNode`. serve: what answers instead of one, given asyncio's reader and writer.
     breaks_key: it shows another host key than the inventory has.

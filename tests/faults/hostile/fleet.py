@@ -84,7 +84,7 @@ class _Node(LyingNode):
         for name, value in case.settings.items():
             setattr(self, name, value)
         if case.lie is not None:
-            self.answers |= dict.fromkeys((*case.tasks, "read", "check"), case.lie)  # type: ignore[arg-type]
+            self.answers |= dict.fromkeys((*case.tasks, "survey", "check"), case.lie)  # type: ignore[arg-type]
         if "state" in case.tasks:
             self.answers["switch"] = lambda call: [call.frames(*words_of(call)[:4]), Exit(1)]
         if "abort" in case.tasks:

@@ -11,7 +11,7 @@ import pytest
 
 from inventory.nodes.check import try_connection
 from inventory.nodes.host_keys import fetch_host_key
-from inventory.nodes.state import read_roots
+from inventory.nodes.state import survey_roots
 from inventory.nodes.transports import ssh
 from inventory.nodes.transports.base import (
     LONGEST_MESSAGE,
@@ -81,13 +81,13 @@ def test_as_much_as_may_be_is_kept_whole(lying_node: LyingNode) -> None:
 
 
 def test_an_answer_without_end_costs_sync_and_the_connection_test_little(lying_node: LyingNode, settings: Any) -> None:
-    lying_node.answers |= {"read": endless, "check": endless}
+    lying_node.answers |= {"survey": endless, "check": endless}
     settings.SSH_KEY_FILE = str(lying_node.private_key)
 
     async def sync() -> None:
         transport = SshTransport(address(lying_node), key_file=str(lying_node.private_key))
         try:
-            await read_roots(transport, ["/srv/1"], timeout_seconds=20)
+            await survey_roots(transport, ["/srv/1"], timeout_seconds=20)
         finally:
             await transport.close()
 
