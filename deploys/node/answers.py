@@ -66,11 +66,12 @@ class StaleFence(Exception):
 class Switch:
     """One switch of a deploy root: what the node answers to it, or the newest on the node's record.
 
-    phase: switching (the link may have moved), switched (it has; the restart runs), reverting, done, refused (the
-    link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
+    phase: switching (the link may have moved), switched (it has; the restart runs), confirming (it waits to be confirmed, so
+    many seconds still as seconds_left says, or none any more), reverting, done, refused (the link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
     previous: the release before, '' when there was none, ELSEWHERE when `current` led to something else. restart_exit: None
     when there was no restart (yet). was_stopped: an abort has ended the restart, or what came after it.
     is_mismatch: the version command has not named the new version in its time; said: what it said at last, '' for nothing.
+    not_confirmed: in time; taken_back: before its time was over.
     back: how the way back went, '' when there was none: restarted (back_exit and back_timed_out tell how), gone (there was
     no release any more to go back to), unlinked (`current` did not go back; back_problem: why, if the node said so).
     found: of not_intact, what others have changed, a word and a path (`deploys.node.refusals`). current: what `current`
@@ -97,6 +98,20 @@ class Switch:
     current: Reading | None = None
     found_release: str = ""
     found_elsewhere: str = ""
+    not_confirmed: bool = False
+    taken_back: bool = False
+    seconds_left: int = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """The node waits for its confirmation, and will go back by itself."""
+        return self.phase == "confirming" and self.is_alive
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """It waits to be confirmed, or its way back, which was begun for want of that, is not over."""
+        is_on_its_way_back = self.phase == "reverting" and (self.not_confirmed or self.taken_back)
+        return self.phase == "confirming" or is_on_its_way_back
 
     @property
     def has_way_back_failed(self) -> bool:
@@ -121,16 +136,19 @@ class Switch:
 
     @property
     def outcome(self) -> str:
-        """switched, restart_failed, version_mismatch, not_intact or refused; unfinished while it is not done.
+        """switched, confirming, restart_failed, version_mismatch, unconfirmed, not_intact or refused; unfinished while it is
+        not done.
 
         restart_failed: or an abort has ended what came after the restart.
         """
-        if self.phase in ("not_intact", "refused"):
+        if self.phase in ("not_intact", "refused", "confirming"):
             return self.phase
         if self.phase != "done":
             return "unfinished"
         if self.is_mismatch:
             return "version_mismatch"
+        if self.not_confirmed or self.taken_back:
+            return "unconfirmed"
         has_failed = self.reverted or self.was_stopped or not self.has_restarted
         return "restart_failed" if has_failed else "switched"
 
@@ -241,8 +259,9 @@ class Answer:
             fence=fence,
             release=release,
             previous=_value(previous),
-            phase=self.words.get("outcome", "done"),
-            is_alive=False,
+            phase=self.words.get("outcome", "confirming" if "unconfirmed" in self.words else "done"),
+            is_alive="unconfirmed" in self.words,
+            seconds_left=int(self.words.get("unconfirmed", 0)),
             restart_exit=_number(status),
             **self._late(late),
             reverted=reverted == "1",
@@ -256,7 +275,14 @@ class Answer:
 
     def _late(self, late: str) -> _Late:
         said = shown(self.words.get("said", ""), LONGEST_SAID)
-        return _Late(timed_out=late == "1", was_stopped=late == "2", is_mismatch=late == "3", said=said)
+        return _Late(
+            timed_out=late == "1",
+            was_stopped=late == "2",
+            is_mismatch=late == "3",
+            not_confirmed=late == "4",
+            taken_back=late == "5",
+            said=said,
+        )
 
     def _before(self) -> _Found:
         kind, _, what = self.words.get("before", "").partition(" ")
@@ -274,9 +300,11 @@ class Answer:
             previous=_value(previous),
             phase=phase,
             is_alive=living == "1",
+            seconds_left=int(self.words.get("unconfirmed", 0)),
             restart_exit=_number(status),
             **self._late(late),
             reverted=reverted == "1",
+            warnings=tuple(self.warnings),
             current=self.current(),
             **self._before(),
             **_back(*back),
@@ -287,6 +315,8 @@ class _Late(TypedDict):
     timed_out: bool
     was_stopped: bool
     is_mismatch: bool
+    not_confirmed: bool
+    taken_back: bool
     said: str
 
 

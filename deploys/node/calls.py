@@ -13,6 +13,8 @@ URL = "url"
 NO_SOURCE = "-"
 # For the digest of a release that another tool installed.
 NOT_OURS = "-"
+# What is decided of a switch that waits to be confirmed.
+CONFIRMED, NOT_CONFIRMED, TAKEN_BACK = "1", "0", "-"
 
 
 def stage(
@@ -58,10 +60,12 @@ def switch(
     keep: Iterable[str],
     version_timeout_seconds: int,
     version_command: str,
+    confirm_within_seconds: int,
     env: Mapping[str, str],
 ) -> list[str]:
     """sha256: '' for a release that another tool installed. keep: the releases that the clean-up spares besides this one
-    and the one before it. version_command: '' when nothing has to say which version runs.
+    and the one before it. version_command: '' when nothing has to say which version runs. confirm_within_seconds: 0 for a
+    switch that nobody has to confirm.
     """
     return call.arguments(
         "switch",
@@ -73,7 +77,24 @@ def switch(
         " ".join(keep),
         str(version_timeout_seconds),
         version_command,
+        str(confirm_within_seconds),
         *_pairs(env),
+    )
+
+
+def conclude(
+    call: NodeCall,
+    *,
+    decision: str,
+    operation: str,
+    timeout_seconds: int,
+    restart_command: str,
+    keep: Iterable[str],
+    env: Mapping[str, str],
+) -> list[str]:
+    """decision: CONFIRMED, NOT_CONFIRMED or TAKEN_BACK."""
+    return call.arguments(
+        "conclude", decision, operation, str(timeout_seconds), restart_command, " ".join(keep), *_pairs(env)
     )
 
 

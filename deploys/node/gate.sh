@@ -112,11 +112,19 @@ check_call() {
 		check_environment "$@"
 		;;
 	switch)
-		[ $# -ge 8 ] && is_name "$1" && is_digest "$2" && is_operation "$3" && is_number "$4" ||
+		[ $# -ge 9 ] && is_name "$1" && is_digest "$2" && is_operation "$3" && is_number "$4" && is_number "$9" ||
 			refuse 'what to switch to'
 		is_command "$root" "$5" && is_number "$7" && is_command "$root" "$8" || refuse 'this command'
 		case $6 in *[!A-Za-z0-9._+@\ -]*) refuse 'what to keep' ;; esac
-		shift 8
+		shift 9
+		check_environment "$@"
+		;;
+	conclude)
+		[ $# -ge 5 ] && is_operation "$2" && is_number "$3" || refuse 'what to conclude'
+		case $1 in - | 0 | 1) ;; *) refuse 'what to conclude' ;; esac
+		is_command "$root" "$4" || refuse 'this command'
+		case $5 in *[!A-Za-z0-9._+@\ -]*) refuse 'what to keep' ;; esac
+		shift 5
 		check_environment "$@"
 		;;
 	*) refuse 'this task' ;;

@@ -29,15 +29,16 @@ STAGE_CODES: tuple[str, ...] = (
 _PID = r"[1-9][0-9]{0,9}"
 _EXIT = r"[0-9]{1,3}"
 _FLAG = "[01]"
-# Of a restart: 2 when an abort has ended it or what came after it, 3 when the version command has not named the version.
-_LATE = "[0123]"
+# Of a restart: 2 when an abort has ended it or what came after it, 3 when the version command has not named the version, 4 and
+# 5 when the switch was not confirmed in time, or taken back before.
+_LATE = "[0-5]"
 _MAYBE_RELEASE = f"(?:-|@elsewhere|{RELEASE})"
 _MAYBE_EXIT = f"(?:-|{_EXIT})"
 # How a way back went: EXIT LATE.
 _BACK = f"(?:-|gone|unlinked|{_EXIT}) {_FLAG}"
 # FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING, and the way back.
 _LAST = (
-    rf"[1-9][0-9]{{0,18}} {RELEASE} {_MAYBE_RELEASE} (?:switching|switched|reverting|done|refused) "
+    rf"[1-9][0-9]{{0,18}} {RELEASE} {_MAYBE_RELEASE} (?:switching|switched|confirming|reverting|done|refused) "
     rf"{_MAYBE_EXIT} {_LATE} {_FLAG} {_FLAG} {_BACK}"
 )
 _FOUND = f"(?:gone|no_folder|closed|changed|folder|file) {TEXT}"
@@ -51,7 +52,7 @@ _WAITS = ("waiting", "waited")
 # What `current` leads to, and where, when that is no release.
 _CURRENT = ("current", "elsewhere")
 # What `_last` brings.
-_LAST_NAMES = ("last", "said", "before")
+_LAST_NAMES = ("last", "said", "unconfirmed", "before")
 # What a switch says last of the commands that it runs.
 _RAN = ("command", "step verify", "said")
 
@@ -72,12 +73,17 @@ def _elsewhere(most: int = 1) -> Frame:
 _BEFORE = rf"(?:release {RELEASE}|elsewhere {TEXT})"
 
 
-def _last() -> tuple[Frame, Frame, Frame]:
+# How many seconds a switch waits still to be confirmed.
+_UNCONFIRMED = "[0-9]{1,5}"
+
+
+def _last() -> tuple[Frame, ...]:
     """The newest switch on record, behind what `current` leads to."""
     return (
         Frame(name="last", rest=_LAST, after=_CURRENT),
         Frame(name="said", rest=TEXT, after=("last",)),
-        Frame(name="before", rest=_BEFORE, after=("last", "said")),
+        Frame(name="unconfirmed", rest=_UNCONFIRMED, after=("last", "said")),
+        Frame(name="before", rest=_BEFORE, after=("last", "said", "unconfirmed")),
     )
 
 
@@ -160,20 +166,50 @@ TABLES: Mapping[str, Table] = {
             name="warning",
             rest=TEXT,
             most=_MOST_WARNINGS,
-            after=("step switch", *_WAITS, *_RAN, "unlinked", "step clean_up", "warning"),
+            after=("step switch", *_WAITS, *_RAN, "unlinked", "step confirm", "step clean_up", "warning"),
         ),
         Frame(
             name="before",
             rest=_BEFORE,
-            after=("step switch", *_WAITS, *_RAN, "unlinked", "step clean_up", "warning", *_CURRENT),
+            after=(
+                "step switch", *_WAITS, *_RAN, "unlinked", "step confirm", "step clean_up", "warning", *_CURRENT,
+            ),
         ),
+        Frame(name="step confirm", after=("step switch", *_WAITS, *_RAN)),
+        Frame(name="unconfirmed", rest=_UNCONFIRMED, after=("step confirm", "warning", "before")),
         Frame(
             name="switched",
             rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
-            after=("step switch", *_WAITS, *_RAN, "step clean_up", "warning", *_CURRENT, "before"),
+            after=("step switch", *_WAITS, *_RAN, "unconfirmed", "step clean_up", "warning", *_CURRENT, "before"),
         ),
         _error(CODES, "step switch", *_WAITS),
         Frame(name=OVER, after=("outcome", "switched", "error")),
+    ),
+    "conclude": table(
+        _BEGUN,
+        Frame(name="step confirm", after=(BEGUN,)),
+        *_waits("step confirm"),
+        Frame(name="step revert", after=("step confirm", *_WAITS)),
+        Frame(name="command", rest=_COMMAND, after=("step revert",)),
+        Frame(name="unlinked", rest=TEXT, after=("step confirm", *_WAITS)),
+        Frame(name="step clean_up", after=("step confirm", *_WAITS, "warning")),
+        Frame(
+            name="warning",
+            rest=TEXT,
+            most=_MOST_WARNINGS,
+            after=("step confirm", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+        ),
+        # What it says when it is through; or before an error.
+        Frame(
+            name="current",
+            rest=CURRENT,
+            after=("step confirm", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+        ),
+        _elsewhere(),
+        *_last(),
+        Frame(name="found", rest=_FOUND, after=_CURRENT),
+        _error(CODES, "step confirm", *_WAITS),
+        Frame(name=OVER, after=(*_CURRENT, *_LAST_NAMES, "error")),
     ),
     "abort": _NOTHING,
     "mute": _NOTHING,

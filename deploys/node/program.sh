@@ -8,7 +8,9 @@
 #                                  command PID START                     what it runs now; `command - -`: nothing
 #                                  switch FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED
 #                                    LATE is 1 for a restart that was out of time, 2 when an abort has ended it or what came
-#                                    after it, 3 when the version command has not named the new version in time
+#                                    after it, 3 when the version command has not named the new version in time, 4 for a
+#                                    switch that was not confirmed in time, 5 for one that was taken back unconfirmed
+#                                  confirm UNTIL BOOT     of that switch, while it waits: until when, in 1/100 s of that boot's uptime
 #                                  back EXIT LATE     of that switch: how the restart of its way back ended; for EXIT,
 #                                    `gone`: the release before is, and there was none; `unlinked`: the link did not go back
 #                                  said TEXT     of that switch, when LATE is 3: what the version command said at last
@@ -22,6 +24,7 @@
 # What it says, besides `begun` and `over`, a frame each:
 #   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256,
 #   and for KIND elsewhere: elsewhere PATH
+#   unconfirmed SECONDS: that switch waits to be confirmed, so long still; 0 when its time is over, or the node was restarted
 #   before release RELEASE|elsewhere PATH: what we did not install, and stood there before a switch
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   said TEXT: what the version command said at last, and was not the version
@@ -32,7 +35,8 @@
 #   found gone|no_folder|closed|changed|folder|file PATH: before an error or not_intact, what others have changed
 #   error CODE TEXT
 #
-# Phases of a switch: switching (the link may have moved), switched (it has), reverting, done; refused (it never moved).
+# Phases of a switch: switching (the link may have moved), switched (it has), confirming (it waits), reverting, done; refused
+# (it never moved). Who waits lets newer claims be, and is ended by the next switch or `conclude`.
 # Nothing becomes visible but by renaming it out of claim.N by its full path, which fails once a newer claim has
 # renamed claim.N away. The working directory is claim.N itself: relative names go on working after that.
 
@@ -41,6 +45,7 @@ claim=$base/claim.$fence
 boot=- newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= found= compared=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_said= l_pid=- l_start=- l_boot=-
+l_until=0 l_until_boot=-
 
 # The last frames; the working directory is still claim.N (`say_current` leaves it). Then frees what is no longer needed: $trash names it relative to $base.
 finish() {
@@ -140,7 +145,10 @@ no_room() { fail internal_error "cannot write $PWD/state: $(date 2>&1 >>state)";
 note() { printf '%s\n' "$*" >>state; } 2>/dev/null
 
 record() {
-	note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted${l_back:+
+	waits=
+	[ "$l_phase" != confirming ] || waits="
+confirm $l_until $l_until_boot"
+	note "switch $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted$waits${l_back:+
 back $l_back}${l_said:+
 said $l_said}"
 }
@@ -161,13 +169,14 @@ is_alive() { [ "$3" = "$boot" ] && identify "$1" && [ "$id_start" = "$2" ] && [ 
 
 read_state() {
 	s_pid=- s_start=- s_boot=- s_group=- s_budget=0 s_command=- s_command_start=-
-	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back= s_said=
+	s_fence=0 s_release=- s_previous=- s_phase=- s_exit=- s_late=0 s_reverted=0 s_back= s_said= s_until=0 s_until_boot=-
 	[ -f "$1" ] && [ -r "$1" ] || return 0
 	while read -r word a b c d e f g; do
 		case $word in
 		owner) s_pid=$a s_start=$b s_boot=$c s_group=$d s_budget=$e ;;
 		command) s_command=$a s_command_start=$b ;;
 		switch) s_fence=$a s_release=$b s_previous=$c s_phase=$d s_exit=$e s_late=$f s_reverted=$g s_back= s_said= ;;
+		confirm) s_until=$a s_until_boot=$b ;;
 		back) s_back="$a $b" ;;
 		said) s_said="$a${b:+ $b}${c:+ $c}${d:+ $d}${e:+ $e}${f:+ $f}${g:+ $g}" ;;
 		esac
@@ -180,17 +189,34 @@ recall() {
 	[ "$s_fence" -gt 0 ] && [ "$s_fence" -ge "$l_fence" ] || return 0
 	l_fence=$s_fence l_release=$s_release l_previous=$s_previous l_phase=$s_phase
 	l_exit=$s_exit l_late=$s_late l_reverted=$s_reverted l_back=$s_back l_said=$s_said
+	l_until=$s_until l_until_boot=$s_until_boot
 	[ "${1##*.}" != "$s_fence" ] || l_pid=$s_pid l_start=$s_start l_boot=$s_boot
 }
 
 is_unfinished() { case $1 in switching | switched | reverting) ;; *) return 1 ;; esac; }
 
+# may_wait: the record that was read is of a switch that waits to be confirmed, and this task is none that ends it.
+may_wait() {
+	[ "$s_phase" = confirming ] && is_alive "$s_pid" "$s_start" "$s_boot" || return 1
+	case $task in switch | conclude) return 1 ;; esac
+}
+
+# end_waiting: it alone, and its `sleep`: its process group has the readers of a daemon's output.
+end_waiting() {
+	sleeping=
+	{ read -r sleeping <"/proc/$s_pid/task/$s_pid/children"; } 2>/dev/null
+	kill -s KILL "$s_pid" $sleeping 2>/dev/null
+}
+
 # settle FOLDER: nothing of that claim runs any more when this returns. In mid-switch it may finish.
 settle() {
 	read_state "$1/state"
+	! may_wait || return 0
 	waited=0 ending=
 	while is_alive "$s_pid" "$s_start" "$s_boot"; do
-		if ! is_unfinished "$s_phase" || [ "$s_fence" != "${1##*.}" ] || [ "$waited" -gt "${s_budget}0" ]; then
+		if [ "$s_phase" = confirming ]; then
+			end_waiting
+		elif ! is_unfinished "$s_phase" || [ "$s_fence" != "${1##*.}" ] || [ "$waited" -gt "${s_budget}0" ]; then
 			kill -s KILL -- "-$s_group" "$s_pid" 2>/dev/null
 			ending=${ending:+killed}
 		elif [ "$waited" = 0 ]; then
@@ -261,7 +287,7 @@ inherit() {
 		[ -d "$other" ] && [ "${other##*.}" -lt "$fence" ] || continue
 		settle "$other"
 		recall "$other"
-		trash="$trash ${other##*/}"
+		may_wait || trash="$trash ${other##*/}"
 	done
 	for other in "$base"/kept.*; do
 		[ ! -f "$other" ] || [ "${other##*.}" -ge "$fence" ] || trash="$trash ${other##*/}"
@@ -359,6 +385,7 @@ say_state() {
 	is_alive "$l_pid" "$l_start" "$l_boot" && living=1 || living=0
 	say "last $l_fence $l_release $l_previous $l_phase $l_exit $l_late $l_reverted $living ${l_back:-- 0}"
 	[ -z "$l_said" ] || say "said $l_said"
+	[ "$l_phase" != confirming ] || say_unconfirmed
 	say_before "$l_previous"
 }
 
@@ -671,9 +698,10 @@ verify() {
 	say "said $l_said"
 }
 
-# switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP VERSION_SECONDS VERSION_COMMAND ENVIRONMENT…; KEEP is a list of words.
+# switch RELEASE SHA256 OPERATION SECONDS COMMAND KEEP VERSION_SECONDS VERSION_COMMAND CONFIRM ENVIRONMENT…; KEEP is a list of
+# words, CONFIRM for how many seconds it waits to be confirmed, or 0.
 switch() {
-	release=$1 operation=$3 seconds=$4 command=$5 keep=$6 version_seconds=$7 version_command=$8
+	release=$1 operation=$3 seconds=$4 command=$5 keep=$6 version_seconds=$7 version_command=$8 confirm=$9
 	budget=$((2 * seconds + version_seconds + 60)) template=$base/seals/$release/mold
 	say "step switch"
 	# Nothing is made anew here: what is gone has to be staged.
@@ -684,15 +712,16 @@ switch() {
 		(say_current)
 		finish "found $found" "outcome not_intact"
 	fi
-	shift 8
+	shift 9
 	where
 	go_home
 	previous=$now from=$now
-	if is_unfinished "$l_phase" && [ "$now" = "$l_release" ]; then
+	if { is_unfinished "$l_phase" || [ "$l_phase" = confirming ]; } && [ "$now" = "$l_release" ]; then
 		previous=$l_previous
 	elif [ "$kind" = elsewhere ]; then
 		remember_link
 	fi
+	[ "$confirm" = 0 ] || has_way_back || fail switch_failed 'it is to be confirmed, and there is nothing to go back to'
 	introduce "$release" "$previous" "$@"
 	fifos=mold
 	if ! is_from_template; then
@@ -718,6 +747,7 @@ switch() {
 	fi
 	[ "$status" != 0 ] || [ -z "$version_command" ] || verify "$version_seconds" "$version_command"
 	[ "$status" = 0 ] || go_back
+	[ "$status" != 0 ] || [ "$confirm" = 0 ] || leave_waiting
 	[ "$status" != 0 ] || stamp_foreign "$previous"
 	l_phase=done
 	record
@@ -725,6 +755,120 @@ switch() {
 	if [ "$status" = 0 ]; then clean_up; else (say_current); fi
 	say_before "$previous"
 	finish "switched $previous $l_exit $l_late $l_reverted ${l_back:-- 0}"
+}
+
+has_way_back() { [ "$previous" != - ] && [ "$previous" != "$release" ] && is_there; }
+
+# The node's own clock, in 1/100 s since it started; no other can be set.
+read_clock() {
+	read -r clock word </proc/uptime
+	clock=${clock%.*}${clock#*.}
+}
+
+# leave_waiting: ends this program, and with it the call. A child of it waits on without a connection. Not in the background:
+# what is started there has SIGINT ignored for good, and so would the restart command of the way back.
+leave_waiting() {
+	say "step confirm"
+	read_clock
+	l_phase=confirming l_until=$((clock + confirm * 100)) l_until_boot=$boot
+	budget=$((seconds + 30))
+	record
+	logged
+	(
+		identify self
+		note "owner $id_pid $id_start $boot $id_group $budget"
+		say_before "$previous"
+		say_unconfirmed
+		say "switched $previous $l_exit $l_late 0 - 0" over
+		exec </dev/null >/dev/null 2>&1
+		[ "$id_pid" = "$$" ] || kill -s KILL "$$"
+		wait_for_confirmation
+		go_back_unconfirmed
+		taken=1
+		finish
+	)
+	exit 0
+}
+
+say_unconfirmed() {
+	left=0
+	if [ "$l_until_boot" = "$boot" ]; then
+		read_clock
+		[ "$l_until" -le "$clock" ] || left=$(((l_until - clock + 99) / 100))
+	fi
+	say "unconfirmed $left"
+}
+
+# Who confirms it ends this program.
+wait_for_confirmation() {
+	while read_clock && [ "$clock" -lt "$l_until" ]; do
+		left=$((l_until - clock)) part=$(((l_until - clock) % 100))
+		[ "$part" -gt 9 ] || part=0$part
+		sleep "$((left / 100)).$part" || sleep 1
+	done
+	l_late=4
+}
+
+go_back_unconfirmed() {
+	status=0
+	# A newer claim may have renamed ours away: the working directory is all that we have of it.
+	if (where && [ "$now" = "$release" ]); then
+		go_back
+	else
+		l_back='unlinked 0'
+		say "unlinked others have changed current meanwhile"
+	fi
+	l_phase=done
+	record
+	logged
+}
+
+# conclude CONFIRMED OPERATION SECONDS COMMAND KEEP ENVIRONMENT…: ends the waiting of a switch on record. It stays when it is
+# confirmed (1) in time; else, or when it is to be taken back (-), it is gone back from. Says what became of it.
+conclude() {
+	confirmed=$1 operation=$2 seconds=$3 command=$4 keep=$5
+	shift 5
+	budget=$((2 * seconds + 60))
+	say "step confirm"
+	[ -d "$root" ] || fail switch_failed 'nothing is staged there'
+	take_claim
+	if is_unconfirmed; then
+		where
+		go_home
+		release=$l_release previous=$l_previous fifos=$$
+		introduce "$release" "$previous" "$@"
+		[ -z "$command" ] || try mkfifo -- "out.back.$$" "err.back.$$" || fail switch_failed "$message"
+		l_fence=$fence l_reverted=0 logging=- status=0
+		conclude_it
+	fi
+	say_state
+	go_home
+	finish
+}
+
+# It waits; or its way back, which was begun for want of a confirmation, broke off.
+is_unconfirmed() {
+	case $l_phase:$l_late in confirming:* | reverting:4 | reverting:5) ;; *) return 1 ;; esac
+}
+
+conclude_it() {
+	if [ "$l_phase" = reverting ]; then
+		go_back
+		l_phase=done
+		record
+		logged
+		return
+	fi
+	read_clock
+	if [ "$confirmed" = 1 ] && [ "$l_until_boot" = "$boot" ] && [ "$clock" -lt "$l_until" ] && [ "$now" = "$release" ]; then
+		stamp_foreign "$previous"
+		l_phase=done
+		record
+		clean_up
+		return
+	fi
+	[ "$confirmed" = - ] && l_late=5 || l_late=4
+	go_back_unconfirmed
 }
 
 # `current` leads elsewhere: a copy of the link stays for good, to go back to. One that leads to nothing is not worth that.
@@ -772,13 +916,17 @@ log() {
 	logging=$!
 }
 
+# Only the program that began the line can wait for it: once asked, it is known.
 logged() {
-	if [ -z "$logging" ]; then
-		warn "a line of releases.log was not written: $root/releases.log is a FIFO"
-		return
-	fi
-	wait "$logging" || message=$(date -u "$line" 2>&1 >>"$root/releases.log") ||
-		warn "a line of releases.log was not written: $message"
+	case $logging in
+	-) return ;;
+	'') warn "a line of releases.log was not written: $root/releases.log is a FIFO" ;;
+	*)
+		wait "$logging" || message=$(date -u "$line" 2>&1 >>"$root/releases.log") ||
+			warn "a line of releases.log was not written: $message"
+		;;
+	esac
+	logging=-
 }
 
 # No more of them than anybody reads.
@@ -912,6 +1060,7 @@ stage) stage "$@" ;;
 before_switch) before_switch "$@" ;;
 switch) switch "$@" ;;
 check_release) check_release "$@" ;;
+conclude) conclude "$@" ;;
 state) state ;;
 abort) abort ;;
 mute) mute "$@" ;;

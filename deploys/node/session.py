@@ -159,12 +159,14 @@ class NodeSession:
         keep: Sequence[str],
         version_command: str = "",
         version_timeout_seconds: int = 0,
+        confirm_within_seconds: int = 0,
     ) -> Switch:
         """Claim the root if it is not ours yet; link, restart, verify; on failure back and restart again; clean up.
 
         version_command: has to print, on its first line and within its time, which version runs; '' when nothing has to.
 
-        Switching to what is current already restarts it. Raises NodeError when the link could not be moved.
+        Switching to what is current already restarts it. Raises NodeError when the link could not be moved. To be confirmed
+        within so many seconds, it answers after its restart, with the phase `confirming`, and the node waits on by itself.
         """
         call = self._call()
         arguments = calls.switch(
@@ -177,6 +179,7 @@ class NodeSession:
             keep=keep,
             version_timeout_seconds=version_timeout_seconds,
             version_command=version_command,
+            confirm_within_seconds=confirm_within_seconds,
             env=self._env,
         )
         answer = await self._ask(
@@ -187,6 +190,27 @@ class NodeSession:
             command_seconds=timeout_seconds + version_timeout_seconds,
         )
         return answer.switch(fence=self._fence, release=release)
+
+    async def conclude(
+        self, *, decision: str, operation: str, restart_command: str, timeout_seconds: int, keep: Sequence[str]
+    ) -> NodeState:
+        """Claim the root, and end the waiting of a switch that is to be confirmed: confirmed in time by the node's clock it
+        stays, else it is gone back from. One that has ended before is left as it is. decision: of `deploys.node.calls`.
+        """
+        call = self._call()
+        arguments = calls.conclude(
+            call,
+            decision=decision,
+            operation=operation,
+            timeout_seconds=timeout_seconds,
+            restart_command=restart_command,
+            keep=keep,
+            env=self._env,
+        )
+        answer = await self._ask(
+            call, arguments, timeout_seconds=2 * timeout_seconds + SPARE_SECONDS, command_seconds=timeout_seconds
+        )
+        return answer.state()
 
     async def state(self) -> NodeState:
         """What is so on the node now. Claims nothing, waits for nothing."""

@@ -122,6 +122,18 @@ class NodeLab:
         self.stage(version, fence=fence)
         return self.switch(version, fence=fence, restart=restart, **changed)
 
+    def conclude(self, decision: str, *, fence: int, restart: str = "", **changed: object) -> NodeState:
+        options: dict[str, object] = {
+            "decision": decision,
+            "operation": OPERATION,
+            "restart_command": restart,
+            "timeout_seconds": 20,
+            "keep": [],
+        }
+        return self.within(
+            lambda transport: self.session(transport, fence).conclude(**{**options, **changed})  # type: ignore[arg-type]
+        )
+
     def state(self) -> NodeState:
         return self.within(lambda transport: self.session(transport, 0).state())
 

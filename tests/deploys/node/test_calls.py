@@ -13,7 +13,7 @@ WHERE = ["/srv/it's here", "42"]
 def test_the_program_travels_without_comments_and_is_sound() -> None:
     text = calls.node_program()
     assert not [line for line in text.splitlines() if line.startswith(("#", "\t")) or not line]
-    assert len(text) < 27_000
+    assert len(text) < 32_000
     assert subprocess.run(["sh", "-n", "-c", text], capture_output=True).stderr == b""
 
 
@@ -35,11 +35,22 @@ def test_before_switch() -> None:
 def test_switch() -> None:
     argv = calls.switch(
         CALL, release="1.1.0", sha256="s" * 64, operation="op", timeout_seconds=5, restart_command="systemctl restart x",
-        keep=["1.0.0", "0.9.0"], version_timeout_seconds=30, version_command="cat v", env={"RELEASE_PORT": "8080"},
+        keep=["1.0.0", "0.9.0"], version_timeout_seconds=30, version_command="cat v", confirm_within_seconds=60,
+        env={"RELEASE_PORT": "8080"},
     )  # fmt: skip
     assert argv == [
-        MARK, "switch", *WHERE, "1.1.0", "s" * 64, "op", "5", "systemctl restart x", "1.0.0 0.9.0", "30", "cat v",
+        MARK, "switch", *WHERE, "1.1.0", "s" * 64, "op", "5", "systemctl restart x", "1.0.0 0.9.0", "30", "cat v", "60",
         "RELEASE_PORT=8080",
+    ]  # fmt: skip
+
+
+def test_conclude() -> None:
+    argv = calls.conclude(
+        CALL, decision=calls.TAKEN_BACK, operation="op", timeout_seconds=5, restart_command="systemctl restart x",
+        keep=["1.0.0", "0.9.0"], env={"RELEASE_PORT": "8080"},
+    )  # fmt: skip
+    assert argv == [
+        MARK, "conclude", *WHERE, "-", "op", "5", "systemctl restart x", "1.0.0 0.9.0", "RELEASE_PORT=8080",
     ]  # fmt: skip
 
 
