@@ -151,6 +151,11 @@ class ErrorCode(StrEnum):
         _("The way back to the previous release failed too"),
         _("What runs is not known: look at the service on the node, then roll back or deploy."),
     )
+    NOT_CONFIRMED = (
+        "not_confirmed",
+        _("It was not confirmed in time"),
+        _("Read in the message what runs now. Find out why nobody confirmed it, then deploy again."),
+    )
     CANCELLED_IN_SWITCH = (
         "cancelled_in_switch",
         _("Cancelled in the middle of the switch"),

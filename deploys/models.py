@@ -72,6 +72,7 @@ class Operation(models.Model):
     package_error_message = models.TextField(_("package error message"), blank=True, default="")
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
     message = models.CharField(_("message"), max_length=200, blank=True, default="")
+    confirm_within = models.PositiveIntegerField(_("to be confirmed within seconds"), default=0, db_default=0)
 
     status = models.CharField(_("status"), max_length=12, choices=OperationStatus, default=OperationStatus.PENDING)
     total = models.PositiveIntegerField(_("total"))
@@ -171,6 +172,8 @@ class Target(models.Model):
     stop_reason is set by a cancel or by a rollback that supersedes it, and obeyed at the next safe point.
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
     begun_fence: the newest claim whose work on the node has begun. deaths: how many workers are proven to have died then.
+    ask_at: of one whose node waits for a confirmation, when a worker looks after it next; confirm_by: until when it waits,
+    by the database's clock, confirmed_at: when it was confirmed.
     """
 
     operation = models.ForeignKey(
@@ -193,6 +196,10 @@ class Target(models.Model):
         _("stop reason"), max_length=10, choices=StopReason, default=StopReason.NONE, blank=True
     )
     stop_requested_at = models.DateTimeField(_("stop requested at"), null=True, blank=True)
+
+    confirm_by = models.DateTimeField(_("to be confirmed by"), null=True, blank=True)
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
+    ask_at = models.DateTimeField(_("node asked next at"), null=True, blank=True, editable=False)
 
     lease = models.ForeignKey(
         Lease, verbose_name=_("lease"), on_delete=models.SET_NULL, null=True, blank=True, related_name="targets"

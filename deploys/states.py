@@ -45,7 +45,8 @@ TERMINAL = (
 )
 RETRYABLE = (TargetStatus.FAILED, TargetStatus.CANCELLED)
 
-# in_progress → pending: a worker that stops hands an unswitched target back.
+# in_progress → pending: a worker that stops hands an unswitched target back. In progress it stays when its node waits for a
+# confirmation, which no worker does.
 TRANSITIONS: dict[TargetStatus, tuple[TargetStatus, ...]] = {
     TargetStatus.PENDING: (
         TargetStatus.IN_PROGRESS,
@@ -56,6 +57,7 @@ TRANSITIONS: dict[TargetStatus, tuple[TargetStatus, ...]] = {
     ),
     TargetStatus.IN_PROGRESS: (
         TargetStatus.PENDING,
+        TargetStatus.IN_PROGRESS,
         TargetStatus.COMPLETED,
         TargetStatus.FAILED,
         TargetStatus.CANCELLED,
@@ -76,6 +78,7 @@ class Step(models.TextChoices):
     SWITCH = "switch", _("Switch")
     RESTART = "restart", _("Restart")
     VERIFY = "verify", _("Check version")
+    CONFIRM = "confirm", _("Confirm")
     REVERT = "revert", _("Revert")
     CLEAN_UP = "clean_up", _("Clean up")
     DONE = "done", _("Done")
@@ -83,7 +86,8 @@ class Step(models.TextChoices):
 
 # The node itself is being worked on, for this target and no other: before, a target waits for its package or its turn.
 ON_NODE = (
-    Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT, Step.CLEAN_UP,
+    Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY, Step.CONFIRM, Step.REVERT,
+    Step.CLEAN_UP,
 )  # fmt: skip
 
 

@@ -67,7 +67,8 @@ class Switch:
     """One switch of a deploy root: what the node answers to it, or the newest on the node's record.
 
     phase: switching (the link may have moved), switched (it has; the restart runs), confirming (it waits to be confirmed, so
-    many seconds still as seconds_left says, or none any more), reverting, done, refused (the link never moved), or, in an answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
+    many seconds still as seconds_left says, or none any more), reverting, done, refused (the link never moved), or, in an
+    answer alone, not_intact (nothing has changed). is_alive: its program still works on it.
     previous: the release before, '' when there was none, ELSEWHERE when `current` led to something else. restart_exit: None
     when there was no restart (yet). was_stopped: an abort has ended the restart, or what came after it.
     is_mismatch: the version command has not named the new version in its time; said: what it said at last, '' for nothing.

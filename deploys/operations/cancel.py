@@ -6,6 +6,7 @@ from django.db import connection, transaction
 
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
+from deploys.operations.confirm import wake_for_waiting
 from deploys.operations.locks import lock_operation
 from deploys.operations.queries import visible_operation
 from deploys.operations.sql import unfinished
@@ -28,6 +29,7 @@ def cancel_operation(*, access: Access, kind: Kind, public_id: str) -> Operation
             return _already_ended(operation)
         _cancel_pending(asked, access)
         notify_stop(kind)
+        wake_for_waiting(operation)
         record_action(access, operation, "cancel")
     operation.refresh_from_db()
     return operation

@@ -50,6 +50,7 @@ class NewOperation:
     instance_ids: Sequence[int]
     access: Access
     until: Until = Until.SWITCHED
+    confirm_within: int = 0
     from_version: str = ""
     package_url: str = ""
     requested_sha256: str = ""
@@ -149,6 +150,7 @@ def _insert_operation(new: NewOperation) -> Operation:
         service=new.service,
         version=new.version,
         until=new.until,
+        confirm_within=new.confirm_within,
         from_version=new.from_version,
         package_url=new.package_url,
         requested_sha256=new.requested_sha256,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from deploys.models import Operation, Target
 from deploys.operations.busy import busy_problems
+from deploys.operations.confirm import look_after_waiting
 from deploys.states import ACTIVE, Kind, TargetStatus
 from inventory.errors import Problem
 from inventory.instances.in_progress import Holder, Operations
@@ -37,6 +38,9 @@ class OurOperations(Operations):
     def remember(self, *, instance: int | None = None, service: int | None = None) -> bool:
         targets = Target.objects.filter(instance=instance)
         return targets.exists() or Operation.objects.filter(service=service).exists()
+
+    def look_after(self, service: int) -> None:
+        look_after_waiting(service)
 
     def label(self, status: str) -> str:
         return str(TargetStatus(status).label) if status in TargetStatus.values else status

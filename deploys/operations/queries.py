@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation, Target
 from deploys.operations.progress import Progress, frozen, progress_of, status_of, updated_after, with_status
-from deploys.states import Kind, OperationStatus, StopReason
+from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
 from inventory.security.access import Access
@@ -59,7 +59,7 @@ def finished_payload(operation: Operation) -> Payload:
 
 
 def _target(row: tuple[Any, ...]) -> Payload:
-    instance_id, status, version, at, step, error_code, error_message, reverted, source, attempt = row
+    instance_id, status, version, at, step, error_code, error_message, reverted, source, attempt, confirm_by = row
     return {
         "instance_id": instance_id,
         "status": status,
@@ -70,6 +70,7 @@ def _target(row: tuple[Any, ...]) -> Payload:
         "reverted": reverted,
         "source": source or None,
         "attempt": attempt,
+        "confirm_by": confirm_by if status == TargetStatus.IN_PROGRESS else None,
     }
 
 
@@ -87,6 +88,7 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
             "reverted",
             "source",
             "attempt",
+            WireTime("confirm_by"),
         )
     )
 
@@ -99,6 +101,7 @@ def _summary(operation: Operation, progress: Progress, updated_at: datetime | st
         "version": operation.version,
         **({"target_version": operation.version} if operation.kind == Kind.ROLLBACK else {}),
         "until": operation.until,
+        "confirm_within": operation.confirm_within or None,
         "status": status_of(operation, progress),
         "attempt": operation.attempt,
         "progress": _progress(progress),

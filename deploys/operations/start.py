@@ -15,6 +15,7 @@ from deploys.operations.create import (
 from deploys.operations.identity import Asked
 from deploys.operations.package_rules import package_problems
 from deploys.operations.staged import package_on_nodes
+from deploys.operations.ways_back import way_back_problems
 from deploys.states import Kind, Until
 from inventory.errors import InvalidRequest, NotFound, Problem
 from inventory.instances.selection import find_instances, visible_service
@@ -26,7 +27,7 @@ class DeployRequest:
     """A deploy as asked for; shapes are checked already.
 
     sha256: hex digest that the package must have, or ''. signature: detached, by the service's signing key, or '' for
-    the one beside the package. until: how far it goes.
+    the one beside the package. until: how far it goes. confirm_within: seconds, 0 for a deploy that nobody has to confirm.
     """
 
     service: str
@@ -38,13 +39,14 @@ class DeployRequest:
     signature: str = ""
     reason: str = ""
     until: Until = Until.SWITCHED
+    confirm_within: int = 0
 
 
 def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     """Store and queue a deploy, all or nothing; the same id with the same request gives the same operation again.
 
-    Raises NotFound (service), InvalidRequest (instances, naming each; `sha256_required`, `signing_key_unset`),
-    Conflict (`deploy_id_reused`, `instance_busy`).
+    Raises NotFound (service), InvalidRequest (instances, naming each; `sha256_required`, `signing_key_unset`,
+    `nothing_to_revert_to`), Conflict (`deploy_id_reused`, `instance_busy`).
     """
     asked = _asked(request)
     public_id = request.deploy_id or generated_id(Kind.DEPLOY)
@@ -54,6 +56,8 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     service = visible_service(access, request.service)
     instance_pks, problems = find_instances(service, request.instances)
     problems += package_problems(service, sha256=request.sha256, signature=request.signature)
+    if request.confirm_within:
+        problems += way_back_problems(service, instance_pks, version=request.version)
     if problems:
         raise InvalidRequest(problems=problems)
     return create_operation(
@@ -66,6 +70,7 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
             instance_ids=instance_pks,
             access=access,
             until=request.until,
+            confirm_within=request.confirm_within,
             package_url=request.package_url,
             package=package_on_nodes(
                 service,
@@ -105,4 +110,5 @@ def _asked(request: DeployRequest) -> Asked:
     # Left out when not given: ids from before these keys were there keep their fingerprint.
     signature = {"signature": request.signature} if request.signature else {}
     until = {"until": request.until.value} if request.until != Until.SWITCHED else {}
-    return wanted | signature | until
+    confirm = {"confirm_within": request.confirm_within} if request.confirm_within else {}
+    return wanted | signature | until | confirm

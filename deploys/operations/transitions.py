@@ -42,8 +42,22 @@ class MovableTarget(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wait:
+    """A target's node waits to be confirmed, and no worker with it. seconds: so long still; None: that is known already.
+
+    ask_in_seconds: when a worker looks after it, unless it is confirmed or asked to stop before.
+    """
+
+    seconds: int | None
+    ask_in_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Move:
-    """One target's change of status. `fence`: only while this claim still holds the target; None: whoever holds it."""
+    """One target's change of status. `fence`: only while this claim still holds the target; None: whoever holds it.
+
+    wait: of a target that stays in progress, which its claim lets go of.
+    """
 
     target_id: int
     instance_id: int
@@ -60,6 +74,7 @@ class Move:
     source: str = ""
     step: str = ""
     effect: Effect | None = None
+    wait: Wait | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a code that is none of ours: programs and pages go by the list."""
@@ -144,14 +159,14 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         enqueue_work(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
 
 
-# claims counts the workers that may have died of a target; one that hands it back has not.
+# claims counts the workers that may have died of a target; one that hands it back, or leaves it waiting, has not.
 # A move that this claim has made already counts as made, without new rows: a commit may have gone through though its
 # answer was lost, and is then tried again.
 _UPDATE_TARGETS = f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(
         id bigint, fence bigint, old text, new text, error_code text, error_message text, reverted boolean,
-        source text, step text, terminal boolean, yields boolean)
+        source text, step text, terminal boolean, yields boolean, waits float8, asks_in float8)
 ), moved AS (
     UPDATE deploys_target t SET
         status = CASE WHEN w.yields AND t.stop_reason = 'supersede' AND EXISTS (
@@ -163,7 +178,9 @@ WITH wanted AS (
         step = CASE WHEN w.step = '' THEN t.step ELSE w.step END,
         updated_at = clock_timestamp(),
         finished_at = CASE WHEN w.terminal THEN clock_timestamp() END,
-        claims = CASE WHEN w.new = 'pending' THEN t.claims - 1 ELSE t.claims END,
+        claims = CASE WHEN w.new = 'pending' THEN t.claims - 1 WHEN w.new = 'in_progress' THEN 0 ELSE t.claims END,
+        confirm_by = coalesce(clock_timestamp() + interval '1 second' * w.waits, t.confirm_by),
+        ask_at = clock_timestamp() + interval '1 second' * w.asks_in,
         lease_id = NULL
     FROM wanted w
     WHERE t.id = w.id AND t.status = w.old AND (w.fence IS NULL OR t.fence = w.fence)
@@ -191,6 +208,8 @@ def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set
             "step": move.step,
             "terminal": move.new in TERMINAL,
             "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED),
+            "waits": move.wait.seconds if move.wait else None,
+            "asks_in": move.wait.ask_in_seconds if move.wait else None,
         }
         for move in moves
     ]
@@ -203,7 +222,8 @@ def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set
 
 def _changes(moves: Sequence[Move]) -> list[Change]:
     """The targets' changes first, then what they mean for their instances."""
-    told = [_change(move, target=(move.old, move.new), note=move.error_code) for move in moves]
+    changed = [move for move in moves if move.new != move.old]
+    told = [_change(move, target=(move.old, move.new), note=move.error_code) for move in changed]
     return told + [_change(move, effect=move.effect) for move in moves if move.effect is not None]
 
 

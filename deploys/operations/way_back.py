@@ -135,7 +135,7 @@ CROSS JOIN LATERAL (
 WHERE i.id = ANY(%(instances)s)
 GROUP BY brought.operation_id ORDER BY count(*) DESC, brought.operation_id DESC LIMIT 1
 """  # noqa: S608 - only constants are spliced in
-_SWITCHED = [Step.SWITCH, Step.RESTART, Step.VERIFY, Step.CLEAN_UP, Step.DONE]
+_SWITCHED = [Step.SWITCH, Step.RESTART, Step.VERIFY, Step.CONFIRM, Step.CLEAN_UP, Step.DONE]
 # With which a node refuses a switch before the link moves.
 _UNSWITCHED = [
     ErrorCode.SWITCH_FAILED, ErrorCode.NODE_DISK_FULL, ErrorCode.NODE_NOT_WRITABLE, ErrorCode.NODE_UNSUITABLE,

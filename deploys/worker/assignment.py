@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
 
 from deploys.models import Operation, Package, Target
 from deploys.operations.staged import Staged
@@ -12,9 +15,12 @@ from deploys.states import Kind, Step, StopReason, TargetStatus, Until
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import NodeAddress
+from inventory.releases import kept_by_switch
 
 # From here on the node may run the new release: a worker that recovers the target asks the node before it does anything.
-MAY_HAVE_SWITCHED = frozenset({Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT, Step.CLEAN_UP})
+MAY_HAVE_SWITCHED = frozenset({
+    Step.SWITCH, Step.RESTART, Step.VERIFY, Step.CONFIRM, Step.REVERT, Step.CLEAN_UP,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,20 @@ class PinnedPackage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """within_seconds: 0 for a switch that nobody has to confirm. has_waited: its node has begun to wait for that.
+
+    is_given: it was confirmed. overdue_seconds: since the time for that was over, by the database's clock; below zero
+    before it is.
+    """
+
+    within_seconds: int
+    has_waited: bool = False
+    is_given: bool = False
+    overdue_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
 
@@ -62,6 +82,7 @@ class Assignment:
     stop_reason: StopReason
     kind: Kind
     until: Until
+    confirmation: Confirmation
     operation_id: int
     operation_total: int
     public_id: str
@@ -99,6 +120,12 @@ class Assignment:
     def was_switching(self) -> bool:
         return self.prior_fence is not None and self.prior_step in MAY_HAVE_SWITCHED
 
+    def releases_kept(self, package: PinnedPackage) -> list[str]:
+        """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
+        keep = self.service.keep_releases
+        ours = kept_by_switch(to=package.release, history=self.release_history, keep_releases=keep)
+        return list(dict.fromkeys([*ours, *self.releases_needed]))
+
     @property
     def environment(self) -> dict[str, str]:
         """What a service's commands find in their environment (CONTRACT.md, "What is on a node")."""
@@ -134,6 +161,7 @@ def assignment_of(
         stop_reason=StopReason(target.stop_reason),
         kind=Kind(operation.kind),
         until=Until(operation.until),
+        confirmation=_confirmation(target),
         operation_id=operation.pk,
         operation_total=operation.total,
         public_id=operation.public_id,
@@ -166,6 +194,19 @@ def assignment_of(
         node_pk=node.pk,
         node=NodeAddress.of(node),
         delivery=Delivery(node.delivery),
+    )
+
+
+def _confirmation(target: Target) -> Confirmation:
+    within = target.operation.confirm_within
+    if target.confirm_by is None:
+        return Confirmation(within_seconds=within)
+    claimed_at: datetime = getattr(target, "claimed_at", None) or timezone.now()
+    return Confirmation(
+        within_seconds=within,
+        has_waited=True,
+        is_given=target.confirmed_at is not None,
+        overdue_seconds=(claimed_at - target.confirm_by).total_seconds(),
     )
 
 

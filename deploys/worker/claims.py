@@ -19,10 +19,12 @@ from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
 from inventory.nodes.transports.jump_address import LOADED
 
-# Of targets `t`: pending, or left by another worker; rested; and no other operation is in progress on the instance.
+# Of targets `t`: pending, or left by another worker, or due of those that wait on their nodes to be confirmed; rested; and no
+# other operation is in progress on the instance.
 CLAIMABLE = f"""
     t.kind = %(kind)s AND {unfinished("t")}
     AND (t.status = 'pending' OR t.lease_id IS NULL)
+    AND (t.ask_at IS NULL OR t.ask_at <= clock_timestamp() OR t.stop_reason <> '')
     AND {RESTED}
     AND NOT EXISTS (
         SELECT FROM deploys_target other
@@ -102,6 +104,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     targets = (
         Target.objects.filter(pk__in=claimed)
         .select_related("operation__service", "operation__package", "instance__node", f"instance__node__{LOADED}")
+        .annotate(claimed_at=Now())
         .order_by("pk")
     )
     rows = list(targets)

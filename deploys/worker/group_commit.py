@@ -258,7 +258,7 @@ def _lock_in_order(lines: Iterable[Line], moves: Sequence[MoveRequest]) -> None:
 
 
 _STEPS = f"""
-UPDATE deploys_target t SET step = v.step, step_seconds = v.seconds, updated_at = clock_timestamp(),
+UPDATE deploys_target t SET step = v.step, step_seconds = t.step_seconds || v.seconds, updated_at = clock_timestamp(),
     begun_fence = CASE WHEN {is_on_node("v.step")} THEN v.fence ELSE t.begun_fence END
 FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, step text, seconds jsonb)
 WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress'

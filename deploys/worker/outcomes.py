@@ -8,6 +8,7 @@ from typing import Literal
 from deploys.error_codes import ErrorCode
 from deploys.node.refusals import found_there, leads_to, refusal
 from deploys.node.session import Switch
+from deploys.operations.transitions import Wait
 from deploys.states import Kind, Step, TargetStatus
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
@@ -17,6 +18,8 @@ from inventory.models import RunStatus
 from inventory.names import is_name
 from inventory.releases import version_of
 
+# A node has gone back by then, if all is well.
+LOOK_AFTER_SECONDS = 1.0
 # Nobody knows whether the instance runs, and what.
 UNKNOWN = Effect(run_status=RunStatus.UNKNOWN, process="")
 
@@ -25,6 +28,7 @@ UNKNOWN = Effect(run_status=RunStatus.UNKNOWN, process="")
 class Outcome:
     """status and the rest as they will stand on the target; effect: what changes on the instance, None for nothing.
 
+    wait: of one that stays in progress, waiting on its node to be confirmed.
     failed_step: the step of the error, None when it is the one in progress. last_step: without an error, the one it ended at.
     """
 
@@ -35,6 +39,7 @@ class Outcome:
     last_step: Step = Step.DONE
     reverted: bool | None = None
     effect: Effect | None = None
+    wait: Wait | None = None
 
 
 def failure(code: ErrorCode, message: str, *, effect: Effect | None = None) -> Outcome:
@@ -107,6 +112,10 @@ def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch,
     """
     if switch.outcome == "switched":
         return _success(assignment, package, switch)
+    if switch.outcome == "confirming":
+        return _waits_to_be_confirmed(assignment, package, switch)
+    if switch.outcome == "unconfirmed":
+        return _unconfirmed(assignment, package, switch)
     if switch.outcome in ("restart_failed", "version_mismatch"):
         return _restart_failed(assignment, package, switch, was_aborted=was_aborted)
     what = refusal(
@@ -117,6 +126,72 @@ def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch,
         current=switch.current,
     )
     return failure(ErrorCode.SWITCH_FAILED, f"On node '{assignment.node.name}': {what}")
+
+
+def _waits_to_be_confirmed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
+    """It runs, and the node goes back by itself unless it is confirmed. Nothing of it is a success yet."""
+    effect = Effect(
+        version=assignment.version,
+        release=package.release,
+        sha256=package.sha256,
+        run_status=RunStatus.RUNNING,
+        is_expected=True,
+        found=_found(switch),
+    )
+    wait = Wait(seconds=switch.seconds_left, ask_in_seconds=switch.seconds_left + LOOK_AFTER_SECONDS)
+    return Outcome(status=TargetStatus.IN_PROGRESS, last_step=Step.CONFIRM, effect=effect, wait=wait)
+
+
+def _unconfirmed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
+    """The node has gone back, or could not, for want of a confirmation or because the deploy was cancelled."""
+    is_cancelled = switch.taken_back
+    code = ErrorCode.CANCELLED_IN_SWITCH if is_cancelled else ErrorCode.NOT_CONFIRMED
+    if switch.has_way_back_failed and not is_cancelled:
+        code = ErrorCode.REVERT_FAILED
+    return Outcome(
+        status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
+        error_code=code,
+        error_message=_unconfirmed_message(assignment, switch),
+        failed_step=Step.CONFIRM,
+        reverted=switch.reverted,
+        effect=_gone_back(switch)
+        if switch.reverted
+        else Effect(
+            version=assignment.version,
+            release=package.release,
+            sha256=package.sha256,
+            run_status=RunStatus.UNKNOWN,
+            is_expected=True,
+            found=_found(switch),
+        ),
+    )
+
+
+def _gone_back(switch: Switch) -> Effect:
+    """While it waited, what was recorded was the new release: all of the one before is recorded anew."""
+    release, current = switch.release_before, switch.current
+    return Effect(
+        version=version_of(release),
+        release=release,
+        sha256=current.sha256 if current is not None and current.release == release else None,
+        run_status=RunStatus.UNKNOWN if switch.has_way_back_failed else RunStatus.RUNNING,
+        is_expected=True,
+        found=_found(switch),
+    )
+
+
+def _unconfirmed_message(assignment: Assignment, switch: Switch) -> str:
+    confirmation = assignment.confirmation
+    if switch.taken_back:
+        what = f"Cancelled while '{assignment.version}' waited to be confirmed"
+    elif confirmation.is_given:
+        what = f"'{assignment.version}' was confirmed, but that did not reach the node in its time"
+    elif confirmation.overdue_seconds < 0:
+        what = f"'{assignment.version}' was gone back from before it was confirmed"
+    else:
+        what = f"'{assignment.version}' was not confirmed within {confirmation.within_seconds} s"
+    where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
+    return f"{what} {where}. {_way_back(assignment, switch)}"
 
 
 def found_has_changed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:

@@ -42,7 +42,12 @@ class BrokenOff:
     phase: str
 
 
-Recovered = Ended | NeverBegan | BrokenOff
+@dataclass(frozen=True)
+class Unconfirmed:
+    """The switch waits on the node to be confirmed, or has broken off there while it did."""
+
+
+Recovered = Ended | NeverBegan | BrokenOff | Unconfirmed
 
 
 async def recover(
@@ -52,10 +57,12 @@ async def recover(
 
     Raises TransportError, NodeMisbehaved, NodeError, and StaleFence when yet another worker has claimed the root.
     """
-    await _settled(link, assignment)
+    settled = await _settled(link, assignment)
+    if settled is not None and settled.is_unconfirmed and is_this_targets(settled, assignment, package):
+        return Unconfirmed()
     claimed = await link.try_again(lambda session: claim_root(session, assignment, package))
     last = claimed.state.last
-    if last is None or not _is_this_targets(last, assignment, package):
+    if last is None or not is_this_targets(last, assignment, package):
         return NeverBegan()
     if last.phase == "done":
         return Ended(switch_ended(assignment, package, last, was_aborted=interruption.was_aborted), last)
@@ -81,7 +88,7 @@ async def own_switch(link: NodeLink, assignment: Assignment, package: PinnedPack
     """What this claim's own switch came to; None: it never began, or died half-way and may be sent again."""
     last = await _settled(link, assignment)
     is_ours = last is not None and last.fence == assignment.fence and last.release == package.release
-    return last if last is not None and is_ours and last.phase == "done" else None
+    return last if last is not None and is_ours and (last.phase == "done" or last.is_waiting) else None
 
 
 async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
@@ -99,9 +106,14 @@ async def _settled(link: NodeLink, assignment: Assignment) -> Switch | None:
             if time.monotonic() > deadline:
                 raise
         else:
-            if state.last is None or not state.last.is_alive or time.monotonic() > deadline:
+            if state.last is None or not _is_in_progress(state.last) or time.monotonic() > deadline:
                 return state.last
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_in_progress(switch: Switch) -> bool:
+    """Of its own accord it ends soon; a switch that waits to be confirmed does not."""
+    return switch.is_alive and not switch.is_waiting
 
 
 async def claim_root(session: NodeSession, assignment: Assignment, package: PinnedPackage) -> Staged:
@@ -116,9 +128,12 @@ async def claim_root(session: NodeSession, assignment: Assignment, package: Pinn
     )
 
 
-def _is_this_targets(last: Switch, assignment: Assignment, package: PinnedPackage) -> bool:
-    """Several workers may have died one after the other: it need not be the last claim's, but any since others' work."""
-    is_since_others = assignment.fence_of_others < last.fence <= (assignment.prior_fence or 0)
+def is_this_targets(last: Switch, assignment: Assignment, package: PinnedPackage) -> bool:
+    """Several workers may have died one after the other: it need not be the last claim's, but any since others' work.
+
+    This claim's own, too: it may have concluded a switch that was to be confirmed.
+    """
+    is_since_others = assignment.fence_of_others < last.fence <= assignment.fence
     return is_since_others and last.release == package.release
 
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from deploys.error_codes import ErrorCode
+from deploys.node import calls
 from deploys.node.refusals import found_there
-from deploys.node.session import Checked, CommandOutcome, NodeError, NodeSession, Switch
+from deploys.node.session import Checked, CommandOutcome, NodeError, NodeSession, Staged, Switch
 from deploys.packages.store import Artifact
 from deploys.states import Kind, Step, Until
 from deploys.worker import recovery
 from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.confirmation import conclude
 from deploys.worker.failpoints import pause_at
 from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
 from deploys.worker.node_link import NodeLink
@@ -20,7 +22,6 @@ from deploys.worker.outcomes import Outcome, found_has_changed, switch_ended, un
 from deploys.worker.switch_permits import Granted, Lost, Stop
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
-from inventory.releases import kept_by_switch
 
 
 class Steps:
@@ -127,6 +128,7 @@ class Steps:
         staged = await self._link.try_again(
             lambda session: self._node_work.stage(session, self._assignment, pinned, artifact, self._begin_stage)
         )
+        await self._conclude_others(staged)
         if staged.outcome == "present":
             self._log.source = "node"
         elif staged.unfit and not is_told:
@@ -138,6 +140,15 @@ class Steps:
         self._log.say(
             f"Release '{package.release}' was on the node, but could not be taken: {found} It is staged anew."
         )
+
+    async def _conclude_others(self, staged: Staged) -> None:
+        """A switch that nobody confirmed, and that the node, started anew, could not go back from by itself."""
+        last = staged.state.last
+        if last is None or not last.is_unconfirmed or last.is_alive:
+            return
+        self._log.say(f"The switch to '{last.release}' was never confirmed: going back to {last.before} first.")
+        await self._link.try_again(lambda session: conclude(session, self._assignment, calls.NOT_CONFIRMED))
+        self._log.begin(Step.STAGE)
 
     def _begin_stage(self) -> None:
         self._log.begin(Step.STAGE)
@@ -204,6 +215,11 @@ class Steps:
             switch = await self._send_switch(restaged)
         for warning in switch.warnings:
             self._log.say(f"Warning: {warning}")
+        if switch.is_waiting:
+            self._log.say(
+                f"It runs, and waits {switch.seconds_left} s to be confirmed; else the node goes back to {switch.before} "
+                "by itself."
+            )
         return switch_ended(self._assignment, package, switch, was_aborted=self._interruption.was_aborted)
 
     async def _send_switch(self, package: PinnedPackage) -> Switch:
@@ -227,17 +243,11 @@ class Steps:
             operation=self._assignment.public_id,
             restart_command=self._assignment.service.restart_command,
             timeout_seconds=self._assignment.service.command_timeout_seconds,
-            keep=self._keep(package),
+            keep=self._assignment.releases_kept(package),
             version_command=self._assignment.service.version_command,
             version_timeout_seconds=self._assignment.service.version_timeout_seconds,
+            confirm_within_seconds=self._assignment.confirmation.within_seconds,
         )
-
-    def _keep(self, package: PinnedPackage) -> list[str]:
-        """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
-        rules = self._assignment.service
-        history = self._assignment.release_history
-        ours = kept_by_switch(to=package.release, history=history, keep_releases=rules.keep_releases)
-        return list(dict.fromkeys([*ours, *self._assignment.releases_needed]))
 
 
 def _what_was_checked(checked: Checked, package: PinnedPackage) -> str:

@@ -44,7 +44,7 @@ _PERMITS = """
 WITH asked AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(id bigint, fence bigint, seconds jsonb)
 ), permitted AS (
-    UPDATE deploys_target t SET step = 'switch', step_seconds = v.seconds, begun_fence = v.fence,
+    UPDATE deploys_target t SET step = 'switch', step_seconds = t.step_seconds || v.seconds, begun_fence = v.fence,
         updated_at = clock_timestamp()
     FROM asked v
     WHERE t.id = v.id AND t.fence = v.fence AND t.status = 'in_progress' AND t.stop_reason = ''

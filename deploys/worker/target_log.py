@@ -93,7 +93,8 @@ class TargetLog:
         step = outcome.failed_step or self.step
         if step != Step.REVERT:
             return step
-        return Step.VERIFY if Step.VERIFY in self._seconds else Step.RESTART
+        before = (Step.CONFIRM, Step.VERIFY)
+        return next((step for step in before if step in self._seconds), Step.RESTART)
 
     async def requeue(self) -> None:
         """Put the target back for another claim, as if untouched. Raises EventRefused."""
@@ -115,6 +116,7 @@ class TargetLog:
             source=self.source,
             step=step,
             effect=outcome.effect,
+            wait=outcome.wait,
         )
         await self._writer.move(move, last_step=self._change_to(step))
 

@@ -12,8 +12,9 @@ from deploys.packages.errors import PackageError
 from deploys.queue.worker_name import this_worker
 from deploys.states import Step
 from deploys.worker import leases
-from deploys.worker.assignment import Assignment
+from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.claim_limits import MAX_REFUSALS
+from deploys.worker.confirmation import look_after
 from deploys.worker.failpoints import pause_at
 from deploys.worker.group_commit import GroupCommitWriter
 from deploys.worker.interruption import (
@@ -29,7 +30,7 @@ from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
 from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved, unstorable
 from deploys.worker.pools import ask_database
-from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, recover, told_of
+from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, Unconfirmed, recover, told_of
 from deploys.worker.refusals import EventRefused
 from deploys.worker.steps import Steps
 from deploys.worker.target_log import TargetLog
@@ -177,6 +178,8 @@ class TargetRun:
     async def _recover(self) -> Outcome | None:
         """The outcome of a dead worker's switch; None: it is for this one to do, or to do again."""
         assert self.assignment.package is not None
+        if self.assignment.confirmation.has_waited:
+            return await self._look_after(self.assignment.package)
         node = self.assignment.node.name
         self._log.begin(Step.RESTART if self.assignment.prior_step == Step.REVERT else self.assignment.prior_step)
         self._log.say(f"{self._whose_work()} asking the node '{node}' what became of its switch.")
@@ -190,11 +193,17 @@ class TargetRun:
                     "restart command runs again."
                 )
                 self._broken_off = effect
+            case Unconfirmed():
+                return await self._look_after(self.assignment.package)
             case NeverBegan():
                 self._log.say(f"Node '{node}' says that the switch never began: the instance's work begins anew.")
         self._interruption.enter(Phase.PREPARING)
         self._interruption.check()
         return None
+
+    async def _look_after(self, package: PinnedPackage) -> Outcome:
+        self._log.begin(Step.CONFIRM)
+        return await look_after(self._link, self.assignment, package, self._log, self._interruption)
 
     def _whose_work(self) -> str:
         claimed = self.assignment

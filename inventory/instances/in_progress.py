@@ -39,6 +39,9 @@ class Operations:
         """Whether some operation, finished or not, was on this instance or service."""
         return False
 
+    def look_after(self, service: int) -> None:
+        """Have the nodes asked that wait by themselves for what becomes of an operation."""
+
     def label(self, status: str) -> str:
         """What a target's status is called, in the reader's language; '' stays ''."""
         return status

@@ -63,6 +63,7 @@ def sync_service(service_id: int) -> SyncResult | None:
     if not begin(service_id):
         return None
     result = SyncResult()
+    in_progress.operations.look_after(service_id)
     began_at = database_time()
     asked = _instances_by_node(service_id)
     roots = {address: [root for _pk, root in instances] for address, instances in asked.items()}

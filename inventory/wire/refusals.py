@@ -20,6 +20,9 @@ _INSTANCE_ID: dict[str, Any] = {"instance_id": {"type": "string"}}
 FACTS_OF: dict[str, dict[str, Any]] = {
     "duplicate_instance": _INSTANCE_ID,
     "instance_not_found": _INSTANCE_ID,
+    "already_reverted": _INSTANCE_ID,
+    "not_waiting": _INSTANCE_ID,
+    "nothing_to_revert_to": _INSTANCE_ID,
     "no_previous_version": _INSTANCE_ID,
     # Of an entry of the inventory, if it is an instance's.
     "invalid": _INSTANCE_ID,

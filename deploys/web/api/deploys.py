@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from deploys.operations.confirm import confirm_deploy
 from deploys.operations.start import start_deploy
 from deploys.web.api.operations import (
     OperationCancelView,
@@ -19,6 +20,8 @@ from deploys.web.api.operations import (
 )
 from deploys.web.api.serializers import (
     ChangedDeploySerializer,
+    ConfirmedDeploySerializer,
+    ConfirmSerializer,
     DeployListSerializer,
     DeployStatusSerializer,
     ExecuteSerializer,
@@ -29,6 +32,7 @@ from deploys.web.api.serializers import (
     StartedDeploySerializer,
 )
 from inventory.security.access import Scope, access_of
+from inventory.wire.budgets import Budget
 from inventory.wire.refusals import Refusals
 from inventory.wire.serializers import NothingSerializer
 
@@ -37,7 +41,15 @@ class DeployExecute(APIView):
     operation_id = "execute_deploy"
     required_scope = Scope.DEPLOY
     refusals: ClassVar[Refusals] = {
-        400: ("duplicate_instance", "instance_not_found", "service_not_found", "sha256_required", "signing_key_unset"),
+        400: (
+            "duplicate_instance",
+            "instance_not_found",
+            "service_not_found",
+            "sha256_required",
+            "signing_key_unset",
+            "nothing_to_revert_to",
+            "confirm_without_switch",
+        ),
         404: ("service_not_found",),
         409: ("deploy_id_reused", "service_held", "instance_busy", "instance_retired"),
     }
@@ -80,6 +92,28 @@ class DeployLog(OperationLogView):
 class DeployCancel(OperationCancelView):
     operation_id = "cancel_deploy"
     refusals: ClassVar[Refusals] = {404: ("deploy_not_found",), 409: ("already_finished",)}
+
+
+class DeployConfirm(APIView):
+    operation_id = "confirm_deploy"
+    required_scope = Scope.DEPLOY
+    write_budget = Budget.URGENT
+    refusals: ClassVar[Refusals] = {
+        400: ("duplicate_instance", "instance_not_found"),
+        404: ("deploy_not_found",),
+        409: ("already_reverted", "not_waiting"),
+    }
+
+    @extend_schema(request=ConfirmSerializer, responses={202: ConfirmedDeploySerializer})
+    def post(self, request: Request, deploy_id: str) -> Response:
+        """Keep what waits to be confirmed; the rest of it goes back by itself."""
+        wanted = ConfirmSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        confirmed = confirm_deploy(
+            access=access_of(request), public_id=deploy_id, instances=wanted.validated_data.get("instances")
+        )
+        answer = {"deploy_id": deploy_id, "status": "confirmed", "message": "deploy confirmed", "instances": confirmed}
+        return Response(answer, status=202)
 
 
 @extend_schema(request=RetrySerializer, responses={202: ChangedDeploySerializer})

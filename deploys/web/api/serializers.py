@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,9 +14,9 @@ from deploys.operations.retry import RetryRequest
 from deploys.operations.start import DeployRequest, deploy_problems
 from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus, Until
-from inventory.errors import InvalidRequest, with_others
+from inventory.errors import InvalidRequest, Problem, with_others
 from inventory.security.access import Access
-from inventory.wire.limits import MAX_REASON_LENGTH
+from inventory.wire.limits import MAX_CONFIRM_SECONDS, MAX_REASON_LENGTH, MIN_CONFIRM_SECONDS
 from inventory.wire.serializers import (
     CursorField,
     InstanceIdsField,
@@ -49,6 +50,22 @@ class ReasonField(StrictCharField):
         super().__init__(required=False, allow_blank=True, max_length=MAX_REASON_LENGTH, **kwargs)
 
 
+@extend_schema_field({"type": "integer"})
+class WholeNumberField(serializers.IntegerField):
+    """A JSON integer: no string, no fraction, no boolean."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class ConfirmSerializer(StrictSerializer):
+    """Which instances are kept; left out, all that wait to be confirmed."""
+
+    instances = InstanceIdsField(required=False)
+
+
 class ExecuteSerializer(StrictSerializer):
     """A deploy as asked for."""
 
@@ -69,16 +86,34 @@ class ExecuteSerializer(StrictSerializer):
         help_text="`checked` looks only; `staged` has the release on every instance and switches none.",
     )
 
+    confirm_within = WholeNumberField(
+        required=False,
+        min_value=MIN_CONFIRM_SECONDS,
+        max_value=MAX_CONFIRM_SECONDS,
+        help_text="Seconds. Each instance goes back by itself, on its node, unless it is confirmed within this time.",
+    )
+
     def validate_until(self, value: str) -> Until:
         return Until(value)
 
     def to_request(self, access: Access) -> DeployRequest:
         """Raises InvalidRequest with all that is wrong: with each key, and with what the keys name."""
-        if self.is_valid():
-            return DeployRequest(**{"deploy_id": None, **self.validated_data})
-        part = self.valid_part()
+        is_valid = self.is_valid()
+        part = self.validated_data if is_valid else self.valid_part()
+        clash = _confirm_clash(part)
+        if is_valid and not clash:
+            return DeployRequest(**{"deploy_id": None, **part})
         judged = {key: part[key] for key in ("service", "instances", "sha256", "signature") if key in part}
-        raise InvalidRequest(problems=with_others(self.field_problems(), deploy_problems(access, **judged)))
+        raise InvalidRequest(problems=with_others([*self.field_problems(), *clash], deploy_problems(access, **judged)))
+
+
+def _confirm_clash(part: Mapping[str, Any]) -> list[Problem]:
+    """What is not switched can't be confirmed: one problem for each of the two keys."""
+    until = part.get("until", Until.SWITCHED)
+    if "confirm_within" not in part or until == Until.SWITCHED:
+        return []
+    why = f"confirm_within is for deploys that switch, and until is '{until}': give one of the two."
+    return [Problem(code="confirm_without_switch", detail=why, attr=attr) for attr in ("confirm_within", "until")]
 
 
 class RetrySerializer(StrictSerializer):
@@ -142,6 +177,13 @@ class StartedDeploySerializer(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField()
 
 
+class ConfirmedDeploySerializer(serializers.Serializer[Any]):
+    deploy_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=["confirmed"])
+    message = serializers.CharField()
+    instances = serializers.ListField(child=serializers.CharField())
+
+
 class ChangedDeploySerializer(serializers.Serializer[Any]):
     deploy_id = serializers.CharField()
     status = serializers.ChoiceField(choices=["started", "cancelling", "cancelled"])
@@ -167,6 +209,9 @@ class TargetSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="After a restart that failed: whether the link leads to the previous release again. With the error "
         "`revert_failed` that release could not be restarted either.",
+    )
+    confirm_by = serializers.DateTimeField(
+        allow_null=True, help_text="Until when it waits to be confirmed; null when it does not."
     )
     source = serializers.CharField(  # type: ignore[assignment]  # the answer's key, not a field's source
         allow_null=True, help_text="node, store or download."
@@ -194,6 +239,9 @@ class DeploySummarySerializer(serializers.Serializer[Any]):
     service = serializers.CharField()
     version = serializers.CharField()
     until = serializers.ChoiceField(choices=[until.value for until in Until], help_text="How far it goes.")
+    confirm_within = serializers.IntegerField(
+        allow_null=True, help_text="Seconds within which each instance is to be confirmed."
+    )
     status = serializers.ChoiceField(choices=OperationStatus.choices)
     attempt = serializers.IntegerField(help_text="1, and one more with every retry.")
     progress = ProgressSerializer()

@@ -23,8 +23,8 @@ from inventory.models import RunStatus
 PAGE_SIZE = 25
 FIRST_ERRORS = 3
 STEP_ORDER = (
-    Step.FETCH, Step.CONNECT, Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY, Step.REVERT,
-    Step.CLEAN_UP,
+    Step.FETCH, Step.CONNECT, Step.CHECK, Step.STAGE, Step.BEFORE_SWITCH, Step.SWITCH, Step.RESTART, Step.VERIFY,
+    Step.CONFIRM, Step.REVERT, Step.CLEAN_UP,
 )  # fmt: skip
 _RANK = Case(
     *(
