@@ -100,6 +100,7 @@ def test_the_status_has_the_documents_keys_and_a_deploys() -> None:
     completed_at, updated_at = status.pop("completed_at"), status["instances"][0].pop("updated_at")
     assert completed_at >= updated_at >= status["started_at"]
     assert status.pop("updated_at") == completed_at
+    assert (status.pop("confirm_within"), status["instances"][0].pop("confirm_by")) == (None, None)
     assert (status.pop("until", None), status.pop("attempt"), status["instances"][0].pop("attempt")) == (
         "switched",
         1,

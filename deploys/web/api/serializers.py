@@ -50,16 +50,6 @@ class ReasonField(StrictCharField):
         super().__init__(required=False, allow_blank=True, max_length=MAX_REASON_LENGTH, **kwargs)
 
 
-@extend_schema_field({"type": "integer"})
-class WholeNumberField(serializers.IntegerField):
-    """A JSON integer: no string, no fraction, no boolean."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
 class ConfirmSerializer(StrictSerializer):
     """Which instances are kept; left out, all that wait to be confirmed."""
 

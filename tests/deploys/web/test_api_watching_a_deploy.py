@@ -66,6 +66,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "service": "user-service",
         "version": "v1.2.3",
         "until": "switched",
+        "confirm_within": None,
         "status": "in_progress",
         "attempt": 1,
         "progress": {"total": 3, "completed": 1, "failed": 0, "pending": 2, "in_progress": 1, "cancelled": 0},
@@ -85,6 +86,7 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "reverted": False,
         "source": "download",
         "attempt": 1,
+        "confirm_by": None,
     }
     assert second == {
         **first,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
@@ -52,6 +54,7 @@ ROWS = {
     "deploy-status": Row(method="get", path="/v1/deploy/status/d-waiting", needs=READ),
     "deploy-logs": Row(method="get", path="/v1/deploy/logs/d-waiting", needs=READ),
     "deploy-cancel": Row(method="post", path="/v1/deploy/cancel/d-waiting", needs=DEPLOY, ok=202),
+    "deploy-confirm": Row(method="post", path="/v1/deploy/confirm/d-confirm", needs=DEPLOY, ok=202),
     "deploy-retry": Row(method="post", path="/v1/deploy/retry/d-failed", needs=DEPLOY, ok=202),
     "rollback-instance": Row(
         method="post",
@@ -98,15 +101,16 @@ GROUPS = {"viewer": {READ}, "operator": {READ, DEPLOY}, "admin": set(Scope), Non
 
 @pytest.fixture
 def world(db: None) -> Service:
-    """One service with an unfinished and a failed deploy, and the same of rollbacks; one instance is free."""
+    """One service with an unfinished and a failed deploy, one to be confirmed, and two rollbacks; one instance is free."""
     service = make_service()
-    instances = make_instances(service, make_node(), count=5)
+    instances = make_instances(service, make_node(), count=6)
     make_node("spare")
     Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
     _deploy("d-waiting", instances[0])
     _fail(_deploy("d-failed", instances[1]))
     _rollback("r-waiting", instances[2])
     _fail(_rollback("r-failed", instances[3]))
+    _wait(_deploy("d-confirm", instances[5]))
     return service
 
 
@@ -130,6 +134,13 @@ def _fail(operation: Operation) -> None:
     ended = "2024-01-15T10:30:00Z"
     operation.targets.update(status="failed", error_code="node_unreachable", finished_at=ended)
     Operation.objects.filter(pk=operation.pk).update(status="failed", failed=1, finished_at=ended)
+
+
+def _wait(operation: Operation) -> None:
+    """To be confirmed."""
+    operation.targets.update(
+        status="in_progress", step="confirm", confirm_by=Now() + timedelta(minutes=1), ask_at=Now()
+    )
 
 
 def call(client: APIClient, row: Row) -> Any:
@@ -226,4 +237,4 @@ def test_a_session_without_csrf_changes_nothing(world: Service, name: str) -> No
     answer = call(logged_in(person("admin"), sends_csrf=False), row)
 
     assert answer.status_code == (row.ok if row.method == "get" else 403)
-    assert Operation.objects.filter(kind=Kind.DEPLOY).count() == 2
+    assert Operation.objects.filter(kind=Kind.DEPLOY).count() == 3
