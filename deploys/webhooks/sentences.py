@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 from deploys.states import Kind
 from deploys.webhook_models import EventType
 from inventory.drift import Drift
+from inventory.drift import Drift
 
 _MOST_NAMED = 10
 
@@ -67,11 +68,15 @@ def _of_drift(data: dict[str, Any]) -> str:
 
 
 def _one_drift(instance: dict[str, Any]) -> str:
-    text = _("%(instance)s runs %(version)s instead of %(expected)s")
-    runs, expected = instance["version"] or _("nothing known"), instance["expected_version"]
-    if instance.get("drift") == Drift.PROCESS:
-        runs, expected = instance["process_version"], instance["version"]
-    return text % {"instance": instance["instance_id"], "version": runs, "expected": expected}
+    what = {
+        "instance": instance["instance_id"],
+        "version": instance["version"] or _("nothing known"),
+        "expected": instance["expected_version"],
+        "process": instance["process_version"],
+    }
+    if instance["drift"] == Drift.PROCESS:
+        return _("%(instance)s: its process runs %(process)s, its link leads to %(version)s") % what
+    return _("%(instance)s runs %(version)s instead of %(expected)s") % what
 
 
 def _of_hold(data: dict[str, Any]) -> str:

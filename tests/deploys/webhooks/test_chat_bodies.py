@@ -41,10 +41,8 @@ SUPERSEDED = {
 }
 HELD = {"service": "shop", "held": True, "reason": "<at id=all>a & b", "held_by": "ada", "held_at": "x", "until": None}
 RELEASED = {**HELD, "held": False, "released_by": "bob"}
-DRIFTED = {
-    "service": "shop",
-    "instances": [{"instance_id": "shop-1", "version": None, "expected_version": "v2"}],
-}  # fmt: skip
+LINK = {"instance_id": "shop-1", "version": None, "expected_version": "v2", "process_version": None, "drift": "link"}
+PROCESS = {**LINK, "version": "v2", "process_version": "v1", "drift": "process"}
 
 
 def delivery(body: str, event: str, data: dict[str, Any], **webhook: Any) -> WebhookDelivery:
@@ -86,9 +84,17 @@ def content(*args: Any, **webhook: Any) -> Any:
         ("operation.finished", FINISHED, "zh-hans", "shop，发布 d-1（ci）：失败 3/4 个实例"),
         (
             "instance.drifted",
-            DRIFTED,
+            {"service": "shop", "instances": [LINK]},
             "en",
             "shop: 1 instance does not run what is expected (shop-1 runs nothing known instead of v2)",
+        ),
+        (
+            "instance.drifted",
+            {"service": "shop", "instances": [PROCESS] * 12},
+            "en",
+            "shop: 12 instances do not run what is expected ("
+            + "shop-1: its process runs v1, its link leads to v2; " * 10
+            + "…)",
         ),
     ],
 )
