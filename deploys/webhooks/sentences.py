@@ -13,7 +13,6 @@ from django.utils.translation import ngettext
 from deploys.states import Kind
 from deploys.webhook_models import EventType
 from inventory.drift import Drift
-from inventory.drift import Drift
 
 _MOST_NAMED = 10
 

@@ -79,7 +79,7 @@ def soak(folder: Path, *, seed: int, seconds: float, is_hostile: bool = False) -
         faults.end()
         cancel_silent_ones()
         report.settled_seconds = watch.wait_until_settled(SETTLE_SECONDS)
-        watch.check_end(here.service)
+        watch.check_end(here.service, here.receiver)
     return report
 
 

@@ -12,8 +12,10 @@ from deploys.states import TERMINAL, Kind, TargetStatus
 from inventory.instances.sync import sync_service
 from inventory.models import Instance, Service
 from tests.faults.soak import Report
+from tests.faults.soak_events import untold
 from tests.faults.soak_liars import PREFIX, honest_seconds
 from tests.support.lab import check_invariants, check_link
+from tests.support.webhook_receiver import Receiver
 
 LOOK_SECONDS = 0.05
 # What a sound version on the local node may fail with: nothing but a worker that died under it again and again, or a
@@ -92,7 +94,7 @@ class Watch:
             time.sleep(0.2)
         return time.monotonic() - began
 
-    def check_end(self, service: Service) -> None:
+    def check_end(self, service: Service, receiver: Receiver) -> None:
         """After a sync, which is what resolves an instance whose outcome nobody could tell."""
         sync_service(service.pk)
         for status, code in Target.objects.values_list("status", "error_code"):
@@ -104,6 +106,8 @@ class Watch:
             check_invariants(self._instances)
         except (AssertionError, OSError) as error:
             self._violated(repr(error))
+        for untold_of in untold(receiver):
+            self._violated(untold_of)
 
     def _check_false_failures(self) -> None:
         failed = Target.objects.filter(status=TargetStatus.FAILED, instance__node__transport="local")

@@ -19,12 +19,14 @@ from deploys.states import Kind, Until
 from inventory.errors import ReleaseError
 from inventory.models import Instance, Service
 from tests.faults.soak import Report
+from tests.faults.soak_events import listen
 from tests.faults.soak_liars import FLOODS, liars, with_liars
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 from tests.support.lab import RESTART, Lab, wait_for_end
 from tests.support.package_host import Behaviour, serving
 from tests.support.sshd import SshServer, ssh_server
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
+from tests.support.webhook_receiver import Receiver, receiving
 from tests.support.worker import WorkerHost, running_worker
 
 HOSTS = 2
@@ -40,6 +42,7 @@ class World:
     sshd: SshServer
     proxy: TcpProxy
     report: Report
+    receiver: Receiver
     lying: Sequence[Instance] = ()
     hosts: list[WorkerHost] = field(default_factory=list)
     _stacks: list[ExitStack] = field(default_factory=list)
@@ -50,6 +53,7 @@ class World:
         self._variables = {
             "RELEASE_PACKAGE_HOSTS": self.lab.package_host.netloc,
             "RELEASE_SSH_KEY_FILE": str(self.sshd.private_key),
+            "RELEASE_WEBHOOK_HOSTS": self.receiver.netloc,
         }
         for number in range(HOSTS):
             self._stacks.append(ExitStack())
@@ -124,7 +128,13 @@ def world(folder: Path, report: Report, *, is_hostile: bool) -> Iterator[World]:
     """Every instance runs v0 when it begins."""
     packages = folder / "packages"
     packages.mkdir()
-    with serving(packages) as package_host, ssh_server() as sshd, tcp_proxy(sshd.port) as proxy:
+    with (
+        serving(packages) as package_host,
+        ssh_server() as sshd,
+        tcp_proxy(sshd.port) as proxy,
+        receiving() as receiver,
+    ):
+        listen(receiver)
         service = make_service(
             restart_command=SLOW_RESTART, before_switch_command="sleep 0.1", command_timeout=15, keep_releases=8
         )
@@ -139,7 +149,9 @@ def world(folder: Path, report: Report, *, is_hostile: bool) -> Iterator[World]:
             instance.save()
         lab = Lab(instances=[*local, *remote], package_host=package_host, faults=folder)
         with liars(service, seed=report.seed, is_hostile=is_hostile) as lying:
-            here = World(lab=lab, service=service, sshd=sshd, proxy=proxy, report=report, lying=lying)
+            here = World(
+                lab=lab, service=service, sshd=sshd, proxy=proxy, report=report, receiver=receiver, lying=lying
+            )
             try:
                 here.start_hosts()
                 wait_for_end(lab.deploy("v0"), seconds=60)

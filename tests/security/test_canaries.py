@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from deploys.models import LogLine, Operation
+from deploys.webhook_models import WebhookDelivery
 from inventory.models import Delivery, Instance
 from tests.releasesite.api.test_who_may_call import ROWS
 from tests.support.api import new_token, with_token
@@ -39,6 +41,8 @@ from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
 from tests.support.sshd import SshServer
 from tests.support.web import running_web
+from tests.support.webhook_receiver import Receiver, receiving
+from tests.support.webhooks import make_webhook
 from tests.support.worker import running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -49,6 +53,9 @@ MEANT = {
     "userinfo": {"deploys_operation.package_url", "deploys_package.url"},
     "query": {"deploys_operation.package_url", "deploys_package.url"},
     "signature": {"deploys_operation.signature", "deploys_package.signature"},
+    "hook": {"deploys_webhook.url"},
+    "hooksecret": {"deploys_webhook.chat_secret"},
+    "hooksigning": {"deploys_webhook.secret"},
 }
 RESTART = """
 echo "the config says $(cat config)"
@@ -75,6 +82,8 @@ class Canaries:
                 "bearer",
                 "password",
                 "unknowntoken",
+                "hook",
+                "hooksecret",
             )
         }
     )
@@ -146,8 +155,11 @@ def run(
     }
     processes = ProcessList()
     with (
-        running_web(**environment) as web,
-        running_worker({**environment, "RELEASE_PUBLIC_URL": web.url}) as worker,
+        telling(canaries) as receiver,
+        running_web(**environment, RELEASE_WEBHOOK_HOSTS=receiver.netloc) as web,
+        running_worker(
+            {**environment, "RELEASE_PUBLIC_URL": web.url, "RELEASE_WEBHOOK_HOSTS": receiver.netloc}
+        ) as worker,
         processes.watched(),
     ):
         work(canaries, token, fleet, package_host)
@@ -156,6 +168,21 @@ def run(
         logs = worker.log.read_text() + web.log
     canaries.more.update(signatures_in(links.read_text()))
     return Run(canaries=canaries, processes=processes, logs=logs, package_host=package_host, token=token)
+
+
+@contextmanager
+def telling(canaries: Canaries) -> Iterator[Receiver]:
+    """A webhook whose receiver refuses what it gets, and quotes all that it knows."""
+    canaries.more["hooksigning"] = signing = base64.b64encode(secrets.token_bytes(24)).decode()
+    with receiving() as receiver:
+        token, chat = canaries["hook"], canaries["hooksecret"]
+        receiver.status, receiver.body = (
+            403,
+            f"no bot {token}: /hook/{token}?key={token} {chat} whsec_{signing}".encode(),
+        )
+        url = f"http://{token}:{token}@{receiver.netloc}/hook/{token}?key={token}"
+        make_webhook(url, body="dingtalk", chat_secret=chat, secret=f"whsec_{signing}")
+        yield receiver
 
 
 def make_fleet(sshd: SshServer) -> list[Instance]:
@@ -287,6 +314,8 @@ def check_that_they_were_used(run: Run) -> None:
     assert "Authorization: [redacted]" in " ".join(printed)
     assert "fetched https://example.com/" in printed
     assert set(in_the_database(run.canaries, meant={})) == set.union(*MEANT.values())
+    told = WebhookDelivery.objects.filter(answer_status=403).values_list("answer", flat=True)
+    assert set(told) == {"no bot [redacted]: /hook/[redacted]?[redacted] [redacted] whsec_[redacted]"}
     assert run.processes.looks > 20
     assert any("release-node" in command for command in run.processes.commands), "no node program was seen"
     assert any("--max-redirs" in command for command in run.processes.commands), "no fetching node was seen"
