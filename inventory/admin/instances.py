@@ -120,5 +120,6 @@ class InstanceAdmin(Retiring, InventoryAdmin):
 
     def history_of(self, obj: Any) -> str:
         if in_progress.operations.remember(instance=obj.pk) or obj.status_changes.exists():
-            return _("%(name)s has a history, which is kept: it can't be deleted.") % {"name": obj}
+            text = _("%(name)s has a history, which is kept: retire it instead (DELETE /v1/instance/%(name)s).")
+            return text % {"name": obj}
         return ""

@@ -62,8 +62,11 @@ class NodeAdmin(Retiring, ForAllServices, SshServerAdmin, CountsInstances):
         return host_key_fingerprint(node.ssh_host_key)
 
     def history_of(self, obj: Any) -> str:
-        if obj.instances.exists():
+        if obj.instances.listed().exists():
             return _("%(name)s has instances: delete or move those first.") % {"name": obj}
+        if obj.instances.exists():
+            text = _("%(name)s had instances, whose history is kept: retire it instead (DELETE /v1/node/%(name)s).")
+            return text % {"name": obj}
         return ""
 
     def address_of(self, obj: Any) -> Address:

@@ -246,6 +246,17 @@ def test_an_admin_finds_retired_ones_by_a_filter_and_can_only_read_them(retired:
     assert client.get(reverse("admin:autocomplete"), asked).json()["results"] == []
 
 
+def test_who_would_delete_what_has_a_history_is_told_to_retire_it(retired: Instance, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    delete = {kind: reverse(f"admin:inventory_{kind}_delete", args=[pk]) for kind, pk in
+              (("instance", retired.pk), ("node", retired.node_id))}  # fmt: skip
+
+    assert "delete or move those first" in client.get(delete["node"]).content.decode()
+    Instance.objects.filter(instance_id="instance-2").delete()
+    assert "DELETE /v1/node/node-1" in client.get(delete["node"]).content.decode()
+    assert "DELETE /v1/instance/instance-1" in client.get(delete["instance"]).content.decode()
+
+
 @pytest.mark.parametrize("who", ["token", "person"])
 def test_who_is_limited_to_a_service_retires_its_instances_alone(fleet: list[Instance], who: str) -> None:
     other = make_instances(make_service("other"), make_node("far"), 1, prefix="other")
