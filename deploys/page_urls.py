@@ -20,6 +20,7 @@ urlpatterns = [
     path("services/<name:name>/adopt", adoption.show, name="service-adopt"),
     path("instances/<name:instance_id>", instance.show, name="instance"),
 ]
+urlpatterns += [path("deploys/<operation_id:public_id>/confirm", operation.confirm, name="deploy-keep")]
 for kind in Kind:
     at = f"{kind}s/<operation_id:public_id>"
     urlpatterns += [

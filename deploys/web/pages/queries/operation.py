@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, Count, IntegerField, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils import timezone
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
-from deploys.states import Step, TargetStatus
+from deploys.states import Step, StopReason, TargetStatus
 from deploys.web.pages.queries.pace import step_began
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
@@ -162,6 +162,24 @@ def way_back(operation: Operation) -> WayBack:
         return WayBack(count=count)
     versions = set(targets.values_list("instance__running_version", flat=True).distinct()[:2])
     return WayBack(count=0, reverted_to=versions.pop() if len(versions) == 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unconfirmed:
+    """How many instances wait to be confirmed, and until when the first of them does."""
+
+    count: int
+    until: datetime
+
+
+def unconfirmed(operation: Operation) -> Unconfirmed | None:
+    """None when none waits, or each that does was confirmed, stopped, or is late."""
+    if not operation.confirm_within:
+        return None
+    waiting = Target.objects.filter(operation=operation, is_latest=True, status=TargetStatus.IN_PROGRESS)
+    waiting = waiting.filter(confirm_by__gt=Now(), confirmed_at=None, stop_reason=StopReason.NONE)
+    found = waiting.aggregate(count=Count("pk"), until=Min("confirm_by"))
+    return Unconfirmed(**found) if found["count"] else None
 
 
 def dead_since(operation: Operation) -> datetime | None:

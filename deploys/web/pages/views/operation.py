@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.confirm import confirm_deploy
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
@@ -85,6 +86,7 @@ def live_context(
         "is_far_beyond": pace.is_far_beyond(row.seconds),
         "way_back": None if row.is_running or operation.until != Until.SWITCHED else queries.way_back(operation),
         "kept_attempts": queries.attempts(operation),
+        "unconfirmed": queries.unconfirmed(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
         "undoes": operation.undoes,
         "retry_takes_password": takes_password(access_of(request), Kind(operation.kind), row.progress.retryable),
@@ -104,6 +106,18 @@ def cancel(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
         return redirect_to_way_back(operation)
     messages.success(request, _("Stopping: instances between switch and restart finish first."))
     return redirect(kind, public_id=public_id)
+
+
+@require_POST
+@page(Scope.DEPLOY)
+def confirm(request: HttpRequest, public_id: str) -> HttpResponse:
+    try:
+        confirm_deploy(access=access_of(request), public_id=public_id)
+    except Conflict:
+        messages.warning(request, _("Nothing waited to be confirmed any more: the instances below say what is so."))
+    else:
+        messages.success(request, _("Confirmed: what waited stays."))
+    return redirect(str(Kind.DEPLOY), public_id=public_id)
 
 
 def redirect_to_way_back(operation: Operation) -> HttpResponse:
