@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from release_client import Client, Refused
 from release_client.cli.screen import plain
 from tests.client.world import World
+from tests.support.lab import wait_until
 from tests.support.package_host import GOOD, Behaviour
 
 pytestmark = pytest.mark.timeout(180)
@@ -102,6 +108,37 @@ def test_sync(deployed: World) -> None:
 
     assert ran.status == 0, ran
     assert ran.json["service"] == "user-service"
+
+
+def test_versions_tell_of_a_link_that_leads_elsewhere(deployed: World) -> None:
+    current = Path(deployed.lab.instances[0].deploy_root, "current")
+    ours = os.readlink(current)
+
+    with leading_to("releases/elsewhere", current):
+        wait_until(lambda: drift_after_a_sync(deployed) == "link", what="drift", seconds=20)
+        shown = deployed.release("versions", "user-service").out
+    wait_until(lambda: drift_after_a_sync(deployed) is None, what="end of drift", seconds=20)
+
+    assert f"link, expected {ours.removeprefix('releases/')}" in shown
+
+
+@contextmanager
+def leading_to(release: str, link: Path) -> Iterator[None]:
+    before = os.readlink(link)
+    link.unlink()
+    link.symlink_to(release)
+    try:
+        yield
+    finally:
+        link.unlink()
+        link.symlink_to(before)
+
+
+def drift_after_a_sync(world: World) -> str | None:
+    world.release("sync", "user-service")
+    time.sleep(0.3)
+    drift: str | None = world.release("versions", "user-service", "--json").json["instances"][0]["drift"]
+    return drift
 
 
 def test_hold_and_unhold(deployed: World, client: Client) -> None:
