@@ -13,7 +13,7 @@ import pytest
 
 from release_client import Client, Refused
 from release_client.cli.screen import plain
-from tests.client.world import World
+from tests.client.world import World, ended
 from tests.support.lab import wait_until
 from tests.support.package_host import GOOD, Behaviour
 
@@ -101,6 +101,23 @@ def test_what_was_cancelled_is_tried_again_and_rolled_back(deployed: World) -> N
     assert "attempt 2 started" in tried_again.err
     assert back.status == 0, back
     assert [(each["version"], each["source"]) for each in back.json["instances"]] == [("v-one", "node")] * 2
+
+
+def test_a_deploy_is_kept_when_it_is_confirmed(deployed: World) -> None:
+    url = deployed.lab.add_package("v-kept")
+    arguments = ("deploy", "user-service", "v-kept", "--package-url", url, "--all", "--id", "kept")
+    deploy = deployed.start(*arguments, "--confirm-within", "60", "--wait")
+    assert deploy.stderr is not None
+    for line in deploy.stderr:
+        if "waits to be confirmed until" in line:
+            break
+
+    wait_until(lambda: deployed.release("confirm", "kept").status == 0, what="confirmation", seconds=20)
+    ran = ended(deploy)
+
+    assert "release confirm kept" in line
+    assert ran.status == 0, ran
+    assert "deploy kept: user-service v-kept: completed" in ran.out
 
 
 def test_sync(deployed: World) -> None:
