@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.confirm import confirm_deploy
 from deploys.operations.hold import hold_service, release_service
 from deploys.operations.retry import retry_operation
 from deploys.states import Kind, Until
@@ -70,8 +71,8 @@ class World:
 
     def operate(self, chance: random.Random) -> None:
         """One call, as a scheduler or a person might make it; a refusal (an instance is busy) is an answer too."""
-        calls = (self._deploy, self._roll_back, self._cancel, self._retry, self._hold, self._release)
-        (call,) = chance.choices(calls, weights=(6, 3, 1, 2, 0.5, 1))
+        calls = (self._deploy, self._roll_back, self._cancel, self._retry, self._hold, self._release, self._confirm)
+        (call,) = chance.choices(calls, weights=(6, 3, 1, 2, 0.5, 1, 2))
         name = call.__name__.strip("_")
         try:
             call(chance)
@@ -90,8 +91,9 @@ class World:
             broken=version.startswith("broken"),
             instances=with_liars(instances, self.lying, chance),
             until=until,
+            confirm_within=(within := chance.choice((0, 0, 1, 3)) if until == Until.SWITCHED else 0),
         )
-        self.report.operations[f"until {until}"] += 1
+        self.report.operations[f"until {until}{', to be confirmed' if within else ''}"] += 1
 
     def _version(self, chance: random.Random) -> str:
         """A new one, or one that was staged."""
@@ -113,6 +115,10 @@ class World:
 
     def _release(self, chance: random.Random) -> None:
         release_service(access=SCHEDULER, service_name=self.service.name)
+
+    def _confirm(self, chance: random.Random) -> None:
+        operation = chance.choice(list(Operation.objects.filter(finished_at=None, confirm_within__gt=0)))
+        confirm_deploy(access=SCHEDULER, public_id=operation.public_id)
 
     def _cancel(self, chance: random.Random) -> None:
         operation = chance.choice(list(Operation.objects.filter(finished_at=None).order_by("pk")))

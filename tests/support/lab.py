@@ -58,6 +58,7 @@ class Lab:
         broken: bool = False,
         instances: Sequence[Instance] | None = None,
         until: Until = Until.SWITCHED,
+        confirm_within: int = 0,
     ) -> Operation:
         url = self.add_package(version, broken=broken)
         return start_deploy(
@@ -68,6 +69,7 @@ class Lab:
                 instances=ids(self.instances if instances is None else instances),
                 package_url=url,
                 until=until,
+                confirm_within=confirm_within,
             ),
         )
 

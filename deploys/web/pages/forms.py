@@ -13,7 +13,7 @@ from deploys.states import Kind, OperationStatus, Until
 from inventory.models import Service
 from inventory.names import MAX_NAME_LENGTH, is_name
 from inventory.security.access import Access
-from inventory.wire.limits import MAX_REASON_LENGTH, MAX_URL_LENGTH
+from inventory.wire.limits import MAX_CONFIRM_SECONDS, MAX_REASON_LENGTH, MAX_URL_LENGTH, MIN_CONFIRM_SECONDS
 from inventory.wire.package_urls import is_package_url
 
 INVALID_VERSION = _("A version has 1 to 100 letters, digits or . _ + -, and starts with a letter or digit.")
@@ -86,6 +86,13 @@ class DeployForm(forms.Form):
             "by a later deploy without a download."
         ),
     )
+    confirm_within = forms.IntegerField(
+        label=_("To be confirmed within, in seconds"),
+        required=False,
+        min_value=MIN_CONFIRM_SECONDS,
+        max_value=MAX_CONFIRM_SECONDS,
+        help_text=_("Optional. Each instance goes back by itself, on its node, unless it is confirmed in this time."),
+    )
     reason = reason_field()
 
     def __init__(self, *args: Any, access: Access, **kwargs: Any) -> None:
@@ -107,6 +114,8 @@ class DeployForm(forms.Form):
         cleaned = super().clean() or {}
         if cleaned.get("scope") == "some" and not cleaned.get("instances", "").strip():
             self.add_error("instances", _("Name at least one instance."))
+        if cleaned.get("confirm_within") and cleaned.get("until") not in (None, Until.SWITCHED):
+            self.add_error("confirm_within", _("Only what is switched can be confirmed."))
         return cleaned
 
     def instance_ids(self) -> tuple[str, ...]:

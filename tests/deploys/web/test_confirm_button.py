@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from deploys.models import Target
+from deploys.models import Operation, Target
 from inventory.models import Instance
 from tests.deploys.web.test_api_confirming_a_deploy import fleet, wait
 from tests.deploys.web.test_api_starting_a_deploy import DOCUMENT, execute
@@ -47,3 +49,30 @@ def test_what_is_late_says_so(waiting: list[Instance]) -> None:
     wait("instance-1", "instance-2", seconds=-1)
     answer = logged_in(person("operator")).post(f"{PAGE}/confirm", follow=True)
     assert "Nothing waited to be confirmed any more" in answer.content.decode()
+
+
+FORM = {
+    "service": "user-service", "version": "v9", "package_url": "https://packages.example.com/v9.tar.gz", "scope": "all",
+}  # fmt: skip
+
+
+def test_the_deploy_form_asks_for_it(fleet: list[Instance]) -> None:
+    client = logged_in(person("operator"))
+    preview = client.post("/deploy", {**FORM, "step": "preview", "confirm_within": "300"}, format="multipart")
+    page = preview.content.decode()
+    assert preview.status_code == 200 and "To be confirmed within" in page
+    hidden = dict(re.findall(r'name="(digest|deploy_id)" value="([^"]*)"', page))
+    client.post("/deploy", {**FORM, **hidden, "step": "start", "confirm_within": "300"}, format="multipart")
+    assert Operation.objects.get().confirm_within == 300
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"confirm_within": "9"}, "greater than or equal to 10"),
+        ({"confirm_within": "60", "until": "staged"}, "Only what is switched can be confirmed."),
+    ],
+)
+def test_the_form_names_what_is_wrong(fleet: list[Instance], values: dict[str, str], why: str) -> None:
+    answer = logged_in(person("operator")).post("/deploy", {**FORM, "step": "preview", **values}, format="multipart")
+    assert why in answer.content.decode()

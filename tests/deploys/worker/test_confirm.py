@@ -328,6 +328,25 @@ def test_a_sync_of_one_that_waits_lets_it_wait_on(
     check_invariants(fleet)
 
 
+def test_a_worker_that_died_before_it_let_go_is_followed_by_one_that_lets_go(
+    deploy: Deploy, fleet: list[Instance], run_work_loop: RunWorkLoop
+) -> None:
+    deploy("v1")
+    operation = deploy("v2", 600)
+    dead = {"step": "restart", "confirm_by": None, "ask_at": None, "claims": 1}
+    operation.targets.update(**dead)
+    run_work_loop("deploys")
+    for target in targets(operation):
+        assert (target.status, target.step, target.lease_id) == ("in_progress", "confirm", None)
+        assert target.confirm_by is not None and target.confirm_by > target.updated_at
+    assert restarts(fleet[0]) == ["v1", "v2"] and len(waiters(fleet)) == 2
+    confirm_deploy(access=SCHEDULER, public_id=operation.public_id)
+    run_work_loop("deploys")
+    operation.refresh_from_db()
+    assert operation.status == OperationStatus.COMPLETED
+    check_invariants(fleet)
+
+
 def test_what_a_restored_database_does_not_know_is_gone_back_from_by_the_next_claim(
     deploy: Deploy, fleet: list[Instance], run_work_loop: RunWorkLoop
 ) -> None:

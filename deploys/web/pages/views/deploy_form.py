@@ -83,6 +83,7 @@ def _start(request: HttpRequest, access: Access, form: DeployForm, plan: DeployP
                 signature=form.cleaned_data["signature"],
                 reason=form.cleaned_data["reason"],
                 until=form.cleaned_data["until"],
+                confirm_within=form.cleaned_data["confirm_within"] or 0,
             ),
         )
     except ReleaseError as error:
