@@ -116,6 +116,7 @@ def test_drift_is_told_once_and_of_a_service_together(fleet: list[Instance]) -> 
     drift = [change(each, version="v0") for each in fleet[:2]]
     record(drift)
     record(drift)
+    record([change(fleet[0], run_status="failed")])
     assert events() == [("instance.drifted", "service shop")]
     told = WebhookDelivery.objects.get().data
     assert told["service"] == "shop"
