@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Operation
 from deploys.operations.queries import changed_nothing, target_instances
 from deploys.states import Kind
@@ -138,7 +139,7 @@ class RollbackRetry(OperationRetryView):
             "attempt_mismatch",
             "nothing_to_retry",
             "cancel_in_progress",
-            "package_digest_conflict",
+            ErrorCode.PACKAGE_DIGEST_CONFLICT,
             "instance_busy",
             "instance_retired",
         ),

@@ -27,6 +27,7 @@ LOCKING = {
     "inventory/instances/sync_queue.py": "due_services",
     "deploys/worker/claims.py": "FOR UPDATE OF t SKIP LOCKED",
     "deploys/host/reaper.py": "deploys_target",
+    "deploys/operations/confirm.py": "FOR UPDATE OF t SKIP LOCKED",
     "deploys/queue/broker.py": "django_q_ormq",
     "deploys/webhooks/claims.py": "deploys_webhookdelivery",
 }

@@ -147,7 +147,7 @@ class Switch:
         if self.phase != "done":
             return "unfinished"
         if self.is_mismatch:
-            return "version_mismatch"
+            return ErrorCode.VERSION_MISMATCH
         if self.not_confirmed or self.taken_back:
             return "unconfirmed"
         has_failed = self.reverted or self.was_stopped or not self.has_restarted

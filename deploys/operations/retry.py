@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from deploys.error_codes import ErrorCode
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
 from deploys.operations.busy import busy_problems, retired_problems
@@ -115,7 +116,7 @@ def _check_state(operation: Operation, request: RetryRequest) -> None:
         raise Conflict(
             f"{operation.kind} '{operation.public_id}' has its package already, and that has sha256 {package.sha256}. "
             f"Retry it without a sha256, or start another {operation.kind}.",
-            code="package_digest_conflict",
+            code=ErrorCode.PACKAGE_DIGEST_CONFLICT,
             attr="sha256",
         )
 

@@ -116,7 +116,7 @@ def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch,
         return _waits_to_be_confirmed(assignment, package, switch)
     if switch.outcome == "unconfirmed":
         return _unconfirmed(assignment, package, switch)
-    if switch.outcome in ("restart_failed", "version_mismatch"):
+    if switch.outcome in ("restart_failed", ErrorCode.VERSION_MISMATCH):
         return _restart_failed(assignment, package, switch, was_aborted=was_aborted)
     what = refusal(
         ErrorCode.SWITCH_FAILED,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeSession, NodeState, Staged, Switch
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Interruption
@@ -73,7 +74,7 @@ def told_of(switch: Switch) -> str:
     """What a switch that has ended came to, to go on after "the node says that"."""
     if switch.outcome == "switched":
         return f"the switch to '{switch.release}' was finished"
-    if switch.outcome not in ("restart_failed", "version_mismatch"):
+    if switch.outcome not in ("restart_failed", ErrorCode.VERSION_MISMATCH):
         return f"the switch to '{switch.release}' failed before its restart"
     back = f"and that it went back to {switch.before}" if switch.reverted else "and that there was no way back"
     if switch.is_mismatch:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from deploys.error_codes import ErrorCode
 from deploys.operations.confirm import confirm_deploy
 from deploys.operations.start import start_deploy
 from deploys.web.api.operations import (
@@ -125,7 +126,7 @@ class DeployRetry(OperationRetryView):
             "attempt_mismatch",
             "nothing_to_retry",
             "cancel_in_progress",
-            "package_digest_conflict",
+            ErrorCode.PACKAGE_DIGEST_CONFLICT,
             "service_held",
             "instance_busy",
             "instance_retired",

@@ -16,7 +16,7 @@ from deploys.packages.signatures import is_signature
 from deploys.states import OperationStatus, Step, TargetStatus, Until
 from inventory.errors import InvalidRequest, Problem, with_others
 from inventory.security.access import Access
-from inventory.wire.limits import MAX_CONFIRM_SECONDS, MAX_REASON_LENGTH, MIN_CONFIRM_SECONDS
+from inventory.wire.limits import MAX_ATTEMPT, MAX_CONFIRM_SECONDS, MAX_LINES, MAX_REASON_LENGTH, MIN_CONFIRM_SECONDS
 from inventory.wire.serializers import (
     CursorField,
     InstanceIdsField,
@@ -29,9 +29,6 @@ from inventory.wire.serializers import (
     StrictSerializer,
     WholeNumberField,
 )
-
-MAX_LINES = 5000
-MAX_ATTEMPT = 32_767
 
 
 @extend_schema_field({"type": "string", "pattern": "^([0-9a-fA-F]{128}|[A-Za-z0-9+/]{85}[AQgw]==)$"})
