@@ -20,6 +20,7 @@ from deploys.node.grammar import STAGE_CODES, TABLES
 from deploys.node.session import NodeError, NodeSession, StaleFence
 from deploys.states import Step
 from inventory.nodes.grammar import survey_table
+from inventory.nodes.processes import Process, ask_processes
 from inventory.nodes.program import ask
 from inventory.nodes.transports.base import (
     MOST_BYTES,
@@ -330,3 +331,25 @@ class peak_below:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < self._most_bytes
+
+
+PROCESS = Process(root="/srv/x", instance_id="i-1", port=80, service="shop", command="cat version")
+
+
+def processes_said(*frames: str) -> list[str]:
+    wire = Wire([(STDOUT, said("begun", *frames, "over"))])
+    return asyncio.run(ask_processes(wire, [PROCESS], timeout_seconds=5))
+
+
+def test_what_processes_say_is_cleaned_and_cut_and_nothing_is_said_of_others() -> None:
+    assert processes_said() == [""]
+    assert processes_said("process 0 v\u202e1\x1b[31m token=hunter2-hunter2") == ["v1 token=[redacted]"]
+    assert processes_said(f"process 0 {'v' * 1000}") == [f"{'v' * 99}…"]
+
+
+@pytest.mark.parametrize(
+    "frames", [["process 1 v1"], ["process 0 v1", "process 0 v2"], ["process x v1"], ["process 0"]]
+)
+def test_what_is_said_of_no_process_is_not_believed(frames: list[str]) -> None:
+    with pytest.raises(NodeMisbehaved):
+        processes_said(*frames)
