@@ -52,13 +52,15 @@ def filled(path: str) -> str:
     return path.replace("^", "").replace("$", "").replace("\\Z", "").replace("/?", "/")
 
 
-EVERY = sorted({path for path in paths(get_resolver().url_patterns) if not path.startswith("/v1")})
+# The 404 in JSON takes slashes too many.
+OF_THE_API = ("/v1", "/[/]*v1")
+EVERY = sorted({path for path in paths(get_resolver().url_patterns) if not path.startswith(OF_THE_API)})
 CLOSED = [path for path in EVERY if path not in OPEN | HARMLESS]
 PAGES = [path for path in CLOSED if not path.startswith("/admin/")]
 ADMIN = [path for path in CLOSED if path.startswith("/admin/")]
 # Pages that begin something: looking at them takes the right to do it.
-FOR_OPERATORS = {"/deploy", "/services/user-service/roll-back"}
-CHANGING = {path for path in PAGES if path.endswith(("/cancel", "/retry", "/sync"))}
+FOR_OPERATORS = {"/deploy", "/services/user-service/roll-back", "/services/user-service/hold"}
+CHANGING = {path for path in PAGES if path.endswith(("/cancel", "/retry", "/sync", "/release"))}
 READABLE = [path for path in CLOSED if path not in CHANGING]
 
 
