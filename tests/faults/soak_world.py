@@ -142,7 +142,11 @@ def world(folder: Path, report: Report, *, is_hostile: bool) -> Iterator[World]:
     ):
         listen(receiver)
         service = make_service(
-            restart_command=SLOW_RESTART, before_switch_command="sleep 0.1", command_timeout=15, keep_releases=8
+            restart_command=SLOW_RESTART,
+            before_switch_command="sleep 0.1",
+            command_timeout=15,
+            keep_releases=8,
+            version_command='tail -n 1 "$RELEASE_ROOT/restarts.txt"',
         )
         if is_hostile:
             service.restart_command = f"{FLOODS}{SLOW_RESTART}"
