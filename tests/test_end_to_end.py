@@ -305,11 +305,11 @@ def commands_of(readme: Path) -> list[str]:
 
 
 def for_this_demo(demo: RunningDemo, command: str, *, run: str) -> str:
-    """With this demo's ports instead of the usual ones, and deploy ids of this test's own."""
+    """With this demo's ports instead of the usual ones, and ids of this test's own."""
     ports = {8000: demo.port, 8700: demo.package_port, 8701: demo.instance_ports["demo-1"]}
     for usual, own in ports.items():
         command = command.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{own}")
-    return re.sub(r"my-(first|broken)-deploy", rf"my-\1-deploy-{run}", command)
+    return re.sub(r"my-(first|second|broken)-(deploy|rollback)", rf"\g<0>-{run}", command)
 
 
 def shell(demo: RunningDemo, command: str) -> dict[str, Any]:
