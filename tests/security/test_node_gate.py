@@ -19,6 +19,7 @@ from deploys.models import Operation
 from deploys.node import calls, gate
 from deploys.node.gate import Allowed
 from deploys.operations.start import DeployRequest, start_deploy
+from deploys.states import Until
 from inventory.instances.sync import sync_service
 from inventory.models import Delivery, Instance, Node
 from inventory.nodes.check import try_connection
@@ -72,9 +73,11 @@ def printed_gate() -> str:
     return printed.getvalue()
 
 
-def deploy(fleet: list[Instance], package_host: PackageHost, version: str, **files: str) -> Operation:
+def deploy(
+    fleet: list[Instance], package_host: PackageHost, version: str, until: Until = Until.SWITCHED, **files: str
+) -> Operation:
     url = package_host.add(f"{version}.tar.gz", package({"app.py": version, **files}))
-    request = DeployRequest(service="user-service", version=version, instances=ids(fleet), package_url=url)
+    request = DeployRequest(service="user-service", version=version, instances=ids(fleet), package_url=url, until=until)
     return start_deploy(access=SCHEDULER, request=request)
 
 
@@ -90,6 +93,10 @@ def test_deploys_rollbacks_and_syncs_go_through(
     start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
     run_work_loop("rollbacks")
 
+    checked = deploy(fleet, package_host, "v5", until=Until.CHECKED)
+    run_work_loop("deploys")
+
+    assert set(checked.targets.values_list("status", "step")) == {("completed", "check")}
     assert statuses == ["completed", "completed", "failed", "completed"]
     assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v2", "releases/v4"]
     restarts = Path(fleet[1].deploy_root, "restarts").read_text().splitlines()
@@ -214,6 +221,7 @@ CALLS: dict[str, list[str]] = {
     "a URL for a node that does not pull": calls.stage(CALL, release="v1", source=calls.URL, **STAGE),  # type: ignore[arg-type]
     "no task": CALL.arguments("rm"),
     "a release elsewhere": calls.switch(CALL, **{**SWITCH, "release": "../../x", "restart_command": ""}),  # type: ignore[arg-type]
+    "looking elsewhere": calls.check_release(CALL, release="../../etc", sha256="0" * 64),
     "a foreign restart": calls.switch(CALL, **SWITCH, restart_command="id"),  # type: ignore[arg-type]
     "a foreign version command": calls.switch(CALL, **{**SWITCH, "restart_command": "", "version_command": "id"}),  # type: ignore[arg-type]
     "a foreign version command at a sync": CALL.arguments("processes", "5", "id", "user-service", "instance-1", "80"),

@@ -106,6 +106,7 @@ CALLS: dict[str, Session] = {
     "state": lambda session: session.state(),
     "stage": stage,
     "stage, fetched": lambda session: stage(session, "http://x/", "/kept"),
+    "check_release": lambda session: session.check_release(release="1.0.0", sha256="ab" * 32),
     "before_switch": lambda session: session.before_switch(release="1.0.0", command="true", timeout_seconds=5),
     "switch": switch,
     "abort": lambda session: session.abort(),
@@ -134,7 +135,8 @@ _right = st.sampled_from([
     "step stage", "step switch", "step restart", "step revert", "step clean_up",
     "step before_switch", "command 11 12 13", "current none - - -", f"current release 1.0.0 1.0.0 {'ab' * 32}",
     "current elsewhere - - -", "last 6 1.0.0 - done 0 0 0 0 - 0", "last 6 1.0.0 0.9 reverting 1 1 1 1 1 0", "outcome installed",
-    "outcome present", "outcome needs_artifact", "outcome not_intact", "kept /srv/.release/kept.7", "ended 0 0", "ended 1 1",
+    "outcome present", "outcome theirs", "room 9 /srv", "unwritable /srv", "nolink /srv/current", "missing tar",
+    "outcome needs_artifact", "outcome not_intact", "kept /srv/.release/kept.7", "ended 0 0", "ended 1 1",
     "switched - 0 0 0 - 0", "switched 0.9 1 1 1 gone 0", "warning w", "error stale 9", "error internal_error why",
     "error damaged broke off", "error node_disk_full full",
 ])  # fmt: skip
@@ -211,6 +213,7 @@ def is_safe(text: str) -> bool:
 HONEST = {
     "state": ["begun", "current none - - -", "over"],
     "stage": ["begun", "current none - - -", "step stage", "outcome installed", "over"],
+    "check_release": ["begun", "room 1000 /srv", "current none - - -", "outcome absent", "over"],
     "before_switch": ["begun", "step before_switch", "command 1 2 3", "ended 0 0", "over"],
     "switch": ["begun", "step switch", "step restart", "command 1 2 3", "switched - 0 0 0 - 0", "over"],
     "abort": ["begun", "over"],
