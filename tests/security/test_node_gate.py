@@ -183,6 +183,7 @@ STAGE = {
     "fetch_seconds": 9,
 }
 SWITCH = {
+    "confirm_within_seconds": 0,
     "release": "v1",
     "sha256": "0" * 64,
     "operation": "d-1",
