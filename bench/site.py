@@ -142,13 +142,14 @@ class Site:
         assert answer.status_code == 200, answer.text[:2000]
         return answer
 
-    def deploy(self, instances: Sequence[Instance], version: str, url: str) -> float:
+    def deploy(self, instances: Sequence[Instance], version: str, url: str, *, until: str = "switched") -> float:
         """From the POST to `completed`."""
         body = {
             "service": SERVICE,
             "version": version,
             "instances": [instance.instance_id for instance in instances],
             "package_url": url,
+            "until": until,
         }
         begun = time.perf_counter()
         deploy_id = self.post("/v1/deploy/execute", body)["deploy_id"]
