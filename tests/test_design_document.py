@@ -100,7 +100,7 @@ def test_a_deploy_its_status_and_the_versions(
     assert versions["service"] == "user-service"
     assert versions["version_summary"] == {"v1.2.3": 3}
     assert [set(instance) for instance in versions["instances"]] == [
-        {"instance_id", "version", "status", "last_updated"}
+        {"instance_id", "version", "status", "last_updated", "expected_version", "process_version", "drift"}
     ] * 3
     assert {instance["status"] for instance in versions["instances"]} == {"running"}
 
@@ -112,6 +112,9 @@ def test_a_deploy_its_status_and_the_versions(
         "port": 8001,
         "status": "unknown",
         "version": "v1.2.3",
+        "expected_version": "v1.2.3",
+        "process_version": None,
+        "drift": None,
     }
 
 

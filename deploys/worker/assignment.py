@@ -178,7 +178,7 @@ def assignment_of(
             keep_releases=service.keep_releases,
             mutable_versions=service.mutable_versions,
             version_command=service.version_command,
-            version_timeout_seconds=service.version_timeout,
+            version_timeout_seconds=service.version_timeout if service.version_command else 0,
         ),
         instance_pk=instance.pk,
         instance_id=instance.instance_id,

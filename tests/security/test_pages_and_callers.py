@@ -60,7 +60,7 @@ PAGES = [path for path in CLOSED if not path.startswith("/admin/")]
 ADMIN = [path for path in CLOSED if path.startswith("/admin/")]
 # Pages that begin something: looking at them takes the right to do it.
 FOR_OPERATORS = {"/deploy", "/services/user-service/roll-back", "/services/user-service/hold"}
-CHANGING = {path for path in PAGES if path.endswith(("/cancel", "/retry", "/sync", "/release"))}
+CHANGING = {path for path in PAGES if path.endswith(("/cancel", "/retry", "/confirm", "/sync", "/release"))}
 READABLE = [path for path in CLOSED if path not in CHANGING]
 
 

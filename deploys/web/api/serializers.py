@@ -77,7 +77,7 @@ class ExecuteSerializer(StrictSerializer):
         required=False,
         min_value=MIN_CONFIRM_SECONDS,
         max_value=MAX_CONFIRM_SECONDS,
-        help_text="Seconds. Each instance goes back by itself, on its node, unless it is confirmed within this time.",
+        help_text="Seconds. Each instance reverts by itself, on its node, unless it is confirmed within this time.",
     )
 
     def validate_until(self, value: str) -> Until:

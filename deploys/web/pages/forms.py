@@ -91,7 +91,7 @@ class DeployForm(forms.Form):
         required=False,
         min_value=MIN_CONFIRM_SECONDS,
         max_value=MAX_CONFIRM_SECONDS,
-        help_text=_("Optional. Each instance goes back by itself, on its node, unless it is confirmed in this time."),
+        help_text=_("Optional. Each instance reverts by itself, on its node, unless it is confirmed in this time."),
     )
     reason = reason_field()
 

@@ -416,7 +416,7 @@ def test_ten_thousand_instances_take_seconds() -> None:
 
 
 def test_its_planning_may_take_longer_than_a_transaction_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inventory.editing.file.apply.check", lambda plan: time.sleep(0.6))
+    monkeypatch.setattr("inventory.editing.file.apply.check", lambda *plan: time.sleep(0.6))
     with connection.cursor() as cursor:
         cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")
 
