@@ -1,4 +1,4 @@
-"""What another tool has left in a service's deploy roots, and what a deploy of ours would do there. Reads only."""
+"""What another tool has left in a service's deploy roots, and what a deploy of ours would do there. The nodes are only read."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,21 +75,33 @@ def test_killed_at_any_tool_the_node_runs_old_or_new_and_the_next_claim_goes_on(
     lab: NodeLab, tools: Path, when: str
 ) -> None:
     lab.deploy("1.0.0", fence=1, keep=["1.0.0"])
+
+    def deploy(number: int) -> None:
+        lab.deploy("1.1.0", fence=1 + 10 * number, restart="true", keep=["1.0.0"])
+
+    for number, where in crashed_at_each_tool(deploy, tools, when):
+        check_and_go_back(lab, fence=1 + 10 * number, where=where)
+
+
+def crashed_at_each_tool(call: Callable[[int], None], tools: Path, when: str) -> Iterator[tuple[int, str]]:
+    """call(1) is killed at the first tool that it calls, call(2) at the second, until one gets through. After each: its
+    number, and where it was killed. when: `before` the tool does its work, or `after`.
+    """
     for tool in TOOLS:
         install(tools, tool, CRASH)
     if when == "before":
         (tools / "before").touch()
-    fence, crash_at, has_crashed = 1, 0, True
+    number, has_crashed = 0, True
     while has_crashed:
-        fence, crash_at = fence + 10, crash_at + 1
+        number += 1
         (tools / "calls").write_text("")
-        (tools / "crash-at").write_text(f"{crash_at}\n")
+        (tools / "crash-at").write_text(f"{number}\n")
         with contextlib.suppress(ConnectionLost):
-            lab.deploy("1.1.0", fence=fence, restart="true", keep=["1.0.0"])
+            call(number)
             has_crashed = False
         (tools / "crash-at").unlink()
-        check_and_go_back(lab, fence=fence, where=f"{when} call {crash_at}: {(tools / 'calls').read_text().split()}")
-    assert crash_at > 12
+        yield number, f"{when} call {number}: {(tools / 'calls').read_text().split()}"
+    assert number > 12
 
 
 def check_and_go_back(lab: NodeLab, *, fence: int, where: str) -> None:
@@ -113,27 +126,17 @@ def test_killed_at_any_tool_of_the_first_switch_the_link_elsewhere_is_gone_back_
 ) -> None:
     """What another tool deployed outside of the root is where `current` leads again, once the next claim has failed too."""
     led = str(linked_build(lab.root, lab.root.parent / "builds" / "42"))
-    for tool in TOOLS:
-        install(tools, tool, CRASH)
-    if when == "before":
-        (tools / "before").touch()
-    fence, crash_at, has_crashed = 1, 0, True
-    while has_crashed:
-        fence, crash_at = fence + 2, crash_at + 1
-        (tools / "calls").write_text("")
-        (tools / "crash-at").write_text(f"{crash_at}\n")
-        with contextlib.suppress(ConnectionLost):
-            lab.deploy("1.0.0", fence=fence, restart=FAILS_FOR_OURS)
-            has_crashed = False
-        (tools / "crash-at").unlink()
-        where = f"{when} call {crash_at}: {(tools / 'calls').read_text().split()}"
+
+    def deploy(number: int) -> None:
+        lab.deploy("1.0.0", fence=1 + 2 * number, restart=FAILS_FOR_OURS)
+
+    for number, where in crashed_at_each_tool(deploy, tools, when):
         assert lab.current == led or (lab.current == "releases/1.0.0" and lab.release("1.0.0").is_dir()), where
-        switch = lab.deploy("1.0.0", fence=fence + 1, restart=FAILS_FOR_OURS)
+        switch = lab.deploy("1.0.0", fence=2 + 2 * number, restart=FAILS_FOR_OURS)
         assert (switch.previous, switch.reverted, switch.before) == (ELSEWHERE, True, led), where
         assert (lab.current, (Path(led) / "VERSION").read_text()) == (led, "theirs"), where
         shutil.rmtree(lab.release("1.0.0"))
         shutil.rmtree(lab.root / ".release")
-    assert crash_at > 12
 
 
 @pytest.mark.parametrize("word", ["current", "releases/1.1.0"])
