@@ -130,14 +130,7 @@ def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch,
 
 def _waits_to_be_confirmed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
     """It runs, and the node goes back by itself unless it is confirmed. Nothing of it is a success yet."""
-    effect = Effect(
-        version=assignment.version,
-        release=package.release,
-        sha256=package.sha256,
-        run_status=RunStatus.RUNNING,
-        is_expected=True,
-        found=_found(switch),
-    )
+    effect = _brought(assignment, package, switch, RunStatus.RUNNING)
     wait = Wait(seconds=switch.seconds_left, ask_in_seconds=switch.seconds_left + LOOK_AFTER_SECONDS)
     return Outcome(status=TargetStatus.IN_PROGRESS, last_step=Step.CONFIRM, effect=effect, wait=wait)
 
@@ -154,16 +147,7 @@ def _unconfirmed(assignment: Assignment, package: PinnedPackage, switch: Switch)
         error_message=_unconfirmed_message(assignment, switch),
         failed_step=Step.CONFIRM,
         reverted=switch.reverted,
-        effect=_gone_back(switch)
-        if switch.reverted
-        else Effect(
-            version=assignment.version,
-            release=package.release,
-            sha256=package.sha256,
-            run_status=RunStatus.UNKNOWN,
-            is_expected=True,
-            found=_found(switch),
-        ),
+        effect=_gone_back(switch) if switch.reverted else _brought(assignment, package, switch, RunStatus.UNKNOWN),
     )
 
 
@@ -210,6 +194,18 @@ def found_has_changed(assignment: Assignment, package: PinnedPackage, switch: Sw
 def _found(switch: Switch) -> Found:
     release = switch.found_release
     return Found(release=release if is_name(release) else "", elsewhere=switch.found_elsewhere)
+
+
+def _brought(assignment: Assignment, package: PinnedPackage, switch: Switch, run_status: RunStatus) -> Effect:
+    """`current` leads to what was asked for, which is no success yet, or none any more."""
+    return Effect(
+        version=assignment.version,
+        release=package.release,
+        sha256=package.sha256,
+        run_status=run_status,
+        is_expected=True,
+        found=_found(switch),
+    )
 
 
 def _success(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
