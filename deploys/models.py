@@ -70,6 +70,7 @@ class Operation(models.Model):
     )
     package_error_code = models.CharField(_("package error code"), max_length=40, blank=True, default="")
     package_error_message = models.TextField(_("package error message"), blank=True, default="")
+    package_error_told = models.JSONField(_("package error message's sentences"), null=True, blank=True, editable=False)
     fingerprint = models.CharField(_("fingerprint"), max_length=64)
     message = models.CharField(_("message"), max_length=200, blank=True, default="")
     confirm_within = models.PositiveIntegerField(_("to be confirmed within seconds"), default=0, db_default=0)
@@ -171,6 +172,7 @@ class Target(models.Model):
     fence comes from one sequence for the whole system and rises with every claim; the node refuses lower ones.
     stop_reason is set by a cancel or by a rollback that supersedes it, and obeyed at the next safe point.
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
+    error_told: the sentences of error_message (`deploys.told`), null where they are not known.
     begun_fence: the newest claim whose work on the node has begun. deaths: how many workers are proven to have died then.
     ask_at: of one whose node waits for a confirmation, when a worker looks after it next; confirm_by: until when it waits,
     by the database's clock, confirmed_at: when it was confirmed.
@@ -189,6 +191,7 @@ class Target(models.Model):
     step_seconds = models.JSONField(_("step seconds"), default=dict)
     error_code = models.CharField(_("error code"), max_length=40, blank=True, default="")
     error_message = models.TextField(_("error message"), blank=True, default="")
+    error_told = models.JSONField(_("error message's sentences"), null=True, blank=True, editable=False)
     reverted = models.BooleanField(_("reverted"), null=True)
     source = models.CharField(_("source"), max_length=8, blank=True, default="")
     previous_version = models.CharField(_("previous version"), max_length=100, blank=True, default="")
@@ -256,7 +259,10 @@ class Target(models.Model):
 
 
 class LogLine(models.Model):
-    """One line of an operation's log. seq orders the whole operation's lines and is the reader's cursor."""
+    """One line of an operation's log. seq orders the whole operation's lines and is the reader's cursor.
+
+    told: the sentences of the system's own lines (`deploys.told`), null for what a command printed; text: them in English.
+    """
 
     class Stream(models.TextChoices):
         SYSTEM = "system"
@@ -272,6 +278,7 @@ class LogLine(models.Model):
     step = models.CharField(_("step"), max_length=16, blank=True, default="")
     stream = models.CharField(_("stream"), max_length=8, choices=Stream, default=Stream.SYSTEM)
     text = models.TextField(_("text"))
+    told = models.JSONField(_("text's sentences"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("log line")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from django.db import connection
 
+from deploys.told import Telling, stored
 from inventory.security.redaction import scrub
 
 # The number comes from the operation's row, which stays locked until the commit: readers see the lines in order.
@@ -12,11 +15,12 @@ WITH numbered AS (
     UPDATE deploys_operation SET log_seq = log_seq + 1, updated_at = clock_timestamp() WHERE id = %s
     RETURNING id, log_seq
 )
-INSERT INTO deploys_logline (operation_id, seq, at, step, stream, text)
-SELECT id, log_seq, clock_timestamp(), '', 'system', %s FROM numbered
+INSERT INTO deploys_logline (operation_id, seq, at, step, stream, text, told)
+SELECT id, log_seq, clock_timestamp(), '', 'system', %s, %s::jsonb FROM numbered
 """
 
 
-def write_system_line(operation_id: int, text: str) -> None:
+def write_system_line(operation_id: int, message: str | Telling) -> None:
+    text, told = stored(message, scrub)
     with connection.cursor() as cursor:
-        cursor.execute(_APPEND, [operation_id, scrub(text)])
+        cursor.execute(_APPEND, [operation_id, text, json.dumps(told) if told else None])

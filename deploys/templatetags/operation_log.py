@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 from deploys.models import LogLine
+from deploys.told import said
 from inventory.models import Instance
 from inventory.security.redaction import scrub
 
@@ -49,5 +50,5 @@ def _line(line: LogLine, query: str) -> str:
         utc=at.strftime("%Y-%m-%d %H:%M:%S"),
         clock=at.strftime("%H:%M:%S"),
         who=escape(line.instance.instance_id) if line.instance else "",
-        text=escape(scrub(line.text)),
+        text=escape(scrub(said(line.told, line.text))),
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploys.operations.transitions import Move
 from deploys.states import Step
@@ -15,7 +15,10 @@ from deploys.worker.switch_permits import Permit, SwitchRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Of the operation's log. target_id: whose work it tells of; None: the operation's own."""
+    """Of the operation's log. target_id: whose work it tells of; None: the operation's own.
+
+    told: the sentences of its text, as `deploys.told.stored` makes them; None for what a program printed.
+    """
 
     operation_id: int
     target_id: int | None
@@ -24,6 +27,7 @@ class Line:
     stream: str
     text: str
     at: datetime
+    told: list[dict[str, Any]] | None = None
 
     @property
     def owner(self) -> int:

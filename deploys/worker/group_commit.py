@@ -23,6 +23,7 @@ from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.sql import is_on_node
 from deploys.operations.transitions import Move, apply_moves
 from deploys.queue.lazy_commit import lazy_commit
+from deploys.told import Telling, stored
 from deploys.worker.backlog import Backlog
 from deploys.worker.batch import Batch, Line, MoveRequest, PermitRequest, StepChange
 from deploys.worker.log_lines import write_lines
@@ -81,7 +82,7 @@ class GroupCommitWriter:
         self,
         *,
         operation_id: int,
-        text: str,
+        text: str | Telling,
         target_id: int | None = None,
         instance_id: int | None = None,
         step: str = "",
@@ -89,13 +90,15 @@ class GroupCommitWriter:
         flow: Flow | None = None,
     ) -> None:
         """flow: of the program that printed it."""
+        english, told = stored(text, _clean)
         line = Line(
             operation_id=operation_id,
             target_id=target_id,
             instance_id=instance_id,
             step=step,
             stream=stream,
-            text=storable(scrub(text)),
+            text=english,
+            told=told,
             at=datetime.now(UTC),
         )
         self.log_size(operation_id).add(line.text)
@@ -217,6 +220,10 @@ class GroupCommitWriter:
                 self._seconds = time.monotonic() - began
 
         return self._patience.insist(write, gives_up=lambda: tries >= TRIES_AS_A_WHOLE and len(batch.events) > 1)
+
+
+def _clean(text: str) -> str:
+    return storable(scrub(text))
 
 
 def _settle(answer: asyncio.Future[Any], value: object, refusal: Exception | None) -> None:

@@ -49,6 +49,7 @@ def _numbered(lines: Sequence[Line], *, last: int) -> list[LogLine]:
             step=line.step,
             stream=line.stream,
             text=line.text,
+            told=line.told,
         )
         for seq, line in enumerate(lines, start=last - len(lines) + 1)
     ]

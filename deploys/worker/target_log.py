@@ -7,6 +7,8 @@ import time
 from deploys.node.session import Event, OutputLine, StepStarted, Waiting
 from deploys.operations.transitions import Move
 from deploys.states import Step, TargetStatus
+from deploys.told import Telling, Told
+from deploys.told import marked as _
 from deploys.worker.assignment import Assignment
 from deploys.worker.batch import StepChange
 from deploys.worker.group_commit import GroupCommitWriter
@@ -39,11 +41,11 @@ class TargetLog:
             self.step = step
             self._writer.step(self._change_to(step))
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Telling) -> None:
         """What the commands printed before, and found no room, comes before it."""
         for output in self._share.rest():
             self._write(output)
-        self._write(Output(self.step, "system", text))
+        self._line(self.step, "system", text)
 
     def on_event(self, event: Event) -> None:
         """Of the node program."""
@@ -55,16 +57,19 @@ class TargetLog:
             case StepStarted(step=step):
                 self.begin(Step(step))
             case Waiting():
-                self.say(_wait(event))
+                self.say([_wait(event)])
 
     def _write(self, output: Output) -> None:
+        self._line(output.step, output.stream, output.text)
+
+    def _line(self, step: str, stream: str, text: str | Telling) -> None:
         self._writer.line(
             operation_id=self._assignment.operation_id,
             target_id=self._assignment.target_id,
             instance_id=self._assignment.instance_pk,
-            step=output.step,
-            stream=output.stream,
-            text=output.text,
+            step=step,
+            stream=stream,
+            text=text,
             flow=self.flow,
         )
 
@@ -134,12 +139,18 @@ class TargetLog:
         )
 
 
-def _wait(event: Waiting) -> str:
+def _wait(event: Waiting) -> Told:
     match event.ending:
         case "":
-            who = f"claim {event.fence}'s program (pid {event.pid})"
-            return f"The node waits for {who}, which is in the middle of a switch, at most {event.seconds} s."
+            return Told(
+                _(
+                    "The node waits for claim %(fence)s's program (pid %(pid)s), which is in the middle of a switch, at most "
+                    "%(seconds)s s."
+                ),
+                {"fence": event.fence, "pid": event.pid, "seconds": event.seconds},
+            )
         case "killed":
-            return f"Claim {event.fence}'s program did not end in time and was killed on the node."
+            text = _("Claim %(fence)s's program did not end in time and was killed on the node.")
         case _:
-            return f"Claim {event.fence}'s program has ended; going on."
+            text = _("Claim %(fence)s's program has ended; going on.")
+    return Told(text, {"fence": event.fence})

@@ -1,0 +1,56 @@
+"""Sentences that are stored and told in the language of whoever reads them."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import translation
+
+from deploys.models import LogLine
+from deploys.operations.log import write_system_line
+from deploys.operations.start import DeployRequest, start_deploy
+from deploys.templatetags.operation_log import log_lines
+from deploys.told import Told, said, stored, verbatim
+from deploys.told import marked as _
+from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
+
+ENDED = Told(_("Claim %(fence)s's program has ended; going on."), {"fence": 7})
+
+
+@pytest.fixture
+def line(db: None) -> LogLine:
+    make_instances(make_service(), make_node(), 1)
+    request = DeployRequest(
+        service="user-service", version="v1", instances=("instance-1",), package_url="http://p/x", deploy_id="d"
+    )
+    operation = start_deploy(access=SCHEDULER, request=request)
+    write_system_line(operation.pk, [ENDED, verbatim("token=12345678901234567890 <b>")])
+    return LogLine.objects.get(operation=operation)
+
+
+def test_a_line_is_told_in_the_readers_language_and_read_in_english_by_programs(line: LogLine) -> None:
+    assert line.text.startswith("Claim 7's program has ended; going on. token=")
+
+    with translation.override("zh-hans"):
+        shown = log_lines([line], None)
+
+    assert "第 7 次认领的程序已结束，继续执行。token=" in shown
+    assert "1234567890" not in f"{line.text}{line.told}{shown}"
+    assert "&lt;b&gt;" in shown
+
+
+def test_what_an_older_release_wrote_beside_is_shown_instead_of_what_it_knew_nothing_of(line: LogLine) -> None:
+    line.text = "Something else."
+
+    with translation.override("zh-hans"):
+        assert "Something else." in log_lines([line], None)
+
+
+@pytest.mark.parametrize("told", [None, [], [{"text": "%(gone)s", "facts": {}}], {"text": 1}, [1], "x"])
+def test_what_is_no_sentence_is_told_by_its_text(told: object) -> None:
+    assert said(told, "The text.") == "The text."
+
+
+def test_a_percent_sign_within_a_fact_is_a_percent_sign() -> None:
+    text, told = stored([verbatim("100%(x)s %")], str)
+
+    assert said(told, text) == text == "100%(x)s %"
