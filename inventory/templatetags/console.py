@@ -64,7 +64,7 @@ def _as_text(utc: datetime, as_: str) -> str:
         return utc.strftime("%H:%M:%S")
     if as_ == "elapsed":
         return clock((timezone.now() - utc).total_seconds())
-    return f"{date_format(utc, 'Y-m-d H:i')} UTC"
+    return f"{date_format(utc, 'Y-m-d H:i:s')} UTC"
 
 
 @register.filter
@@ -111,7 +111,7 @@ def size(count: int | None) -> str:
 def stacked_bar(segments: Sequence[Segment], total: int | None = None, tall: bool = False) -> dict[str, Any]:
     drawn = drawn_bar(segments, total)
     counts = ({"label": segment.label, "count": segment.count} for segment in segments if segment.count)
-    label = ", ".join(_("%(label)s: %(count)s") % count for count in counts)
+    label = _(", ").join(_("%(label)s: %(count)s") % count for count in counts)
     return {"drawn": drawn, "label": label or _("Nothing yet"), "tall": tall}
 
 

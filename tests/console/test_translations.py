@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-MESSAGES = Path(settings.BASE_DIR) / "locale" / "zh_Hans" / "LC_MESSAGES"
+from releasesite import third_party_words
+from tests.support.chinese import HAN, MESSAGES, catalogue, faults, hole_faults
+
+# Names of things, and one of Django's that is a symbol.
+SAME_IN_BOTH = {"SHA-256", "JSON", "HTTP Accept"}
+# Their holes are filled with our Chinese names of models, fields and kinds.
+CHINESE_IN_HOLES = re.compile(r"%\((kind|name|verbose_name|model)\)s|\{(name|fields)\}|%s")
 
 
 def _entries(path: Path, *options: str) -> str:
@@ -60,3 +66,28 @@ def _ids(path: Path) -> set[str]:
 @pytest.mark.parametrize("word", ["发布", "回滚", "实例", "节点", "调度系统", "发布包", "切换"])
 def test_the_glossarys_words_are_used(word: str) -> None:
     assert word in (MESSAGES / "django.po").read_text()
+
+
+@pytest.mark.parametrize("name", ["django.mo", "djangojs.mo"])
+def test_chinese_is_written_by_the_houses_rules(name: str) -> None:
+    """Full-width punctuation, a space at Latin letters and digits, 你, and one word for each thing."""
+    assert [fault for text in catalogue(name).values() for fault in faults(text)] == []
+
+
+def test_names_in_sentences_have_a_space_beside_them() -> None:
+    """Not so where Chinese fills the hole, as in most sentences of the admin."""
+    theirs = {str(text) for text in third_party_words.DJANGO}
+    ours = {key: text for key, text in catalogue("django.mo").items() if key not in theirs and not _is_plural(key)}
+    assert [fault for key, text in ours.items() if not CHINESE_IN_HOLES.search(key) for fault in hole_faults(text)] == []
+
+
+def _is_plural(key: str) -> bool:
+    """Of Django's sentences that count: ours have the count with a space, too."""
+    return "%(items)s" in key or "%(object" in key
+
+
+def test_every_text_says_it_in_chinese() -> None:
+    """Where it has words: what is the same in both languages is a name."""
+    same = {key for key, text in catalogue("django.mo").items() if key == text and re.search("[A-Za-z]{2}", key)}
+    assert same - SAME_IN_BOTH == set()
+    assert HAN.search(catalogue("django.mo")["Roll back"])

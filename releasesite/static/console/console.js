@@ -4,14 +4,16 @@
   const root = document.documentElement;
   const language = root.lang || "en";
   const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-  const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
+  // 2026-11-27 16:05:09 in both languages, as the server writes it (releasesite/formats): Swedish is what is written like that.
+  const full = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const byId = (id) => document.getElementById(id);
 
   function age(seconds) {
     const [unit, size] = units.find(([, size]) => seconds >= size) || units[3];
-    return relative.format(-Math.floor(seconds / size), unit);
+    // 5 分钟前, with the space that stands between digits and Chinese everywhere else.
+    return relative.format(-Math.floor(seconds / size), unit).replace(/(\d)(?=[\u4e00-\u9fff])/g, "$1 ");
   }
 
   function elapsed(seconds) {
