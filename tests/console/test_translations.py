@@ -78,7 +78,9 @@ def test_names_in_sentences_have_a_space_beside_them() -> None:
     """Not so where Chinese fills the hole, as in most sentences of the admin."""
     theirs = {str(text) for text in third_party_words.DJANGO}
     ours = {key: text for key, text in catalogue("django.mo").items() if key not in theirs and not _is_plural(key)}
-    assert [fault for key, text in ours.items() if not CHINESE_IN_HOLES.search(key) for fault in hole_faults(text)] == []
+    assert [
+        fault for key, text in ours.items() if not CHINESE_IN_HOLES.search(key) for fault in hole_faults(text)
+    ] == []
 
 
 def _is_plural(key: str) -> bool:
