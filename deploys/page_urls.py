@@ -5,13 +5,26 @@ from __future__ import annotations
 from django.urls import path
 
 from deploys.states import Kind
-from deploys.web.pages.views import adoption, deploy_form, history, hold, instance, log, operation, overview, service
+from deploys.web.pages.views import (
+    adoption,
+    deploy_form,
+    history,
+    hold,
+    instance,
+    log,
+    node,
+    operation,
+    overview,
+    search,
+    service,
+)
 from inventory.wire.converters import register_converters
 
 register_converters()
 
 urlpatterns = [
     path("", overview.show, name="overview"),
+    path("search", search.show, name="search"),
     path("history", history.show, name="history"),
     path("deploy", deploy_form.start, name="deploy-start"),
     path("services/<name:name>", service.show, name="service"),
@@ -19,6 +32,7 @@ urlpatterns = [
     path("services/<name:name>/release", hold.release, name="service-release"),
     path("services/<name:name>/adopt", adoption.show, name="service-adopt"),
     path("instances/<name:instance_id>", instance.show, name="instance"),
+    path("nodes/<name:name>", node.show, name="node"),
 ]
 urlpatterns += [path("deploys/<operation_id:public_id>/confirm", operation.confirm, name="deploy-keep")]
 for kind in Kind:

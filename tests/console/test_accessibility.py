@@ -74,6 +74,11 @@ def test_open_menus_and_dialogs_have_none_either(fleet: Fleet, open_page: OpenPa
     found += violations(page)
     page.get_by_role("button", name="Keyboard shortcuts").click()
     found += violations(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("billing")
+    page.wait_for_selector("[role=option]")
+    found += violations(page)
     assert found == []
 
 

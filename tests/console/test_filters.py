@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import expect
 
 from deploys.models import Operation
 from deploys.web.pages.queries.service import InstanceFilter, figures
 from inventory.models import Instance
-from tests.console.conftest import OpenPage
 from tests.support import demo_data
-from tests.support.demo_data import Fleet
 
 
 def test_each_states_count_is_what_its_filter_shows(db: None) -> None:
@@ -32,6 +28,11 @@ NONSENSE = (
     "/services/billing/roll-back?i=abc&i=99999999999999999999&to=%2e%2e",
     "/services/billing/roll-back?picked=1",
     "/services/billing?q=%00&version=%00&status=%00",
+    "/search?q=%00",
+    "/search?q=%25+%5C+_&page=x",
+    "/search?q=:99999999999",
+    "/search?q=10.1.0.1:%D9%A3",
+    "/nodes/user-service-node-1?page=x",
     "/history?service=%00&who=%00",
     "/deploys/deploy-2026-11-23-0142?q=%00&instance=%00",
     "/deploy?service=%00",
@@ -54,28 +55,6 @@ def test_a_deploy_that_is_not_there_is_not_found(db: None, client: Client) -> No
     demo_data.small_fleet()
     client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
     assert client.get("/services/billing/roll-back?deploy=%00no").status_code == 404
-
-
-def test_enter_opens_the_first_that_was_found_and_not_what_stood_there_before(
-    fleet: Fleet, open_page: OpenPage
-) -> None:
-    """The overview's first link is another service's deploy; what was typed last has not been looked for yet."""
-    page = open_page("viewer")
-    page.goto("/")
-    page.keyboard.press("/")
-    page.keyboard.type("search")
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("/services/search-api$"))
-
-
-def test_enter_opens_nothing_where_nothing_was_found(fleet: Fleet, open_page: OpenPage) -> None:
-    page = open_page("viewer")
-    page.goto("/")
-    page.keyboard.press("/")
-    page.keyboard.type("nonesuch")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("No service matches")).to_be_visible()
-    expect(page).to_have_url(re.compile(r"/\?q=nonesuch$"))
 
 
 def test_a_part_of_a_services_name_finds_its_operations(db: None, client: Client) -> None:

@@ -47,6 +47,8 @@ PAGES: dict[str, Callable[[str], str]] = {
     "operation past": lambda name: f"/deploys/{name}-past-0",
     "history": lambda name: "/history",
     "instance": lambda name: f"/instances/{name}-1",
+    "search": lambda name: f"/search?q={name}",
+    "node": lambda name: f"/nodes/{name}-node-1",
     "roll back": lambda name: f"/services/{name}/roll-back",
     "roll back a deploy": lambda name: f"/services/{name}/roll-back?deploy={name}-now",
 }

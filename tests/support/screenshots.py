@@ -48,6 +48,8 @@ PAGES: dict[str, str] = {
     "hold": "/services/billing/hold",
     "history": "/history",
     "instance": "/instances/checkout-2",
+    "node": "/nodes/checkout-node-1",
+    "search": "/search?q=checkout",
     "adopt": "/services/billing/adopt",
     "adopted-instance": "/instances/billing-1",
     "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#L70",

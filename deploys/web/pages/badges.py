@@ -51,11 +51,20 @@ SOURCE = badges(
 )
 KIND = badges(Kind, {Kind.DEPLOY: Look("rocket"), Kind.ROLLBACK: Look("undo")})
 STEP: Badges = {step.value: Badge(label=step.label) for step in Step}
+# What a search finds; operations are of their kind.
+FOUND: Badges = {
+    "service": Badge(label=_("Service"), icon="boxes"),
+    "instance": Badge(label=_("Instance"), icon="box"),
+    "node": Badge(label=_("Node"), icon="server"),
+    "version": Badge(label=_("Version"), icon="layers"),
+    **KIND,
+}
 FAMILIES: dict[str, Badges] = {
     "operation": OPERATION,
     "target": TARGET,
     "source": SOURCE,
     "kind": KIND,
+    "found": FOUND,
     "step": STEP,
     "run": RUN,
     "health": HEALTH,

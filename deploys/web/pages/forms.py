@@ -153,7 +153,12 @@ class HoldForm(forms.Form):
 
 
 class HistoryForm(forms.Form):
-    service = forms.CharField(label=_("Service"), required=False, max_length=MAX_NAME_LENGTH)
+    service = forms.CharField(
+        label=_("Service"),
+        required=False,
+        max_length=MAX_NAME_LENGTH,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
     kind = forms.ChoiceField(
         label=_("Kind"),
         required=False,

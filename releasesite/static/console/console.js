@@ -108,7 +108,6 @@
     showTimes(document);
     showChosen();
     tellState();
-    if (isToOpen) openFirst();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.requestConfig.elt.matches("[data-poll]")) return;
@@ -176,20 +175,6 @@
     event.preventDefault();
     keys[event.key]();
   });
-  // Enter opens the first that was found, once what is shown is what was asked for.
-  let isToOpen = false;
-  function openFirst() {
-    const list = document.querySelector("[data-found]");
-    isToOpen = !list || list.dataset.found !== byId("search").value.trim();
-    if (!isToOpen) list.querySelector("[data-row]")?.click();
-  }
-  byId("search")?.addEventListener("keydown", (event) => {
-    isToOpen = false;
-    if (event.key !== "Enter" || !byId("search").value.trim() || !byId("search").matches("[type=search]")) return;
-    event.preventDefault();
-    openFirst();
-  });
-
   // For the days that the server is asked for, and the times that it writes itself (releasesite/viewer_timezone.py).
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone && !document.cookie.split("; ").includes(`tz=${zone}`)) {

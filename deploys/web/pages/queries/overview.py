@@ -133,20 +133,18 @@ class Overview:
     def in_motion(self) -> int:
         return sum(row.is_running for row in self.services)
 
-    def shown(self, *, query: str, show: str) -> list[ServiceRow]:
-        wanted = query.strip().casefold()
-        chosen = [row for row in self.services if wanted in row.name.casefold()]
+    def shown(self, show: str) -> list[ServiceRow]:
         match show:
             case "attention":
-                return [row for row in chosen if row.needs_attention]
+                return [row for row in self.services if row.needs_attention]
             case "running":
-                return [row for row in chosen if row.is_running]
+                return [row for row in self.services if row.is_running]
             case "failed":
-                return [row for row in chosen if row.failed or row.has_failed_last]
+                return [row for row in self.services if row.failed or row.has_failed_last]
             case "unhealthy" | "drifted":
-                return [row for row in chosen if getattr(row, show)]
+                return [row for row in self.services if getattr(row, show)]
             case _:
-                return chosen
+                return self.services
 
 
 def overview(access: Access) -> Overview:

@@ -18,20 +18,19 @@ SHOWS = ("attention", "running", "failed", "unhealthy", "drifted")
 @page()
 def show(request: HttpRequest) -> HttpResponse:
     access = access_of(request)
-    query, show_only = word(request.GET, "q"), word(request.GET, "show")
+    show_only = word(request.GET, "show")
     trouble = database_trouble()
     holds = shown_holds(access)
     mark = f"{overview_mark(access)}.{trouble or 'well'}.{holds_mark(holds)}"
     if is_fragment(request) and request.GET.get("mark") == mark:
         return HttpResponse(status=204)
     whole = overview(access)
-    services = whole.shown(query=query, show=show_only if show_only in SHOWS else "")
+    services = whole.shown(show_only if show_only in SHOWS else "")
     pages = Pages.of(request.GET, total=len(services), size=PAGE_SIZE)
     context = {
         "overview": whole,
         "services": services[pages.start : pages.end],
         "pages": pages,
-        "query": query,
         "show": show_only,
         "mark": mark,
         "holds": holds,
