@@ -42,7 +42,37 @@ class Waiting:
     ending: str = ""
 
 
-Event = OutputLine | StepStarted | Waiting
+@dataclass(frozen=True, kw_only=True)
+class CommandEnded:
+    """The command whose step is in progress has ended, and all of its output has come. seconds: by the node's clock."""
+
+    exit_status: int
+    timed_out: bool
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked:
+    """`current` was moved, or back. before: '' when it had led to no release, ELSEWHERE for what the node remembers."""
+
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """The version command has said the new release's version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """By the clean-up. releases: their names, cut when they are very many."""
+
+    count: int
+    releases: str
+
+
+Event = OutputLine | StepStarted | Waiting | CommandEnded | Linked | Verified | Removed
 
 
 class NodeError(Exception):
@@ -259,7 +289,7 @@ class Answer:
         return Switch(
             fence=fence,
             release=release,
-            previous=_value(previous),
+            previous=value_of(previous),
             phase=self.words.get("outcome", "confirming" if "unconfirmed" in self.words else "done"),
             is_alive="unconfirmed" in self.words,
             seconds_left=int(self.words.get("unconfirmed", 0)),
@@ -297,8 +327,8 @@ class Answer:
         fence, release, previous, phase, status, late, reverted, living, *back = self.words["last"].split()
         return Switch(
             fence=int(fence),
-            release=_value(release),
-            previous=_value(previous),
+            release=value_of(release),
+            previous=value_of(previous),
             phase=phase,
             is_alive=living == "1",
             seconds_left=int(self.words.get("unconfirmed", 0)),
@@ -339,7 +369,8 @@ def _back(status: str, late: str) -> _WayBack:
     return _WayBack(back=back, back_exit=_number(status), back_timed_out=late == "1")
 
 
-def _value(word: str) -> str:
+def value_of(word: str) -> str:
+    """'' for the program's word for nothing."""
     return "" if word == NOTHING else word
 
 

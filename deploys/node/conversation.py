@@ -7,8 +7,19 @@ import time
 from collections.abc import Callable
 
 from deploys.node import calls
-from deploys.node.answers import Answer, Event, OutputLine, StepStarted, Waiting
-from deploys.node.frames import Streams
+from deploys.node.answers import (
+    Answer,
+    CommandEnded,
+    Event,
+    Linked,
+    OutputLine,
+    Removed,
+    StepStarted,
+    Verified,
+    Waiting,
+    value_of,
+)
+from deploys.node.frames import CommandEnd, Streams
 from deploys.node.grammar import most_commands
 from inventory.nodes.grammar import BEGUN, FrameCheck, Table
 from inventory.nodes.program import NodeCall
@@ -49,7 +60,9 @@ class Conversation:
             on_frame=self._frame,
             on_line=self._line,
             on_cut=self._cut,
+            on_command_over=self._command_over,
         )
+        self._held: list[Event] = []
         self._transport = transport
         self._call = call
         self._on_event = on_event
@@ -89,23 +102,35 @@ class Conversation:
     def _frame(self, words: str) -> None:
         word, rest = self._check.take(words)
         self.answer.take(word, rest)
-        match word:
-            case "step":
-                self._on_event(StepStarted(step=rest))
-            case "command":
-                self._command_ends_at = time.monotonic() + self._command_seconds + LATE_SECONDS
-                self._flow.is_counted = True
-            case "waiting":
-                claim, pid, seconds = map(int, rest.split())
-                self._on_event(Waiting(fence=claim, pid=pid, seconds=seconds))
-            case "waited":
-                fence, ending = rest.split()
-                self._on_event(Waiting(fence=int(fence), ending=ending))
+        if word == "command":
+            self._command_ends_at = time.monotonic() + self._command_seconds + LATE_SECONDS
+            self._flow.is_counted = True
+        elif event := _event(word, rest):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        """Not before the output of the command that ran before: bounded, for only so much of it and of frames is taken."""
+        if self.streams.is_command_open:
+            self._held.append(event)
+        else:
+            self._on_event(event)
+
+    def _command_over(self, end: CommandEnd | None) -> None:
+        if end is not None:
+            exit_status, timed_out, seconds = end
+            self._on_event(CommandEnded(exit_status=exit_status, timed_out=timed_out, seconds=seconds))
+        held, self._held = self._held, []
+        for event in held:
+            self._on_event(event)
 
     def _line(self, stream: str, text: str) -> None:
         if text.strip():
             self._last_lines[stream] = scrub(text)[:SHOWN_CHARACTERS]
-        self._on_event(OutputLine(stream=stream, text=text))
+        line = OutputLine(stream=stream, text=text)
+        if self.streams.is_ahead(stream):
+            self._held.append(line)
+        else:
+            self._on_event(line)
 
     def _cut(self, stream: str) -> None:
         """Spare the wire: what nobody will read shall end on the node. Until it does, nothing is read here.
@@ -134,3 +159,21 @@ class Conversation:
             )
         except (TransportError, NodeMisbehaved):
             self._flow.is_counted = False
+
+
+def _event(word: str, rest: str) -> Event | None:
+    """None for a frame that only the answer is made of."""
+    match word, rest.split():
+        case "step", [step]:
+            return StepStarted(step=step)
+        case "waiting", [fence, pid, seconds]:
+            return Waiting(fence=int(fence), pid=int(pid), seconds=int(seconds))
+        case "waited", [fence, ending]:
+            return Waiting(fence=int(fence), ending=ending)
+        case "linked", [before, now]:
+            return Linked(before=value_of(before), now=value_of(now))
+        case "verified", []:
+            return Verified()
+        case "removed", [count, *releases]:
+            return Removed(count=int(count), releases=" ".join(releases))
+    return None

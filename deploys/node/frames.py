@@ -18,10 +18,16 @@ CAP_BYTES = 1024 * 1024
 LONGEST_SCRUBBED_BYTES = 256 * 1024
 LONGEST_FRAME_BYTES = 16 * 1024
 START = FRAME_START.encode()
+# EXIT LATE HUNDREDTHS: what a command's reader says behind its output, told by the program.
+_END = re.compile(r"end ([0-9]{1,3}) ([01]) ([0-9]{1,9})")
 
 OnFrame = Callable[[str, str], None]
 OnLine = Callable[[str, str], None]
 OnCut = Callable[[str], None]
+# Of a command: its exit status, whether it was out of time, and its seconds.
+CommandEnd = tuple[int, bool, float]
+# None when nobody has told.
+OnCommandOver = Callable[[CommandEnd | None], None]
 
 
 class Stream:
@@ -121,20 +127,34 @@ class Streams:
     """Both streams of one call, and when all has come that will come.
 
     on_frame(words): each frame, but those of the commands' readers; it checks it, and raises NodeMisbehaved. Of the readers' the
-    number is checked here: each of most_commands says two at most on each stream.
+    number is checked here: each of most_commands says two at most on each stream. on_command_over: once for each command, behind
+    the last of its output on both; what comes after it may have come before, from the program or on the other stream.
     """
 
     def __init__(
-        self, *, mark: str, most_commands: int, on_frame: Callable[[str], None], on_line: OnLine, on_cut: OnCut
+        self,
+        *,
+        mark: str,
+        most_commands: int,
+        on_frame: Callable[[str], None],
+        on_line: OnLine,
+        on_cut: OnCut,
+        on_command_over: OnCommandOver,
     ) -> None:
         self._on_frame = on_frame
+        self._on_cut = on_cut
+        self._on_command_over = on_command_over
         self._most_commands = most_commands
         self._gaps = {STDOUT: 0, STDERR: 0}
         self._commands = 0
+        self._commands_over = 0
+        self._told: dict[int, CommandEnd] = {}
         self._ended = {STDOUT: 0, STDERR: 0}
+        self._given_up = {STDOUT: 0, STDERR: 0}
+        self._is_muted = {STDOUT: False, STDERR: False}
         self._is_over = False
         self._streams = {
-            name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=on_cut)
+            name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=self._cut)
             for name in (STDOUT, STDERR)
         }
 
@@ -144,6 +164,8 @@ class Streams:
     def finish(self) -> None:
         for stream in self._streams.values():
             stream.command_ended()
+        while self._commands_over < self._commands:
+            self._command_over()
 
     def is_over(self) -> bool:
         """The program has said its last word."""
@@ -153,21 +175,38 @@ class Streams:
         """It has, and all output of its commands is here."""
         return self._is_over and all(count >= self._commands for count in self._ended.values())
 
+    def is_ahead(self, stream: str) -> bool:
+        """What comes on it now is behind a command's end, and some of that command's output on the other one is to come."""
+        return self.is_command_open and self._ends(stream) > self._commands_over
+
+    @property
+    def is_command_open(self) -> bool:
+        """A command has begun, and more of its output may come."""
+        return self._commands_over < self._commands
+
+    def _ends(self, stream: str) -> int:
+        return self._ended[stream] + self._given_up[stream]
+
     def _take(self, stream: str, words: str) -> None:
-        match words:
-            case "end":
-                self._count(self._ended, stream, words)
-                self._streams[stream].command_ended()
-                return
-            case "gap":
-                self._count(self._gaps, stream, words)
-                self._streams[stream].gap()
-                return
+        if words == "gap":
+            self._count(self._gaps, stream, words)
+            self._is_muted[stream] = True
+            self._streams[stream].gap()
+        elif end := _END.fullmatch(words):
+            self._count(self._ended, stream, "end")
+            self._streams[stream].command_ended()
+            self._is_muted[stream] = False
+            self._told.setdefault(self._ends(stream), (int(end[1]), end[2] == "1", int(end[3]) / 100))
+            self._look()
+        else:
+            self._take_programs(words)
+
+    def _take_programs(self, words: str) -> None:
         self._on_frame(words)
         if words == "over":
             self._is_over = True
         if words.startswith("command "):
-            self._end_those_cut_off()
+            self._give_up_muted()
             self._commands += 1
 
     def _count(self, counts: dict[str, int], stream: str, words: str) -> None:
@@ -175,8 +214,23 @@ class Streams:
         if counts[stream] > self._most_commands:
             raise NodeMisbehaved(f"`{words}` more often than {self._most_commands} times")
 
-    def _end_those_cut_off(self) -> None:
-        """The last command's daemons may hold a stream of its open for ever: its `end` need not have come."""
+    def _cut(self, stream: str) -> None:
+        self._is_muted[stream] = True
+        self._on_cut(stream)
+
+    def _give_up_muted(self) -> None:
+        """The last command's daemons may hold a stream of its open for ever: once it is muted, its `end` need not come."""
         for name, stream in self._streams.items():
-            if self._ended[name] < self._commands:
+            if self._is_muted[name] and self._ends(name) < self._commands:
                 stream.command_ended()
+                self._is_muted[name] = False
+                self._given_up[name] = self._commands - self._ended[name]
+        self._look()
+
+    def _look(self) -> None:
+        while self.is_command_open and all(self._ends(name) > self._commands_over for name in self._streams):
+            self._command_over()
+
+    def _command_over(self) -> None:
+        self._commands_over += 1
+        self._on_command_over(self._told.pop(self._commands_over, None))

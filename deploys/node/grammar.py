@@ -53,8 +53,11 @@ _WAITS = ("waiting", "waited")
 _CURRENT = ("current", "elsewhere")
 # What `_last` brings.
 _LAST_NAMES = ("last", "said", "unconfirmed", "before")
-# What a switch says last of the commands that it runs.
-_RAN = ("command", "step verify", "said")
+# What a switch says last of the commands that it runs, after its link or the one of its way back.
+_RAN = ("linked", "command", "step verify", "said", "verified")
+_LINKED = f"{_MAYBE_RELEASE} {_MAYBE_RELEASE}"
+# By the clean-up.
+_REMOVED = f"{NUMBER} {TEXT}"
 
 
 def _waits(*after: str) -> tuple[Frame, Frame]:
@@ -152,42 +155,37 @@ TABLES: Mapping[str, Table] = {
         Frame(name="step switch", after=(BEGUN,)),
         *_waits("step switch"),
         Frame(name="current", rest=CURRENT, after=("step switch", *_WAITS, *_RAN, "unlinked", "warning")),
+        # And back.
+        Frame(name="linked", rest=_LINKED, most=2, after=("step switch", *_WAITS, "command", "step verify", "said")),
         _elsewhere(),
         Frame(name="found", rest=_FOUND, after=_CURRENT),
         Frame(name="outcome", rest="not_intact", after=("found",)),
-        Frame(name="step restart", after=("step switch", *_WAITS)),
-        Frame(name="step verify", after=("step switch", *_WAITS, "command")),
+        Frame(name="step restart", after=("linked",)),
+        Frame(name="step verify", after=("linked", "command")),
         Frame(name="said", rest=TEXT, after=("step verify",)),
+        Frame(name="verified", after=("step verify",)),
         Frame(name="unlinked", rest=TEXT, after=_RAN),
-        Frame(name="step revert", after=(*_RAN, "warning")),
+        Frame(name="step revert", after=("linked", "warning")),
         Frame(name="command", rest=_COMMAND, most=2, after=("step restart", "step revert")),
-        Frame(name="step clean_up", after=("step switch", *_WAITS, *_RAN, "warning")),
+        Frame(name="step clean_up", after=(*_RAN, "warning")),
+        Frame(name="removed", rest=_REMOVED, after=("step clean_up", "warning")),
         Frame(
             name="warning",
             rest=TEXT,
             most=_MOST_WARNINGS,
-            after=("step switch", *_WAITS, *_RAN, "unlinked", "step confirm", "step clean_up", "warning"),
+            after=(*_RAN, "unlinked", "step confirm", "step clean_up", "removed", "warning"),
         ),
         Frame(
             name="before",
             rest=_BEFORE,
-            after=(
-                "step switch",
-                *_WAITS,
-                *_RAN,
-                "unlinked",
-                "step confirm",
-                "step clean_up",
-                "warning",
-                *_CURRENT,
-            ),
+            after=(*_RAN, "unlinked", "step confirm", "step clean_up", "removed", "warning", *_CURRENT),
         ),
-        Frame(name="step confirm", after=("step switch", *_WAITS, *_RAN)),
+        Frame(name="step confirm", after=_RAN),
         Frame(name="unconfirmed", rest=_UNCONFIRMED, after=("step confirm", "warning", "before")),
         Frame(
             name="switched",
             rest=f"{_MAYBE_RELEASE} {_MAYBE_EXIT} {_LATE} {_FLAG} {_BACK}",
-            after=("step switch", *_WAITS, *_RAN, "unconfirmed", "step clean_up", "warning", *_CURRENT, "before"),
+            after=(*_RAN, "unconfirmed", "step clean_up", "removed", "warning", *_CURRENT, "before"),
         ),
         _error(CODES, "step switch", *_WAITS),
         Frame(name=OVER, after=("outcome", "switched", "error")),
@@ -196,21 +194,23 @@ TABLES: Mapping[str, Table] = {
         _BEGUN,
         Frame(name="step confirm", after=(BEGUN,)),
         *_waits("step confirm"),
-        Frame(name="step revert", after=("step confirm", *_WAITS)),
+        Frame(name="linked", rest=_LINKED, after=("step confirm", *_WAITS)),
+        Frame(name="step revert", after=("linked", "warning")),
         Frame(name="command", rest=_COMMAND, after=("step revert",)),
         Frame(name="unlinked", rest=TEXT, after=("step confirm", *_WAITS)),
         Frame(name="step clean_up", after=("step confirm", *_WAITS, "warning")),
+        Frame(name="removed", rest=_REMOVED, after=("step clean_up", "warning")),
         Frame(
             name="warning",
             rest=TEXT,
             most=_MOST_WARNINGS,
-            after=("step confirm", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+            after=("step confirm", *_WAITS, "linked", "command", "unlinked", "step clean_up", "removed", "warning"),
         ),
         # What it says when it is through; or before an error.
         Frame(
             name="current",
             rest=CURRENT,
-            after=("step confirm", *_WAITS, "command", "unlinked", "step clean_up", "warning"),
+            after=("step confirm", *_WAITS, "linked", "command", "unlinked", "step clean_up", "removed", "warning"),
         ),
         _elsewhere(),
         *_last(),

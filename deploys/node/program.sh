@@ -22,7 +22,8 @@
 #                 kept.N         an upload that the node's other instances take their release from
 #
 # What it says, besides `begun` and `over`, a frame each:
-#   step STEP · command PID OUT_READER ERR_READER · end · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256,
+#   step STEP · command PID OUT_READER ERR_READER · end EXIT LATE HUNDREDTHS, of a command, once on each stream, behind what it
+#   printed · warning TEXT · kept PATH · current KIND RELEASE VERSION SHA256,
 #   and for KIND elsewhere: elsewhere PATH
 #   unconfirmed SECONDS: that switch waits to be confirmed, so long still; 0 when its time is over, or the node was restarted
 #   before release RELEASE|elsewhere PATH: what we did not install, and stood there before a switch
@@ -31,6 +32,8 @@
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
 #   outcome present|installed|needs_artifact|not_intact, of check_release present|unfit|absent|theirs · restamped FILE: the first that a command has changed · ended EXIT LATE
 #   unfit gone|changed PATH: why a release of ours that is there is staged anew
+#   linked FROM TO: `current` was moved; FROM is - when it led to no release · verified: the version command said the version
+#   removed COUNT RELEASE…: by the clean-up
 #   switched PREVIOUS EXIT LATE REVERTED BACK_EXIT BACK_LATE · unlinked TEXT: why the link did not go back
 #   found gone|no_folder|closed|changed|folder|file PATH: before an error or not_intact, what others have changed
 #   error CODE TEXT
@@ -648,15 +651,15 @@ run_command() {
 	} 2>/dev/null
 	status=$?
 	read -r ended word </proc/uptime
-	late=0
+	late=0 took=$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))
 	if [ "$status" != 0 ]; then
-		[ "$((${ended%.*}${ended#*.} - ${begun%.*}${begun#*.}))" -lt "${4}00" ] || late=1
+		[ "$took" -lt "${4}00" ] || late=1
 		read_state state
 		kill -s KILL -- "-$s_command" 2>/dev/null
 	fi
 	note 'command - -'
-	say end >&7
-	say end >&8
+	say "end $status $late $took" >&7
+	say "end $status $late $took" >&8
 	exec 7>&- 8>&-
 }
 
@@ -688,7 +691,7 @@ verify() {
 	read_state state
 	kill -s KILL -- "-$s_command" 2>/dev/null
 	note 'command - -'
-	[ "$status" != 0 ] || return 0
+	[ "$status" != 0 ] || { say verified; return 0; }
 	l_late=2
 	[ ! -e abort ] || return 0
 	l_late=3
@@ -738,6 +741,8 @@ switch() {
 	fi
 	l_phase=switched
 	record
+	[ "$kind" != elsewhere ] || now=$previous
+	say "linked $now $release"
 	log "$from" "$release"
 	status=0 late=0
 	if [ -n "$command" ]; then
@@ -952,6 +957,7 @@ go_back() {
 		return 0
 	}
 	l_reverted=1
+	say "linked $release $previous"
 	logged
 	log "$release" "$back_to"
 	[ -n "$command" ] || return 0
@@ -985,7 +991,7 @@ make_link_back() {
 
 # Old releases that nothing needs. Only what we installed.
 clean_up() {
-	said=
+	said= removed= count=0
 	set --
 	for path in "$root"/releases/*; do
 		name=${path##*/}
@@ -993,9 +999,15 @@ clean_up() {
 		is_ours "$path" || continue
 		[ -n "$said" ] || say "step clean_up"
 		said=1
-		try mv -fT -- "$path" "$claim/gone.$name" && set -- "$@" "gone.$name" "$base/seals/$name" ||
+		try mv -fT -- "$path" "$claim/gone.$name" || {
 			warn "an old release could not be removed: $message"
+			continue
+		}
+		removed=${removed:+$removed }$name count=$((count + 1))
+		set -- "$@" "gone.$name" "$base/seals/$name"
 	done
+	flatten "$removed"
+	[ "$count" = 0 ] || say "removed $count $flat"
 	# And what an earlier claim could not remove.
 	for path in "$base"/claim.*/gone.*; do
 		[ ! -e "$path" ] || [ "${path%/*}" = "$claim" ] || set -- "$@" "$path"

@@ -11,15 +11,19 @@ from deploys.node.answers import (
     NOTHING,
     Answer,
     Checked,
+    CommandEnded,
     CommandOutcome,
     Event,
+    Linked,
     NodeError,
     NodeState,
     OutputLine,
+    Removed,
     Staged,
     StaleFence,
     StepStarted,
     Switch,
+    Verified,
     Waiting,
 )
 from deploys.node.conversation import Conversation
@@ -31,16 +35,20 @@ from inventory.nodes.transports.flow import Flow
 
 __all__ = (
     "Checked",
+    "CommandEnded",
     "CommandOutcome",
     "Event",
+    "Linked",
     "NodeError",
     "NodeSession",
     "NodeState",
     "OutputLine",
+    "Removed",
     "Staged",
     "StaleFence",
     "StepStarted",
     "Switch",
+    "Verified",
     "Waiting",
 )
 

@@ -22,6 +22,7 @@ import asyncssh
 import pytest
 
 START_SECONDS = 10
+RESTARTS = ("step restart", "command 11 12 13", "end 0 0 5")
 USER = "anyone"
 
 
@@ -89,11 +90,11 @@ def honest(call: Call) -> list[Said]:
         case "stage":
             words = ["begun", nothing, "step stage", "outcome installed", "over"]
         case "before_switch":
-            ran = call.frames("begun", "step before_switch", "command 11 12 13", "end", "ended 0 0", "over")
-            return [ran, Err(call.frames("end"))]
+            ran = call.frames("begun", "step before_switch", "command 11 12 13", "end 0 0 5", "ended 0 0", "over")
+            return [ran, Err(call.frames("end 0 0 5"))]
         case "switch":
-            ran = call.frames("begun", "step switch", "step restart", "command 11 12 13", "end")
-            return [ran, Err(call.frames("end")), call.frames("switched - 0 0 0 - 0", "over")]
+            ran = call.frames("begun", "step switch", f"linked - {call.arguments[0]}", *RESTARTS)
+            return [ran, Err(call.frames("end 0 0 5")), call.frames("switched - 0 0 0 - 0", "over")]
         case _:
             words = ["begun", "over"]
     return [call.frames(*words)]

@@ -20,12 +20,14 @@ class Heard:
         self.frames: list[str] = []
         self.lines: list[tuple[str, str]] = []
         self.cuts: list[str] = []
+        self.over: list[tuple[int, bool, float] | None] = []
         self.streams = Streams(
             mark=MARK,
             most_commands=1000,
             on_frame=self.frames.append,
             on_line=lambda stream, text: self.lines.append((stream, text)),
             on_cut=self.cuts.append,
+            on_command_over=self.over.append,
         )
 
     def out(self, data: bytes) -> None:
@@ -41,7 +43,12 @@ def frame(words: str) -> bytes:
 
 def test_frames_and_lines_come_in_their_order_however_the_bytes_are_cut() -> None:
     wire = (
-        frame("step restart") + frame("command 1 2 3") + b"one\ntwo" + frame("end") + frame("outcome x") + frame("over")
+        frame("step restart")
+        + frame("command 1 2 3")
+        + b"one\ntwo"
+        + frame("end 0 0 5")
+        + frame("outcome x")
+        + frame("over")
     )
     for seed in range(200):
         pieces = random.Random(seed)
@@ -51,7 +58,7 @@ def test_frames_and_lines_come_in_their_order_however_the_bytes_are_cut() -> Non
             size = pieces.randint(1, 12)
             heard.out(wire[at : at + size])
             at += size
-        heard.err(frame("end"))
+        heard.err(frame("end 0 0 5"))
         assert heard.frames == ["step restart", "command 1 2 3", "outcome x", "over"]
         assert heard.lines == [("stdout", "one"), ("stdout", "two")]
         assert heard.streams.is_done()
@@ -59,9 +66,9 @@ def test_frames_and_lines_come_in_their_order_however_the_bytes_are_cut() -> Non
 
 def test_a_frame_written_into_the_middle_of_another_is_found() -> None:
     heard = Heard()
-    inner, outer = frame("switched - 0 0 0"), frame("end")
+    inner, outer = frame("switched - 0 0 0"), frame("end 0 0 5")
     heard.out(frame("command 1 2 3") + b"text" + outer[:9] + inner + outer[9:] + frame("over"))
-    heard.err(frame("end"))
+    heard.err(frame("end 0 0 5"))
     assert heard.frames == ["command 1 2 3", "switched - 0 0 0", "over"]
     assert heard.lines == [("stdout", "text")]
     assert heard.streams.is_done()
@@ -83,10 +90,10 @@ def test_what_only_begins_like_a_frame_is_shown_when_its_line_ends() -> None:
 
 def test_it_is_not_done_while_output_of_either_stream_is_under_way() -> None:
     heard = Heard()
-    heard.out(frame("command 1 2 3") + frame("end") + frame("over"))
+    heard.out(frame("command 1 2 3") + frame("end 0 0 5") + frame("over"))
     assert heard.streams.is_over()
     assert not heard.streams.is_done()
-    heard.err(b"late\n" + frame("end"))
+    heard.err(b"late\n" + frame("end 0 0 5"))
     assert heard.streams.is_done()
     assert heard.lines == [("stderr", "late")]
 
@@ -99,13 +106,13 @@ def test_a_stream_is_cut_at_its_cap_with_a_mark_and_the_next_command_starts_afre
     assert heard.cuts == ["stdout"]
     assert heard.lines[-1] == ("stdout", CUT)
     assert sum(len(text) for _, text in heard.lines[:-1]) <= CAP_BYTES
-    heard.out(b"\nthe end\n" + frame("end"))
-    heard.err(frame("end"))
+    heard.out(b"\nthe end\n" + frame("end 0 0 5"))
+    heard.err(frame("end 0 0 5"))
     assert heard.lines[-1] == ("stdout", "the end")
     assert sum(len(text) for _, text in heard.lines) <= CAP_BYTES + 2 * LONGEST_SCRUBBED_BYTES
-    heard.out(frame("command 1 4 5") + b"again\n" + frame("end") + frame("over"))
+    heard.out(frame("command 1 4 5") + b"again\n" + frame("end 0 0 5") + frame("over"))
     assert heard.lines[-1] == ("stdout", "again")
-    heard.err(frame("end"))
+    heard.err(frame("end 0 0 5"))
     assert heard.streams.is_done()
 
 
@@ -137,7 +144,7 @@ def test_of_very_many_lines_start_and_end_are_kept_with_one_mark_between() -> No
     heard = Heard()
     heard.out(frame("command 1 2 3") + b"".join(b"%d\n" % number for number in range(100_000)))
     assert len(heard.lines) == START_LINES
-    heard.out(frame("end"))
+    heard.out(frame("end 0 0 5"))
     shown = [text for _, text in heard.lines]
     assert heard.cuts == []
     assert shown[:START_LINES] == [str(number) for number in range(START_LINES)]

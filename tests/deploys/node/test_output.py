@@ -7,6 +7,7 @@ import pytest
 
 from deploys.node import conversation
 from deploys.node.excerpt import CUT, END_LINES, START_LINES
+from deploys.node.session import OutputLine
 from inventory.nodes.transports.base import NodeMisbehaved
 from tests.deploys.node.node_lab import NodeLab
 from tests.support.sshd import SshServer
@@ -140,5 +141,6 @@ class _Stamped(list):  # type: ignore[type-arg]
         self._times = times
 
     def append(self, event: object) -> None:
-        self._times.append(time.monotonic())
+        if isinstance(event, OutputLine):
+            self._times.append(time.monotonic())
         super().append(event)

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploys.node.session import CommandEnded, Linked, OutputLine, Removed, StepStarted, Verified
 from inventory.nodes.transports.base import Transport
 from tests.deploys.node.node_lab import NodeLab
 
@@ -42,6 +43,49 @@ def test_a_failed_restart_goes_back_and_restarts_the_old_release(node: NodeLab) 
     assert node.seen.lines() == ["1.1.0 after 1.0.0", "1.1.0", "1.0.0 after 1.1.0", "1.0.0"]
     assert node.seen.steps()[-3:] == ["switch", "restart", "revert"]
     assert [line[1:3] for line in node.log_lines()][1:] == [["1.0.0", "1.1.0"], ["1.1.0", "1.0.0"]]
+
+
+def test_each_thing_it_does_is_told_in_its_order_and_a_commands_end_behind_its_output(node: NodeLab) -> None:
+    node.deploy("1.0.0", fence=1)
+    node.stage("1.1.0", fence=2)
+    node.seen.events.clear()
+    restart = "echo one; sleep 0.1; echo two >&2; [ $RELEASE_VERSION != 1.1.0 ]"
+    node.switch("1.1.0", fence=2, restart=restart)
+    assert told(node) == [
+        "switch", ("1.0.0", "1.1.0"), "restart", "one", "two", 1, ("1.1.0", "1.0.0"), "revert", "one", "two", 0,
+    ]  # fmt: skip
+    assert all(0.1 <= each.seconds < 5 for each in node.seen.events if isinstance(each, CommandEnded))
+
+
+def test_what_is_found_out_and_cleaned_up_is_told(node: NodeLab) -> None:
+    for fence, version in enumerate(("1.0.0", "1.1.0", "1.2.0"), start=1):
+        node.stage(version, fence=fence)
+    node.switch("1.0.0", fence=4, keep=["1.1.0", "1.2.0"])
+    node.seen.events.clear()
+    node.switch("1.2.0", fence=5, version_command="cat VERSION", version_timeout_seconds=5)
+    node.switch("1.2.0", fence=6)
+    assert told(node) == [
+        "switch", ("1.0.0", "1.2.0"), "verify", Verified(), "clean_up", Removed(count=1, releases="1.1.0"),
+        "switch", ("1.2.0", "1.2.0"), "clean_up", Removed(count=1, releases="1.0.0"),
+    ]  # fmt: skip
+
+
+def told(node: NodeLab) -> list[object]:
+    """The events, the common ones short. A command's two streams come in no order of their own."""
+    shown: list[object] = []
+    for event in node.seen.events:
+        match event:
+            case StepStarted(step=step):
+                shown.append(step)
+            case OutputLine(text=text):
+                shown.append(text)
+            case Linked(before=before, now=now):
+                shown.append((before, now))
+            case CommandEnded(exit_status=status, timed_out=False):
+                shown.append(status)
+            case _:
+                shown.append(event)
+    return shown
 
 
 def test_without_a_release_before_there_is_nothing_to_go_back_to(node: NodeLab) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploys.error_codes import ErrorCode
-from deploys.node.answers import Event, OutputLine, StepStarted
+from deploys.node.answers import CommandEnded, Event, Linked, OutputLine, StepStarted
 from deploys.node.calls import node_program
 from deploys.node.grammar import STAGE_CODES, TABLES
 from deploys.node.session import NodeError, NodeSession, StaleFence
@@ -131,9 +131,11 @@ _any_word = st.sampled_from(
 _any_text = st.text(max_size=40) | st.just("x" * 5000)
 _names = sorted({name for table in TABLES.values() for name in table} | {"end", "gap", "step", "nonsense"})
 _right = st.sampled_from([
-    "begun", "over", "end", "gap", "waiting 3 4 5", "waited 3 ended", "found gone /srv", "unlinked why",
+    "begun", "over", "end 0 0 5", "end", "gap", "waiting 3 4 5", "waited 3 ended", "found gone /srv", "unlinked why",
     "step stage", "step switch", "step restart", "step revert", "step clean_up",
-    "step before_switch", "command 11 12 13", "current none - - -", f"current release 1.0.0 1.0.0 {'ab' * 32}",
+    "step before_switch",
+    "linked - 1.0.0", "linked 1.0.0 0.9", "verified", "removed 2 0.7 0.8", "command 11 12 13",
+    "current none - - -", f"current release 1.0.0 1.0.0 {'ab' * 32}",
     "current elsewhere - - -", "last 6 1.0.0 - done 0 0 0 0 - 0", "last 6 1.0.0 0.9 reverting 1 1 1 1 1 0", "outcome installed",
     "outcome present", "outcome theirs", "room 9 /srv", "unwritable /srv", "nolink /srv/current", "missing tar",
     "outcome needs_artifact", "outcome not_intact", "kept /srv/.release/kept.7", "ended 0 0", "ended 1 1",
@@ -150,12 +152,19 @@ _piece = st.one_of(
 )
 
 
+STARTS = [
+    b"",
+    said("begun"),
+    said("begun", "step switch"),
+    said("begun", "step switch", "linked - 1.0.0"),
+    said("begun", "current none - - -"),
+]
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Chunk]:
     pieces = draw(st.lists(_piece, max_size=14))
-    start = draw(
-        st.sampled_from([b"", said("begun"), said("begun", "step switch"), said("begun", "current none - - -")])
-    )
+    start = draw(st.sampled_from(STARTS))
     wire = start + b"".join(pieces) + draw(st.sampled_from([b"", said("over")]))
     cuts = sorted(draw(st.lists(st.integers(0, len(wire)), max_size=6)))
     parts = [wire[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
@@ -215,7 +224,15 @@ HONEST = {
     "stage": ["begun", "current none - - -", "step stage", "outcome installed", "over"],
     "check_release": ["begun", "room 1000 /srv", "current none - - -", "outcome absent", "over"],
     "before_switch": ["begun", "step before_switch", "command 1 2 3", "ended 0 0", "over"],
-    "switch": ["begun", "step switch", "step restart", "command 1 2 3", "switched - 0 0 0 - 0", "over"],
+    "switch": [
+        "begun",
+        "step switch",
+        "linked - 1.0.0",
+        "step restart",
+        "command 1 2 3",
+        "switched - 0 0 0 - 0",
+        "over",
+    ],
     "abort": ["begun", "over"],
 }
 
@@ -278,7 +295,30 @@ def test_the_table_has_every_word_that_the_program_says() -> None:
     words = set(re.findall(r"(?:say|finish)((?: \"[a-z][^\"]*\")+)", node_program()))
     names = {each for said_at_once in words for each in re.findall(r"\"([a-z]+)", said_at_once)}
     known = {name.split()[0] for table in TABLES.values() for name in table}
-    assert names - known <= {"missing", "unwritable", "nolink", "room", "theirs", "stuck", "process"}
+    assert names - known <= {"missing", "unwritable", "nolink", "room", "theirs", "stuck", "process", "end"}
+
+
+def test_what_overtakes_the_last_of_a_commands_output_is_told_behind_it() -> None:
+    ran = ["begun", "step switch", "linked 0.9 1.0.0", "step restart", "command 1 2 3", "end 3 0 120"]
+    back = ["linked 1.0.0 0.9", "step revert", "command 4 5 6"]
+    after = ["end 0 0 7", "current none - - -", "switched 0.9 3 0 1 0 0", "over"]
+    events: list[Event] = []
+    hear("switch", [
+        (STDOUT, said(*ran, *back) + b"back\n" + said(*after)),
+        (STDERR, b"cause\n" + said("end 3 0 120") + b"too\n" + said("end 0 0 7")),
+    ], events)  # fmt: skip
+    assert events == [
+        StepStarted(step="switch"),
+        Linked(before="0.9", now="1.0.0"),
+        StepStarted(step="restart"),
+        OutputLine(stream="stderr", text="cause"),
+        CommandEnded(exit_status=3, timed_out=False, seconds=1.2),
+        Linked(before="1.0.0", now="0.9"),
+        StepStarted(step="revert"),
+        OutputLine(stream="stdout", text="back"),
+        OutputLine(stream="stderr", text="too"),
+        CommandEnded(exit_status=0, timed_out=False, seconds=0.07),
+    ]
 
 
 # How much is kept.
@@ -286,7 +326,15 @@ def test_the_table_has_every_word_that_the_program_says() -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    ["warning " + "w" * 3900, "waiting 3 4 5", "step restart", "command 1 2 3", "end", "gap", "current none - - -"],
+    [
+        "warning " + "w" * 3900,
+        "waiting 3 4 5",
+        "step restart",
+        "command 1 2 3",
+        "end 0 0 5",
+        "gap",
+        "current none - - -",
+    ],
 )
 def test_frames_without_end_are_not_kept(frame: str) -> None:
     flood = said(frame) * max(1, 60_000 // len(frame))
@@ -307,7 +355,7 @@ def test_a_command_that_is_said_to_begin_again_and_again_has_no_more_output() ->
     def chunks() -> Iterable[Chunk]:
         yield STDOUT, said("begun", "step switch")
         for _ in range(1000):
-            yield STDOUT, said("step restart", "command 1 2 3") + line + said("end")
+            yield STDOUT, said("linked - 1.0.0", "step restart", "command 1 2 3") + line + said("end 0 0 5")
 
     with pytest.raises(NodeMisbehaved):
         hear("switch", chunks(), events)

@@ -70,7 +70,7 @@ def frames(*words: str) -> Answer:
 
 
 def flood(call: Call) -> Iterator[Said]:
-    yield call.frames("begun", "step switch")
+    yield call.frames("begun", "step switch", "linked - v1.0.0")
     while True:
         yield call.frames("warning " + "w" * 1000) * 60
 
@@ -78,8 +78,10 @@ def flood(call: Call) -> Iterator[Said]:
 def recommanded(call: Call) -> Iterator[Said]:
     yield call.frames("begun", "step switch")
     while True:
-        yield call.frames("step restart", "command 1 2 3") + b"x\n" * 30_000 + call.frames("end")
-        yield Err(call.frames("end"))
+        yield (
+            call.frames("linked - v1.0.0", "step restart", "command 1 2 3") + b"x\n" * 30_000 + call.frames("end 0 0 5")
+        )
+        yield Err(call.frames("end 0 0 5"))
 
 
 STAGED = ("begun", "current none - - -", "step stage")

@@ -49,7 +49,7 @@ def words_of(call: Call) -> list[str]:
 def spoken(call: Call, words: Sequence[str]) -> list[Said | Act]:
     """Frames on stdout, and on stderr an end for each command."""
     commands = sum(word.startswith("command ") for word in words)
-    ends: list[Said | Act] = [Err(call.frames("end"))] if 0 < commands < 50 else []
+    ends: list[Said | Act] = [Err(call.frames("end 0 0 5"))] if 0 < commands < 50 else []
     return [call.frames(*words), *ends]
 
 

@@ -86,7 +86,7 @@ class _Node(LyingNode):
         if case.lie is not None:
             self.answers |= dict.fromkeys((*case.tasks, "survey", "check"), case.lie)  # type: ignore[arg-type]
         if "state" in case.tasks:
-            self.answers["switch"] = lambda call: [call.frames(*words_of(call)[:4]), Exit(1)]
+            self.answers["switch"] = lambda call: [call.frames(*words_of(call)[:5]), Exit(1)]
         if "abort" in case.tasks:
             self.answers["before_switch"] = lambda call: [call.frames(*words_of(call)[:3]), Pause(3600)]
 

@@ -131,7 +131,12 @@ def _characters() -> Iterator[Case]:
 def _printed(call: Call, text: str) -> Saying:
     """A command's output, in the middle of an honest answer."""
     first = words_of(call)[:3]
-    return [call.frames(*first), _bytes(f"{text}\n") * 20, *spoken(call, words_of(call)[3:]), Err(call.frames("end"))]
+    return [
+        call.frames(*first),
+        _bytes(f"{text}\n") * 20,
+        *spoken(call, words_of(call)[3:]),
+        Err(call.frames("end 0 0 5")),
+    ]
 
 
 def _bytes(text: str) -> bytes:

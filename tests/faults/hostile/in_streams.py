@@ -54,7 +54,7 @@ def _flooded(call: Call, data: bytes, is_err: bool = False) -> Saying:
     yield call.frames(*words[:first])
     yield from _flood(data, is_err=is_err)
     yield call.frames(*words[first:])
-    yield Err(call.frames("end"))
+    yield Err(call.frames("end 0 0 5"))
 
 
 def _endless_word(call: Call) -> Saying:
@@ -117,10 +117,10 @@ def _around(call: Call, repeated: str) -> Saying:
 def _commands(call: Call, size: int) -> Saying:
     """As one command after the other, each with a cap of its own if it were believed."""
     yield call.frames(*words_of(call)[:2])
-    one = call.frames("command 11 12 13") + b"a line\n" * (size // 7) + call.frames("end")
+    one = call.frames("command 11 12 13") + b"a line\n" * (size // 7) + call.frames("end 0 0 5")
     for data in repeat(one, min(FLOOD_BYTES // len(one), 20_000)):
         yield data
-        yield Err(call.frames("end"))
+        yield Err(call.frames("end 0 0 5"))
 
 
 def _silences() -> Iterator[Case]:
