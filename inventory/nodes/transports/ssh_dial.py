@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 from inventory.nodes.transports.login_limit import TurnedAway, check_greeting
 from inventory.nodes.transports.name_lookup import addresses_of
@@ -21,7 +22,7 @@ async def dial(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     addresses = await addresses_of(host, port)
     for number, (family, kind, protocol, _, address) in enumerate(addresses, start=1):
-        connection = socket.socket(family, kind, protocol)
+        connection = PromptSocket(family, kind, protocol)
         connection.setblocking(False)
         try:
             await loop.sock_connect(connection, address)
@@ -35,6 +36,21 @@ async def dial(host: str, port: int) -> socket.socket:
             connection.close()
             raise
     raise OSError(f"{host} has no address")
+
+
+class PromptSocket(socket.socket):
+    """Acknowledges at once what it has read.
+
+    An sshd holds a small packet back while the one before it is not acknowledged (Nagle's algorithm), and a kernel puts an
+    acknowledgement off by 40 ms when it has nothing to send along: together they would stop a program that speaks now and
+    then for that long, over and over. Linux forgets the option with each packet.
+    """
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        data = super().recv(bufsize, flags)
+        with suppress(OSError):
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
 
 
 async def _first_bytes(connection: socket.socket) -> None:

@@ -4,12 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import asyncssh
 
 _Channel = asyncssh.SSHTCPChannel[bytes]
 _Session = asyncssh.SSHTCPSession[bytes]
+
+
+class _Gathering:
+    """What asyncssh writes to: all of one turn of the event loop goes into the channel in one piece.
+
+    Else each packet, and the empty one that asyncssh puts before it, would be packed once more by itself, and a server on
+    the way would hold the second back until the first is acknowledged (see `ssh_dial.PromptSocket`).
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._channel.close()
+
+    def abort(self) -> None:
+        self._flush()
+        self._channel.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._channel.get_extra_info(name, default)
+
+    def _flush(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._channel.is_closing():
+            with suppress(BrokenPipeError):
+                self._channel.write(b"".join(pieces))
 
 
 class Stream(_Session):
@@ -42,9 +77,10 @@ class Stream(_Session):
     ) -> tuple[_Channel, _Session]:
         """asyncssh's own way to connect; host and port are where this leads already."""
         taker = session_factory()
-        taker.connection_made(self._channel)
-        # What has come so far comes once asyncssh has put its connection together.
+        # What has come so far comes once asyncssh has put its connection together, and before its first words are sent: so
+        # they go out together with what it says to that.
         asyncio.get_running_loop().call_soon(self._hand_over, taker)
+        taker.connection_made(cast(_Channel, _Gathering(self._channel)))
         return self._channel, taker
 
     def _hand_over(self, taker: _Session) -> None:
