@@ -10,7 +10,7 @@ from releasesite.embedded_postgres import programs
 # A bad variable stops the master here; in a worker it would be started again and again.
 _environment = environment.read()
 if _environment.database is None:
-    programs.require()
+    programs.require(_environment.data_dir)
 
 worker_class = "gthread"
 workers = 2

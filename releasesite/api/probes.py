@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from deploys.models import Lease, Worker
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from inventory.errors import Problem
+from releasesite import __version__
 from releasesite.api import database_problems
 from releasesite.api.errors import error_body
 
@@ -52,7 +53,7 @@ class Probe(APIView):
 
 class Health(Probe):
     def get(self, request: Request) -> Response:
-        return Response({"status": "ok"})
+        return Response({"status": "ok", "version": __version__})
 
 
 class Readiness(Probe):

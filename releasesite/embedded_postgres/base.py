@@ -19,8 +19,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Ends the process where the extra `embedded` is not installed; until then nothing needs it."""
-        require()
+        """Ends the process where there is none, and nobody asks for one; until then nothing needs it."""
+        require(settings.DATA_DIR)
         try:
             host = server.use()
         except EmbeddedServerError as error:

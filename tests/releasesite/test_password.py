@@ -9,6 +9,7 @@ from django.conf import LazySettings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 from django.test import RequestFactory
 
 from inventory.models import AuditEntry
@@ -57,3 +58,15 @@ def test_it_ends_a_lock_out_and_leaves_a_line_in_the_audit(settings: LazySetting
 
     assert can_log_in(new_password())
     assert AuditEntry.objects.filter(action="user.password", object_id="admin").count() == 2
+
+
+def test_in_production_no_copy_is_kept_an_earlier_one_neither(settings: LazySettings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "admin-password").write_text("of an earlier version\n")
+    connection.settings_dict["ENGINE"], embedded = "django.db.backends.postgresql", connection.settings_dict["ENGINE"]
+    try:
+        assert can_log_in(new_password())
+    finally:
+        connection.settings_dict["ENGINE"] = embedded
+
+    assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,12 @@ WRONG = {
 
 def run(folder: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name not in OF_THIS_RUN and "RELEASE" not in name}
-    environment = {**kept, "RELEASE_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "releasesite.settings"}
+    environment = {
+        **kept,
+        "RELEASE_DATA_DIR": str(folder),
+        "RELEASE_ENV_FILE": os.devnull,
+        "DJANGO_SETTINGS_MODULE": "releasesite.settings",
+    }
     return subprocess.run(
         (sys.executable, "-c", f"from django.conf import settings; {code}"),
         cwd=CHECKOUT,

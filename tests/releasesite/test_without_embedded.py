@@ -21,7 +21,13 @@ GUNICORN = "from gunicorn.app.wsgiapp import run; run()"
 
 def without_wheel(folder: Path, run: str, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL" and "RELEASE" not in name}
-    environment = {**kept, "RELEASE_DATA_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "releasesite.settings"}
+    (folder / "postgres" / "data").mkdir(parents=True, exist_ok=True)  # as `make run` left it
+    environment = {
+        **kept,
+        "RELEASE_DATA_DIR": str(folder),
+        "RELEASE_ENV_FILE": os.devnull,
+        "DJANGO_SETTINGS_MODULE": "releasesite.settings",
+    }
     return subprocess.run(
         (sys.executable, "-c", WITHOUT_WHEEL.format(argv=list(argv), run=run)),
         cwd=settings.BASE_DIR,

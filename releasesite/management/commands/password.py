@@ -11,6 +11,7 @@ from django.db import ProgrammingError, transaction
 
 from inventory.actors import SYSTEM
 from inventory.security import audit
+from releasesite.demo.database import is_embedded
 from releasesite.demo.layout import Layout, shown, write_secret
 from releasesite.demo.login import ADMIN
 
@@ -26,10 +27,18 @@ class Command(BaseCommand):
             raise CommandError(
                 "The database has no tables yet: run `python manage.py migrate` (or `make run`) first."
             ) from error
-        file = Layout(data_dir=settings.DATA_DIR).admin_password
-        write_secret(file, f"{password}\n")
-        self.stderr.write(f"The new password of {ADMIN}, shown this once; kept in {shown(file)}:")
+        self.stderr.write(f"The new password of {ADMIN}, shown this once{keep(password)}:")
         self.stdout.write(password)
+
+
+def keep(password: str) -> str:
+    """For trying it out only: in production no copy stays, an earlier version's neither."""
+    file = Layout(data_dir=settings.DATA_DIR).admin_password
+    if not is_embedded():
+        file.unlink(missing_ok=True)
+        return ""
+    write_secret(file, f"{password}\n")
+    return f"; kept in {shown(file)}"
 
 
 @transaction.atomic

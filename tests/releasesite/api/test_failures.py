@@ -13,6 +13,7 @@ from django.urls import get_resolver
 from rest_framework.test import APIClient
 
 from inventory.wire.budgets import Budget
+from releasesite import __version__
 from releasesite.api.permissions import ScopePermission
 from tests.support.api import caller, logged_in, person
 
@@ -100,7 +101,7 @@ def test_another_error_is_no_such_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_a_database_health_still_answers(no_database: None) -> None:
-    assert APIClient().get("/healthz").json() == {"status": "ok"}
+    assert APIClient().get("/healthz").json() == {"status": "ok", "version": __version__}
 
 
 def test_without_a_database_the_system_is_not_ready(no_database: None) -> None:
