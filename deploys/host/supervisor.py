@@ -11,6 +11,7 @@ from types import FrameType
 
 from django.conf import settings
 
+from deploys.events.retention import prune_deliveries
 from deploys.host import presence
 from deploys.host.chores import Chore, ChoreThread
 from deploys.host.cluster import Cluster
@@ -18,7 +19,6 @@ from deploys.host.reaper import reap
 from deploys.host.store_retention import prune_store
 from deploys.operations.hold import end_expired_holds
 from deploys.queue.names import QUEUES
-from deploys.webhooks.retention import prune_deliveries
 from deploys.webhooks.sender import Sender
 from inventory.database import sessions
 from inventory.instances.sync_queue import enqueue_due_syncs

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation, Target
 from deploys.operations.progress import Progress, frozen, progress_of, status_of, updated_after, with_status
+from deploys.operations.retention import lines_deleted
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
@@ -174,7 +175,8 @@ def operation_log(
 ) -> Payload:
     """Lines after a cursor, in order; the first `limit`, or the last `tail` of them.
 
-    `finished`: nothing will follow what has been read. Raises NotFound.
+    `finished`: nothing will follow what has been read. `lines_deleted`: of the log's first lines, so many are no longer
+    kept. Raises NotFound.
     """
     operation = visible_operation(access, kind, public_id)
     lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("-seq" if tail else "seq")
@@ -196,6 +198,7 @@ def operation_log(
         ],
         "next": str(rows[-1][0] if rows else after),
         "finished": operation.finished_at is not None and (bool(tail) or len(rows) < limit),
+        "lines_deleted": lines_deleted(operation),
     }
 
 

@@ -17,11 +17,13 @@ from inventory.signing_keys import verify_signature
 
 # Of a target `t` of operation `o` of service `s`. For a statement's WHERE, with nothing of the statement's own in it.
 _IS_RECENT = "{at} > clock_timestamp() - make_interval(days => s.staged_days)"
+# An operation `o` of a service `s` whose releases are still kept where it staged them.
+IS_RECENTLY_STAGED = f"(o.until = 'staged' AND {_IS_RECENT.format(at='o.finished_at')})"
 # The digest of a package `p` of a service `s` that some operation has staged of late.
 IS_STAGED_SOMEWHERE = f"""
 EXISTS (
     SELECT FROM deploys_operation o
-    WHERE o.package_id = p.id AND o.until = 'staged' AND {_IS_RECENT.format(at="o.finished_at")})
+    WHERE o.package_id = p.id AND {IS_RECENTLY_STAGED})
 """
 
 _STAGED = f"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploys.webhook_models import Webhook, WebhookDelivery
-from deploys.webhooks.retention import prune_deliveries
+from deploys.events.retention import prune_deliveries
 from tests.support.fleet import make_service
 from tests.support.webhooks import hold_event, make_sent, make_webhook
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from deploys.models import LogLine, Operation
+from deploys.operations.retention import lines_deleted
 from inventory.models import Instance
 from inventory.security.redaction import scrub
 
@@ -62,6 +63,8 @@ def _part(lines: list[LogLine], *, has_earlier: bool, has_later: bool, cursor: i
 
 def whole_log(operation: Operation) -> Iterator[str]:
     """Every line as text, read in parts; the times are UTC."""
+    if deleted := lines_deleted(operation):
+        yield f"[{deleted:,} earlier lines are no longer kept]\n"
     cursor = 0
     while True:
         rows = list(

@@ -18,6 +18,7 @@ from deploys.operations.confirm import confirm_deploy
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
+from deploys.operations.retention import lines_deleted
 from deploys.operations.retry import retry_operation
 from deploys.states import Kind, Until
 from deploys.web.pages.queries import log as logs
@@ -48,6 +49,7 @@ def show(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
         return render(request, "deploys/_operation_live.html", live_context(request, row, mark, dead, trouble))
     context = live_context(request, row, mark, dead, trouble)
     context |= log_context(request, operation, _first_part(request, operation))
+    context["lines_deleted"] = lines_deleted(operation)
     return render(request, "deploys/operation.html", context)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from deploys.webhook_models import WebhookDelivery
+from inventory.database.steps import delete_in_steps
 
 KEPT_FOR = timedelta(days=30)
-_AT_ONCE = 1000
 
 
 def prune_deliveries() -> int:
@@ -18,9 +19,8 @@ def prune_deliveries() -> int:
     waiting.filter(webhook__is_active=False).update(
         status=WebhookDelivery.Status.FAILED, finished_at=Now(), error="The webhook is switched off."
     )
-    gone = 0
-    while pks := list(
-        WebhookDelivery.objects.filter(finished_at__lt=Now() - KEPT_FOR).values_list("pk", flat=True)[:_AT_ONCE]
-    ):
-        gone += WebhookDelivery.objects.filter(pk__in=pks).delete()[0]
-    return gone
+    return delete_in_steps(old_deliveries())
+
+
+def old_deliveries() -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.filter(finished_at__lt=Now() - KEPT_FOR)
