@@ -30,6 +30,8 @@ LOCKING = {
     "deploys/operations/confirm.py": "FOR UPDATE OF t SKIP LOCKED",
     "deploys/queue/broker.py": "django_q_ormq",
     "deploys/webhooks/claims.py": "deploys_webhookdelivery",
+    "deploys/operations/retention.py": "deploys_logline",
+    "inventory/database/steps.py": "skip_locked=True",
 }
 
 

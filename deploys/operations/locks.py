@@ -6,13 +6,21 @@ Everyone keeps to it, so that two transactions wait for each other instead of de
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import connection
 
 from deploys.models import Target
 from inventory.instances.locks import lock_instances
 
-__all__ = ("lock_for_deploy", "lock_for_hold", "lock_instances", "lock_operation", "lock_operations")
+__all__ = (
+    "lock_ended_operations",
+    "lock_for_deploy",
+    "lock_for_hold",
+    "lock_instances",
+    "lock_operation",
+    "lock_operations",
+)
 
 
 def lock_for_deploy(service_pk: int) -> None:
@@ -36,6 +44,19 @@ def lock_operations(pks: Iterable[int]) -> None:
         cursor.execute(
             "SELECT FROM deploys_operation WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [sorted(set(pks))]
         )
+
+
+def lock_ended_operations(pks: Iterable[int], *, before: datetime) -> list[int]:
+    """Lock those of these operations that ended before, and return them; one that somebody works on is left out.
+
+    For who waits for nobody: it locks no instance.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM deploys_operation WHERE id = ANY(%s) AND finished_at < %s ORDER BY id FOR UPDATE SKIP LOCKED",
+            [list(pks), before],
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def lock_operation(pk: int) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 
 from deploys.models import LogLine, Operation
+from deploys.operations.locks import lock_ended_operations
 from deploys.operations.staged import IS_RECENTLY_STAGED
 
 LINES_AT_ONCE = 5000
@@ -54,7 +56,6 @@ CROSS JOIN LATERAL (
 ) kept
 WHERE i.retired_at IS NULL
 """
-_LOCK = "SELECT id FROM deploys_operation WHERE id = ANY(%s) AND finished_at < %s ORDER BY id FOR UPDATE SKIP LOCKED"
 
 
 @dataclass(kw_only=True)
@@ -130,7 +131,7 @@ def _delete_lines(operations: Sequence[int]) -> int:
 @transaction.atomic
 def _delete_operations(operations: Sequence[int], before: datetime, gone: Gone) -> None:
     """Less those that somebody works on just now: a retry, or another prune."""
-    locked = _ids(_LOCK, [list(operations), before])
+    locked = lock_ended_operations(operations, before=before)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE deploys_operation SET undoes_id = NULL WHERE undoes_id = ANY(%s)", [locked])
         cursor.execute("DELETE FROM deploys_logline WHERE operation_id = ANY(%s)", [locked])
@@ -140,13 +141,14 @@ def _delete_operations(operations: Sequence[int], before: datetime, gone: Gone) 
         gone.operations += cursor.rowcount
 
 
-def _rows(sql: str, parameters: Sequence[object]) -> list[tuple[int, ...]]:
+def _rows(sql: str, parameters: Sequence[Any]) -> list[tuple[int, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql, list(parameters))
-        return cursor.fetchall()
+        cursor.execute(sql, parameters)
+        rows: list[tuple[int, ...]] = cursor.fetchall()
+    return rows
 
 
-def _ids(sql: str, parameters: Sequence[object]) -> list[int]:
+def _ids(sql: str, parameters: Sequence[Any]) -> list[int]:
     return [row[0] for row in _rows(sql, parameters)]
 
 

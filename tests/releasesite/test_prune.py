@@ -56,7 +56,7 @@ def fleet(service: Service) -> list[Instance]:
 
 
 def deployed(
-    fleet: Sequence[Instance], version: str, *, days_ago: int, until: str = Until.SWITCHED, status: str = "completed"
+    fleet: Sequence[Instance], version: str, *, days_ago: int, until: Until = Until.SWITCHED, status: str = "completed"
 ) -> Operation:
     """A deploy that ended so long ago, as a worker leaves it."""
     operation = start_deploy(
@@ -104,7 +104,7 @@ def test_old_logs_go_and_the_page_the_api_and_the_file_say_so(fleet: list[Instan
     assert "3 earlier lines are no longer kept." in page
     assert "no longer kept" not in client.get(reverse("deploy", args=[young.public_id])).content.decode()
     file = client.get(reverse("deploy-log-file", args=[old.public_id]))
-    assert b"".join(file) == b"[3 earlier lines are no longer kept]\n"  # type: ignore[arg-type]
+    assert b"".join(file) == b"[3 earlier lines are no longer kept]\n"
     answers = [caller("read").get(f"/v1/deploy/logs/{each.public_id}").json() for each in (old, young)]
     assert [(answer["lines_deleted"], len(answer["lines"])) for answer in answers] == [(3, 0), (0, 3)]
 

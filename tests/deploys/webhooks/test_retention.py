@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.webhook_models import Webhook, WebhookDelivery
 from deploys.events.retention import prune_deliveries
+from deploys.webhook_models import Webhook, WebhookDelivery
 from tests.support.fleet import make_service
 from tests.support.webhooks import hold_event, make_sent, make_webhook
 
