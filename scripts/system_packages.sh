@@ -15,6 +15,11 @@ missing() {
 	has_program curl || echo curl
 	has_program wget || echo wget
 	has_program git || echo git
+	# What packaging/ is checked with.
+	has_program systemd-analyze || echo systemd
+	has_program nginx || echo nginx-light
+	has_program caddy || echo caddy
+	has_program promtool || echo prometheus
 	# Login shells that nodes may have.
 	for shell in bash tcsh fish mksh zsh busybox; do
 		has_program "$shell" || echo "$shell"
