@@ -11,7 +11,7 @@ from typing import Any
 class Problem:
     """One thing that is wrong with a request.
 
-    code: stable, machine-readable word. detail: what happened, where, what to do next.
+    code: stable, machine-readable word. detail: what happened, where, what to do next, in the caller's language.
     attr: the request's key at fault, or None. facts: what a program needs of it under keys of their own, which stand beside
     these three in the answer (`inventory.wire.refusals` lists them).
     """

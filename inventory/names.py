@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 MAX_NAME_LENGTH = 100
 MAX_OPERATION_ID_LENGTH = 200
@@ -36,8 +37,10 @@ def validate_name(value: str) -> None:
     """Raise Django's ValidationError, saying the rule, unless `is_name(value)`."""
     if not is_name(value):
         raise ValidationError(
-            "%(value)r is not a valid name: 1 to 100 letters, digits or . _ + -, starting with a letter or digit; "
-            "not current, shared or *.tmp.",
+            _(
+                "%(value)r is not a valid name: 1 to 100 letters, digits or . _ + -, starting with a letter or digit; "
+                "not current, shared or *.tmp."
+            ),
             code="invalid_name",
             params={"value": value},
         )

@@ -44,7 +44,7 @@ def validate_network(value: str) -> None:
         ipaddress.ip_network(value)
     except ValueError as error:
         raise ValidationError(
-            "%(value)r is not a network: write it as 10.0.0.0/8, or a single address.",
+            _("%(value)r is not a network: write it as 10.0.0.0/8, or a single address."),
             code="invalid_network",
             params={"value": value},
         ) from error

@@ -161,7 +161,16 @@ REST_FRAMEWORK = (
     _('Unsupported media type "{media_type}" in request.'),
     _("You do not have permission to perform this action."),
 )
-DJANGO_Q = (_("Queued task"), _("Queued tasks"))
+DJANGO_Q = (
+    _("Queued task"),
+    _("Queued tasks"),
+    _("Cluster key"),
+    _("Lock until"),
+    _("Name of the target cluster"),
+    _("Payload"),
+    _("Prevent any cluster from pulling until"),
+    _("Task id"),
+)
 AXES = (
     _("access attempt"),
     _("access attempts"),

@@ -11,6 +11,7 @@ from django.http.request import split_domain_port
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views import defaults
 from django.views.decorators.http import require_POST
 
@@ -55,9 +56,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def _refusal(exception: Exception) -> Problem:
     if isinstance(exception, DisallowedHost):
-        detail = "The host name in the request is unknown here. Use one of ALLOWED_HOSTS, or have an admin add it."
+        detail = _("The host name in the request is unknown here. Use one of ALLOWED_HOSTS, or have an admin add it.")
         return Problem(code="host_not_allowed", detail=detail)
-    return Problem(code="bad_request", detail="The request can't be taken as it stands.")
+    return Problem(code="bad_request", detail=_("The request can't be taken as it stands."))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -82,5 +83,5 @@ def _api_error(error: BaseException | None) -> HttpResponse:
     if isinstance(error, Exception) and is_outage(error):
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return JsonResponse(error_body(503, [outage_problem(error)]), status=503, headers=headers)
-    problem = Problem(code="error", detail="The release system itself failed. An admin finds the reason in its log.")
+    problem = Problem(code="error", detail=_("The release system itself failed. An admin finds the reason in its log."))
     return JsonResponse(error_body(500, [problem]), status=500)

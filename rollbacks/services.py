@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Package
 from deploys.operations.create import NewOperation, create_operation, generated_id, same_operation
@@ -155,8 +156,14 @@ def _version_before(instance: Instance) -> str:
     if not version:
         problem = Problem(
             code="no_previous_version",
-            detail=f"Instance '{instance.instance_id}' has run no other version before that it could go back to. "
-            f"{_was_elsewhere(instance)}Name a target_version.",
+            detail=" ".join(
+                (
+                    _("Instance '%(instance)s' has run no other version before that it could go back to.")
+                    % {"instance": instance.instance_id},
+                    *_was_elsewhere(instance),
+                    _("Name a target_version."),
+                )
+            ),
             attr="target_version",
             facts={"instance_id": instance.instance_id},
         )
@@ -164,12 +171,14 @@ def _version_before(instance: Instance) -> str:
     return version
 
 
-def _was_elsewhere(instance: Instance) -> str:
+def _was_elsewhere(instance: Instance) -> list[str]:
     """What another tool had linked is no version of ours, and no release that we could check."""
     if not instance.found_current:
-        return ""
-    led = scrub(instance.found_current)
-    return f"Before our first deploy `current` led to {led}, where a rollback can't go: link it by hand and sync the service. "
+        return []
+    told = _(
+        "Before our first deploy `current` led to %(path)s, where a rollback can't go: link it by hand and sync the service."
+    )
+    return [told % {"path": scrub(instance.found_current)}]
 
 
 def _selected_instances(service: Service, request: BatchRollbackRequest) -> tuple[Sequence[Instance], list[Problem]]:
@@ -187,7 +196,7 @@ def _selected_instances(service: Service, request: BatchRollbackRequest) -> tupl
 
 
 def _none_runs(version: str) -> Problem:
-    detail = f"None of the instances meant runs '{version}'."
+    detail = _("None of the instances meant runs '%(version)s'.") % {"version": version}
     return Problem(code="no_instance_matches", detail=detail, attr="from_version")
 
 
@@ -251,18 +260,24 @@ def _known_package(
 
 
 def _package_unknown(service: Service, version: str, though_found: str) -> Problem:
+    told = (
+        _(
+            "Version '%(version)s' of '%(service)s' was never released here, so its package is unknown, and it was not "
+            "found on %(instances)s."
+        )
+        if though_found
+        else _("Version '%(version)s' of '%(service)s' was never released here, so its package is unknown.")
+    )
+    facts = {"version": version, "service": service.name, "instances": though_found}
     return Problem(
         code="package_unknown",
-        detail=f"Version '{version}' of '{service.name}' was never released here, so its package is unknown"
-        f"{though_found}. "
-        "Give a package_url, or choose a version that was released.",
+        detail=" ".join((told % facts, _("Give a package_url, or choose a version that was released."))),
         attr="target_version",
     )
 
 
 def _though_found(instances: Sequence[Instance], missing: Sequence[str]) -> str:
-    """Another tool had installed it on some of them."""
+    """On which it was not, where another tool had installed it on some of them."""
     if len(missing) == len(instances):
         return ""
-    named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
-    return f", and it was not found on {named}"
+    return ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import connection
+from django.utils.translation import gettext as _
 
+from deploys.operations.naming import kind_word
 from deploys.operations.sql import unfinished
 from deploys.states import Kind
 from inventory.errors import Problem
@@ -34,7 +36,8 @@ def retired_problems(instance_ids: Sequence[int]) -> list[Problem]:
     return [
         Problem(
             code="instance_retired",
-            detail=f"Instance '{name}' is retired. Leave it out, or bring it back by PUT /v1/inventory.",
+            detail=_("Instance '%(instance)s' is retired. Leave it out, or bring it back by PUT /v1/inventory.")
+            % {"instance": name},
             attr="instances",
             facts={"instance_id": name},
         )
@@ -51,10 +54,18 @@ def busy_problems(kind: Kind, instance_ids: Sequence[int]) -> list[Problem]:
     return [
         Problem(
             code="instance_busy",
-            detail=(
-                f"Instance '{instance_id}' is held by {holder_kind} '{public_id}': {status}, step {step}, "
-                f"for {age_seconds} s. Wait for it, or cancel it."
-            ),
+            detail=_(
+                "Instance '%(instance)s' is held by %(kind)s '%(id)s': %(status)s, step %(step)s, for %(age)s s. "
+                "Wait for it, or cancel it."
+            )
+            % {
+                "instance": instance_id,
+                "kind": kind_word(holder_kind),
+                "id": public_id,
+                "status": status,
+                "step": step,
+                "age": age_seconds,
+            },
             attr="instances",
             facts={
                 "instance_id": instance_id,

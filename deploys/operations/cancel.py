@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
 from deploys.operations.confirm import wake_for_waiting
 from deploys.operations.locks import lock_operation
+from deploys.operations.naming import named
 from deploys.operations.queries import visible_operation
 from deploys.operations.sql import unfinished
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
@@ -61,7 +63,8 @@ def _already_ended(operation: Operation) -> Operation:
     if operation.status == OperationStatus.CANCELLED:
         return operation
     raise Conflict(
-        f"{operation.kind} '{operation.public_id}' is {operation.status} already: nothing is left to cancel.",
+        _("%(kind)s '%(id)s' is %(status)s already: nothing is left to cancel.")
+        % {**named(operation), "status": operation.status},
         code="already_finished",
     )
 

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation
 from deploys.operations.audit_trail import record_action
 from deploys.operations.locks import lock_operation
+from deploys.operations.naming import no_such_instance
 from deploys.operations.queries import visible_operation
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
@@ -120,7 +122,7 @@ def _chosen(operation: Operation, targets: Iterable[_Target], instances: Sequenc
         raise InvalidRequest(problems=[
             Problem(
                 code="instance_not_found",
-                detail=f"{operation.kind} '{operation.public_id}' has no instance '{instance}'.",
+                detail=no_such_instance(operation, instance),
                 attr="instances",
                 facts={"instance_id": instance},
             )
@@ -148,21 +150,29 @@ def _problems(operation: Operation, targets: Iterable[_Target], *, is_named: boo
 
 
 def _late(target: _Target) -> Problem:
-    until = f" by {wire_time(target.confirm_by)}" if target.confirm_by else ""
+    late = (
+        _("Instance '%(instance)s' was not confirmed by %(until)s: its node has gone back by itself.")
+        if target.confirm_by
+        else _("Instance '%(instance)s' was not confirmed in time: its node has gone back by itself.")
+    )
+    facts = {"instance": target.instance_id, "until": target.confirm_by and wire_time(target.confirm_by)}
     return Problem(
         code="already_reverted",
-        detail=f"Instance '{target.instance_id}' was not confirmed{until}: its node has gone back by itself. "
-        "See the deploy's status, and deploy again.",
+        detail=" ".join((late % facts, _("See the deploy's status, and deploy again."))),
         attr="instances",
         facts={"instance_id": target.instance_id},
     )
 
 
 def _not_waiting(target: _Target) -> Problem:
-    what = "is being stopped" if target.stop_reason and target.is_waiting else f"is {target.status}, step {target.step}"
+    what = (
+        _("Instance '%(instance)s' does not wait to be confirmed: it is being stopped.")
+        if target.stop_reason and target.is_waiting
+        else _("Instance '%(instance)s' does not wait to be confirmed: it is %(status)s, step %(step)s.")
+    )
     return Problem(
         code="not_waiting",
-        detail=f"Instance '{target.instance_id}' does not wait to be confirmed: it {what}.",
+        detail=what % {"instance": target.instance_id, "status": target.status, "step": target.step},
         attr="instances",
         facts={"instance_id": target.instance_id},
     )
@@ -170,8 +180,8 @@ def _not_waiting(target: _Target) -> Problem:
 
 def _nothing(operation: Operation) -> Problem:
     why = (
-        "none of its instances waits for that now."
+        _("deploy '%(id)s' has nothing to confirm: none of its instances waits for that now.")
         if operation.confirm_within
-        else "it was started without confirm_within."
+        else _("deploy '%(id)s' has nothing to confirm: it was started without confirm_within.")
     )
-    return Problem(code="not_waiting", detail=f"deploy '{operation.public_id}' has nothing to confirm: {why}")
+    return Problem(code="not_waiting", detail=why % {"id": operation.public_id})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, Value
+from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Package
 from deploys.operations.audit_trail import record_action
@@ -79,7 +80,8 @@ def same_operation(*, kind: Kind, public_id: str, asked: Asked, access: Access) 
         use_newer_link(found, asked)
         return found
     raise Conflict(
-        f"{kind}_id '{public_id}' was used for another request. Send the same request again, or take a new id.",
+        _("%(key)s '%(id)s' was used for another request. Send the same request again, or take a new id.")
+        % {"key": f"{kind}_id", "id": public_id},
         code=f"{kind}_id_reused",
         attr=f"{kind}_id",
     )

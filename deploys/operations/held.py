@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.utils.translation import gettext as _
+
 from deploys.models import Hold, Operation
 from deploys.states import Kind
 from inventory.errors import Problem
@@ -20,11 +22,19 @@ def hold_problems(service: Service) -> list[Problem]:
     hold = active_hold(service)
     if hold is None:
         return []
-    until = f", until {wire_time(hold.until)}" if hold.until else ""
-    detail = (
-        f"Service '{service.name}' is held by {hold.held_by} since {wire_time(hold.held_at)}{until}: {hold.reason} "
-        "(Rollbacks pass. Deploy again when the hold is released.)"
+    told = (
+        _("Service '%(service)s' is held by %(by)s since %(since)s, until %(until)s: %(reason)s")
+        if hold.until
+        else _("Service '%(service)s' is held by %(by)s since %(since)s: %(reason)s")
     )
+    detail = told % {
+        "service": service.name,
+        "by": hold.held_by,
+        "since": wire_time(hold.held_at),
+        "until": hold.until and wire_time(hold.until),
+        "reason": hold.reason,
+    }
+    detail = " ".join((detail, _("(Rollbacks pass. Deploy again when the hold is released.)")))
     return [Problem(code="service_held", detail=detail, attr="service", facts=_facts(hold))]
 
 

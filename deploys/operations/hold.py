@@ -9,6 +9,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Concat, Now
+from django.utils.translation import gettext as _
 
 from deploys.events import outbox
 from deploys.events.outbox import Event
@@ -47,7 +48,8 @@ def _check_is_to_come(until: datetime | None) -> None:
         is_over, now = cursor.fetchone()
     if is_over:
         raise InvalidRequest(
-            f"The hold would have ended before it began: it is {wire_time(now)} now. Give a later time, or none.",
+            _("The hold would have ended before it began: it is %(now)s now. Give a later time, or none.")
+            % {"now": wire_time(now)},
             code="until_in_past",
             attr="until",
         )

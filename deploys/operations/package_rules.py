@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+
 from inventory.errors import Problem
 from inventory.models import Service
 
@@ -19,7 +21,8 @@ def package_problems(service: Service, *, sha256: str, signature: str) -> list[P
 def _digest_missing(service: Service) -> Problem:
     return Problem(
         code="sha256_required",
-        detail=f"Service '{service.name}' takes only packages whose digest is said: give the package's sha256.",
+        detail=_("Service '%(service)s' takes only packages whose digest is said: give the package's sha256.")
+        % {"service": service.name},
         attr="sha256",
     )
 
@@ -27,7 +30,10 @@ def _digest_missing(service: Service) -> Problem:
 def _key_missing(service: Service) -> Problem:
     return Problem(
         code="signing_key_unset",
-        detail=f"Service '{service.name}' has no signing_key that a signature could be checked with. "
-        "Have an admin set it, or leave the signature out.",
+        detail=_(
+            "Service '%(service)s' has no signing_key that a signature could be checked with. "
+            "Have an admin set it, or leave the signature out."
+        )
+        % {"service": service.name},
         attr="signature",
     )

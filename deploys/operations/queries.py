@@ -10,8 +10,10 @@ from operator import itemgetter
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from deploys.models import LogLine, Operation, Target
+from deploys.operations.naming import kind_word, no_such_instance
 from deploys.operations.progress import Progress, frozen, progress_of, status_of, updated_after, with_status
 from deploys.operations.retention import lines_deleted
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
@@ -206,7 +208,7 @@ def _instance_of(operation: Operation, instance_id: str) -> int:
     targets = operation.targets.filter(instance__instance_id=instance_id)
     key = targets.values_list("instance_id", flat=True).first()
     if key is None:
-        detail = f"{operation.kind} '{operation.public_id}' has no instance '{instance_id}'."
+        detail = no_such_instance(operation, instance_id)
         raise NotFound(detail, code="instance_not_found", attr="instance")
     return key
 
@@ -242,5 +244,6 @@ def visible_operation(access: Access, kind: Kind, public_id: str) -> Operation:
     operations = access.visible(Operation.objects.filter(kind=kind, public_id=public_id))
     operation = operations.select_related("service", "package").first()
     if operation is None:
-        raise NotFound(f"There is no {kind} '{public_id}'.", code=f"{kind}_not_found")
+        detail = _("There is no %(kind)s '%(id)s'.") % {"kind": kind_word(kind), "id": public_id}
+        raise NotFound(detail, code=f"{kind}_not_found")
     return operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from deploys.states import Kind
 from inventory.actors import ActorKind
@@ -20,7 +21,10 @@ def check_password_given(access: Access, kind: Kind, instances: int, *, has_give
     """Raises Forbidden `password_required`."""
     if takes_password(access, kind, instances) and not has_given_password:
         raise Forbidden(
-            f"Rolling back more than {settings.REAUTH_ABOVE} instances at once takes the person's password again: "
-            "do it at the console, or with an API token.",
+            _(
+                "Rolling back more than %(most)s instances at once takes the person's password again: "
+                "do it at the console, or with an API token."
+            )
+            % {"most": settings.REAUTH_ABOVE},
             code="password_required",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation
@@ -16,6 +17,7 @@ from deploys.operations.create import (
 )
 from deploys.operations.held import hold_problems
 from deploys.operations.locks import lock_for_deploy, lock_operation
+from deploys.operations.naming import named
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus
@@ -64,7 +66,8 @@ def retry_operation(
         _check_state(operation, request)
         if not instance_ids:
             raise Conflict(
-                f"{kind} '{public_id}' has no failed or cancelled instance to try again.", code="nothing_to_retry"
+                _("%(kind)s '%(id)s' has no failed or cancelled instance to try again.") % named(operation),
+                code="nothing_to_retry",
             )
         check_password_given(access, kind, len(instance_ids), has_given_password=has_given_password)
         problems = retired_problems(instance_ids) + busy_problems(kind, instance_ids)
@@ -97,8 +100,11 @@ def _is_made_already(operation: Operation, request: RetryRequest) -> bool:
     if request.attempt == operation.attempt:
         return True
     raise Conflict(
-        f"{operation.kind} '{operation.public_id}' is at attempt {operation.attempt}: a retry makes attempt "
-        f"{operation.attempt + 1}. Look at its status before you try it again.",
+        _(
+            "%(kind)s '%(id)s' is at attempt %(attempt)s: a retry makes attempt %(next)s. "
+            "Look at its status before you try it again."
+        )
+        % {**named(operation), "attempt": operation.attempt, "next": operation.attempt + 1},
         code="attempt_mismatch",
         attr="attempt",
     )
@@ -108,14 +114,17 @@ def _check_state(operation: Operation, request: RetryRequest) -> None:
     """Once it is locked. Raises Conflict."""
     if operation.cancel_requested_at is not None and operation.finished_at is None:
         raise Conflict(
-            f"{operation.kind} '{operation.public_id}' is being cancelled. Retry it when its status is `cancelled`.",
+            _("%(kind)s '%(id)s' is being cancelled. Retry it when its status is `cancelled`.") % named(operation),
             code="cancel_in_progress",
         )
     package = operation.package
     if request.sha256 and package is not None and package.sha256 != request.sha256:
         raise Conflict(
-            f"{operation.kind} '{operation.public_id}' has its package already, and that has sha256 {package.sha256}. "
-            f"Retry it without a sha256, or start another {operation.kind}.",
+            _(
+                "%(kind)s '%(id)s' has its package already, and that has sha256 %(sha256)s. "
+                "Retry it without a sha256, or start another %(kind)s."
+            )
+            % {**named(operation), "sha256": package.sha256},
             code=ErrorCode.PACKAGE_DIGEST_CONFLICT,
             attr="sha256",
         )

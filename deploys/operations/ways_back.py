@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from inventory.errors import Problem
 from inventory.models import Instance, Service
@@ -22,7 +23,7 @@ def way_back_problems(service: Service, instances: Sequence[int], *, version: st
     return [
         Problem(
             code="nothing_to_revert_to",
-            detail=f"Instance '{instance_id}' {_why(running)} Deploy to it without confirm_within.",
+            detail=_why(running) % {"instance": instance_id, "version": running},
             attr="instances",
             facts={"instance_id": instance_id},
         )
@@ -32,5 +33,11 @@ def way_back_problems(service: Service, instances: Sequence[int], *, version: st
 
 def _why(running: str) -> str:
     if running:
-        return f"runs '{running}' already, so there is nothing else to go back to."
-    return "runs nothing yet that it could go back to; if it does, sync the service first."
+        return _(
+            "Instance '%(instance)s' runs '%(version)s' already, so there is nothing else to go back to. "
+            "Deploy to it without confirm_within."
+        )
+    return _(
+        "Instance '%(instance)s' runs nothing yet that it could go back to; if it does, sync the service first. "
+        "Deploy to it without confirm_within."
+    )

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.core import signing
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from deploys.error_codes import ErrorCode
 from deploys.packages.errors import PackageError
@@ -39,9 +40,9 @@ def check_link(sha256: str, *, expires: str, signature: str) -> None:
     try:
         _signer().unsign(f"{_signed_text(sha256, expires)}:{signature}")
     except signing.BadSignature:
-        raise Forbidden("This link was not made by us, or with another SECRET_KEY.", code="link_invalid") from None
+        raise Forbidden(_("This link was not made by us, or with another SECRET_KEY."), code="link_invalid") from None
     if int(expires) < time.time():
-        raise Forbidden("This link has expired. Retry the deploy: it makes a new one.", code="link_expired")
+        raise Forbidden(_("This link has expired. Retry the deploy: it makes a new one."), code="link_expired")
 
 
 def _signer() -> signing.Signer:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from inventory.editing.relocation import lock_inventory
 from inventory.errors import Conflict, Forbidden, NotFound, Problem
@@ -40,11 +41,11 @@ def retire_instance(*, access: Access, instance_id: str) -> None:
 def retire_node(*, access: Access, name: str) -> None:
     """The same of a node. Raises Forbidden to who is limited to services; Conflict `node_in_use`, naming each instance."""
     if access.services is not None:
-        raise Forbidden("Who is limited to some services can't retire nodes.", code="limited_to_services")
+        raise Forbidden(_("Who is limited to some services can't retire nodes."), code="limited_to_services")
     lock_inventory()
     node = Node.objects.filter(name=name).first()
     if node is None:
-        raise NotFound(f"There is no node '{name}'.", code="node_not_found", attr="name")
+        raise NotFound(_("There is no node '%(name)s'.") % {"name": name}, code="node_not_found", attr="name")
     used = [_in_use(node, instance) for instance in node.instances.listed().select_related("service")]
     if used:
         raise Conflict(problems=used)
@@ -55,8 +56,11 @@ def retire_node(*, access: Access, name: str) -> None:
 def _in_use(node: Node, instance: Instance) -> Problem:
     return Problem(
         code="node_in_use",
-        detail=f"Instance '{instance.instance_id}' of service '{instance.service.name}' is on node '{node.name}'. "
-        "Retire it, or move it to another node, first.",
+        detail=_(
+            "Instance '%(instance)s' of service '%(service)s' is on node '%(node)s'. "
+            "Retire it, or move it to another node, first."
+        )
+        % {"instance": instance.instance_id, "service": instance.service.name, "node": node.name},
         attr="name",
         facts={"instance_id": instance.instance_id},
     )

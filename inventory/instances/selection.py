@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from inventory.errors import NotFound, Problem
 from inventory.models import Instance, Node, Service
@@ -22,7 +23,8 @@ def visible_service(access: Access, name: str) -> Service:
     """Raises NotFound for an unknown service, and for one that the caller may not see."""
     service = access.visible(Service.objects.filter(name=name), "pk").first()
     if service is None:
-        problem = Problem(code="service_not_found", detail=f"There is no service '{name}'.", attr="service")
+        detail = _("There is no service '%(name)s'.") % {"name": name}
+        problem = Problem(code="service_not_found", detail=detail, attr="service")
         raise NotFound(problems=[problem])
     return service
 
@@ -38,7 +40,7 @@ def visible_instance(access: Access, instance_id: str, *, with_retired: bool = F
     if instance is None:
         problem = Problem(
             code="instance_not_found",
-            detail=f"There is no instance '{instance_id}'.",
+            detail=_("There is no instance '%(name)s'.") % {"name": instance_id},
             attr="instance_id",
             facts={"instance_id": instance_id},
         )
@@ -72,7 +74,7 @@ def find_instances(service: Service, instance_ids: Sequence[str]) -> tuple[list[
 def _duplicate(name: str) -> Problem:
     return Problem(
         code="duplicate_instance",
-        detail=f"Instance '{name}' is named more than once.",
+        detail=_("Instance '%(name)s' is named more than once.") % {"name": name},
         attr="instances",
         facts={"instance_id": name},
     )
@@ -81,7 +83,7 @@ def _duplicate(name: str) -> Problem:
 def _stranger(service: Service, name: str) -> Problem:
     return Problem(
         code="instance_not_found",
-        detail=f"Service '{service.name}' has no instance '{name}'.",
+        detail=_("Service '%(service)s' has no instance '%(name)s'.") % {"service": service.name, "name": name},
         attr="instances",
         facts={"instance_id": name},
     )

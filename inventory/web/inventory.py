@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_etags
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -107,5 +108,5 @@ def _etags(header: str | None) -> list[str]:
         return []
     etags = [etag.removeprefix("W/") for etag in parse_etags(header)]
     if not etags:
-        raise InvalidRequest("If-Match must be an ETag as it was answered, in its quotes.", code="invalid_etag")
+        raise InvalidRequest(_("If-Match must be an ETag as it was answered, in its quotes."), code="invalid_etag")
     return etags

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
 from inventory.errors import InvalidRequest, Problem
@@ -27,4 +28,6 @@ def _split(values: list[Any]) -> list[str]:
 
 def duplicate_key(key: str) -> Problem:
     """Of a query, or of a body: one of its values would win silently."""
-    return Problem(code="duplicate_key", detail=f"The key '{key}' is given more than once.", attr=key)
+    return Problem(
+        code="duplicate_key", detail=_("The key '%(key)s' is given more than once.") % {"key": key}, attr=key
+    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from drf_standardized_errors.formatter import flatten_errors
 from rest_framework import serializers
@@ -22,7 +23,7 @@ from inventory.wire.package_urls import is_package_url
 
 NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "not": {"pattern": r"^(current|shared)$|\.tmp$"}}
 OPERATION_ID_SCHEMA = {"type": "string", "pattern": f"^{OPERATION_ID_PATTERN}$"}
-NAME_RULE = (
+NAME_RULE = _(
     "Must be 1 to 100 letters, digits or . _ + -, starting with a letter or digit; not current, shared or *.tmp."
 )
 
@@ -62,12 +63,9 @@ class StrictSerializer(serializers.Serializer[Any]):
     def _unknown_keys(self, data: Any) -> dict[str, list[ErrorDetail]]:
         if not isinstance(data, Mapping):
             return {}
-        known = ", ".join(self.fields) or "none"
-        return {
-            str(key): [ErrorDetail(f"There is no such key here. Known keys: {known}.", code="unknown_field")]
-            for key in data
-            if key not in self.fields
-        }
+        known = ", ".join(self.fields)
+        detail = _("There is no such key here. Known keys: %(known)s.") % {"known": known or "-"}
+        return {str(key): [ErrorDetail(detail, code="unknown_field")] for key in data if key not in self.fields}
 
 
 def _valid_part(field: serializers.Field[Any, Any, Any, Any], value: Any) -> Any:
@@ -78,7 +76,7 @@ def _valid_part(field: serializers.Field[Any, Any, Any, Any], value: Any) -> Any
 class CursorField(serializers.Field[int, str, str, Any]):
     """The place in a list or a log that an answer ended at: a string that means nothing to whoever sends it back."""
 
-    default_error_messages = {"invalid_cursor": "Must be a cursor from an earlier answer of this call."}
+    default_error_messages = {"invalid_cursor": _("Must be a cursor from an earlier answer of this call.")}
 
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, str) or _CURSOR.fullmatch(data) is None or int(data) > MAX_CURSOR:
@@ -113,7 +111,7 @@ class StrictBooleanField(serializers.BooleanField):
 class StrictTimeField(serializers.DateTimeField):
     """A time with its offset, such as 2024-01-15T10:30:00Z: without one nobody knows when it is."""
 
-    default_error_messages = {"no_offset": "Must end with Z or an offset, as in 2024-01-15T10:30:00Z."}
+    default_error_messages = {"no_offset": _("Must end with Z or an offset, as in 2024-01-15T10:30:00Z.")}
 
     def to_internal_value(self, data: Any) -> datetime:
         if not isinstance(data, str):
@@ -150,7 +148,7 @@ class NameField(StrictCharField):
 @extend_schema_field(OPERATION_ID_SCHEMA)
 class OperationIdField(StrictCharField):
     default_error_messages = {
-        "invalid_id": "Must be 1 to 200 letters, digits or . _ : -, starting with a letter or digit."
+        "invalid_id": _("Must be 1 to 200 letters, digits or . _ : -, starting with a letter or digit.")
     }
 
     def to_internal_value(self, data: Any) -> str:
@@ -163,19 +161,19 @@ class OperationIdField(StrictCharField):
 @extend_schema_field({"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_LENGTH})
 class PackageUrlField(StrictCharField):
     default_error_messages = {
-        "invalid_url": f"Must be an absolute http or https URL of at most {MAX_URL_LENGTH} characters, percent-encoded."
+        "invalid_url": _("Must be an absolute http or https URL of at most {limit} characters, percent-encoded.")
     }
 
     def to_internal_value(self, data: Any) -> str:
         value = super().to_internal_value(data)
         if not is_package_url(value):
-            self.fail("invalid_url")
+            self.fail("invalid_url", limit=MAX_URL_LENGTH)
         return value
 
 
 @extend_schema_field({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
 class Sha256Field(StrictCharField):
-    default_error_messages = {"invalid_sha256": "Must be a SHA-256 digest: 64 hexadecimal digits."}
+    default_error_messages = {"invalid_sha256": _("Must be a SHA-256 digest: 64 hexadecimal digits.")}
 
     def to_internal_value(self, data: Any) -> str:
         value = super().to_internal_value(data).lower()
@@ -194,9 +192,9 @@ class InstanceIdsField(serializers.Field[tuple[str, ...], Any, Any, Any]):
     """
 
     default_error_messages = {
-        "not_a_list": "Must be a list of instance ids.",
-        "empty": "Must name at least one instance.",
-        "too_many": f"Must name at most {MAX_INSTANCES} instances.",
+        "not_a_list": _("Must be a list of instance ids."),
+        "empty": _("Must name at least one instance."),
+        "too_many": _("Must name at most {limit} instances."),
     }
 
     def to_internal_value(self, data: Any) -> tuple[str, ...]:
@@ -205,7 +203,7 @@ class InstanceIdsField(serializers.Field[tuple[str, ...], Any, Any, Any]):
         if not data:
             self.fail("empty")
         if len(data) > MAX_INSTANCES:
-            self.fail("too_many")
+            self.fail("too_many", limit=MAX_INSTANCES)
         if faults := _bad_names(data):
             raise ValidationError(faults)
         return tuple(data)
@@ -221,7 +219,7 @@ class InstanceIdsField(serializers.Field[tuple[str, ...], Any, Any, Any]):
 
 def _bad_names(ids: list[Any]) -> dict[str, list[ErrorDetail]]:
     return {
-        str(index): [ErrorDetail(NAME_RULE, code="invalid_name")]
+        str(index): [ErrorDetail(str(NAME_RULE), code="invalid_name")]
         for index, instance_id in enumerate(ids)
         if not is_name(instance_id)
     }
@@ -240,7 +238,7 @@ class ReportSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, str]) -> dict[str, str]:
         if not attrs:
-            raise ValidationError("Say at least one of version, status and health.", code="empty")
+            raise ValidationError(_("Say at least one of version, status and health."), code="empty")
         return attrs
 
 

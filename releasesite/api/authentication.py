@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Q
+from django.utils.translation import gettext as _
 from knox.auth import TokenAuthentication
 from knox.crypto import hash_token
 from rest_framework.authentication import SessionAuthentication
@@ -28,7 +29,7 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
         user, token = authenticated
         address = client_address(request._request)
         if not token.may_come_from(address):
-            raise PermissionDenied("This token may not be used from this network.", code="network_not_allowed")
+            raise PermissionDenied(_("This token may not be used from this network."), code="network_not_allowed")
         token.mark_used()
         _give(request, _access_of_token(token, address=address))
         return user, token
@@ -36,11 +37,11 @@ class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox h
     def authenticate_credentials(self, token: bytes) -> tuple[AnonymousUser, ApiToken]:
         found = _find(token)
         if found is None:
-            raise AuthenticationFailed("The token is not known.", code="token_invalid")
+            raise AuthenticationFailed(_("The token is not known."), code="token_invalid")
         if found.revoked_at is not None:
-            raise AuthenticationFailed("The token has been revoked.", code="token_revoked")
+            raise AuthenticationFailed(_("The token has been revoked."), code="token_revoked")
         if found.is_expired:
-            raise AuthenticationFailed("The token has expired.", code="token_expired")
+            raise AuthenticationFailed(_("The token has expired."), code="token_expired")
         return AnonymousUser(), found
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 from drf_standardized_errors.handler import exception_handler
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -19,15 +21,17 @@ logger = logging.getLogger(__name__)
 
 DATABASE_UNAVAILABLE = Problem(
     code="database_unavailable",
-    detail="The database can't be reached just now; nothing has been changed. Send the request again shortly.",
+    detail=_("The database can't be reached just now; nothing has been changed. Send the request again shortly."),
 )
 DATABASE_READ_ONLY = Problem(
     code="database_read_only",
-    detail="The database takes no writes just now; nothing has been changed. What only reads works. Send it again later.",
+    detail=_(
+        "The database takes no writes just now; nothing has been changed. What only reads works. Send it again later."
+    ),
 )
 DATABASE_CONNECTIONS = Problem(
     code="database_connections",
-    detail="The database has no connection left just now; nothing has been changed. Send the request again shortly.",
+    detail=_("The database has no connection left just now; nothing has been changed. Send the request again shortly."),
 )
 RETRY_SECONDS = 5
 SAID_IN_FULL = 100
@@ -43,7 +47,7 @@ def _brief(problems: Iterable[Problem]) -> Iterator[Problem]:
     for problem in problems:
         seen[problem.code] += 1
         is_said = seen[problem.code] <= SAID_IN_FULL or not problem.facts
-        yield problem if is_said else replace(problem, detail="Likewise.")
+        yield problem if is_said else replace(problem, detail=gettext("Likewise."))
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -58,9 +62,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
 
 
 def outage_problem(error: Exception) -> Problem:
-    if is_read_only(error):
-        return DATABASE_READ_ONLY
-    return DATABASE_CONNECTIONS if has_no_connection_left(error) else DATABASE_UNAVAILABLE
+    problem = DATABASE_CONNECTIONS if has_no_connection_left(error) else DATABASE_UNAVAILABLE
+    problem = DATABASE_READ_ONLY if is_read_only(error) else problem
+    return replace(problem, detail=gettext(problem.detail))
 
 
 def _error_type(http_status: int) -> str:

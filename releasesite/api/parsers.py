@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
@@ -45,7 +46,7 @@ class OrjsonParser(BaseParser):
             parsed = orjson.loads(body)
             _check_keys(body)
         except (orjson.JSONDecodeError, RecursionError) as error:
-            raise ParseError(f"The request's body is not valid JSON: {error}") from error
+            raise ParseError(_("The request's body is not valid JSON: %(error)s") % {"error": error}) from error
         return parsed
 
 
@@ -53,7 +54,9 @@ def _check_encoding(context: Mapping[str, Any]) -> None:
     request = context.get("request")
     encoding = request.headers.get("content-encoding", "identity") if request is not None else "identity"
     if encoding.lower() not in ("", "identity"):
-        detail = f"Content-Encoding '{encoding[:100]}' is not taken: send the JSON as it is."
+        detail = _("Content-Encoding '%(encoding)s' is not taken: send the JSON as it is.") % {
+            "encoding": encoding[:100]
+        }
         raise UnsupportedMediaType(encoding, detail=detail)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -23,7 +24,9 @@ class ScopePermission(BasePermission):
         required = _required_scope(view, request.method or "")
         if access is None or required is None:
             return False
-        self.message = f"This needs the scope {required.value!r}, which the caller does not have."
+        self.message = _("This needs the scope '%(scope)s', which the caller does not have.") % {
+            "scope": required.value
+        }
         return access.allows(required)
 
 

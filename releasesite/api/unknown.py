@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -19,4 +20,6 @@ class UnknownPath(APIView):
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotFound(f"There is nothing at {request.path}. GET /v1/docs lists all that there is.")
+        raise NotFound(
+            _("There is nothing at %(path)s. GET /v1/docs lists all that there is.") % {"path": request.path}
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import FileResponse
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -24,7 +25,9 @@ class ArtifactDownload(APIView):
         artifact = store.stored(sha256)
         if artifact is None:
             raise NotFound(
-                "This web host's package store does not have it: let web and workers share RELEASE_DATA_DIR/packages.",
+                _(
+                    "This web host's package store does not have it: let web and workers share RELEASE_DATA_DIR/packages."
+                ),
                 code="artifact_not_here",
             )
         answer = FileResponse(artifact.path.open("rb"), content_type="application/gzip")

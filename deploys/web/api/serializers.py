@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -99,7 +100,9 @@ def _confirm_clash(part: Mapping[str, Any]) -> list[Problem]:
     until = part.get("until", Until.SWITCHED)
     if "confirm_within" not in part or until == Until.SWITCHED:
         return []
-    why = f"confirm_within is for deploys that switch, and until is '{until}': give one of the two."
+    why = _("confirm_within is for deploys that switch, and until is '%(until)s': give one of the two.") % {
+        "until": until
+    }
     return [Problem(code="confirm_without_switch", detail=why, attr=attr) for attr in ("confirm_within", "until")]
 
 

@@ -65,8 +65,11 @@ def _check_unchanged(access: Access, if_match: Collection[str]) -> None:
     etag = etag_of(stored_document(access))
     if etag not in if_match:
         raise PreconditionFailed(
-            f"The inventory has changed since it was read: its ETag is {etag} now. Get it again, make your changes to "
-            "that, and send it with the new ETag."
+            _(
+                "The inventory has changed since it was read: its ETag is %(etag)s now. Get it again, make your changes to "
+                "that, and send it with the new ETag."
+            )
+            % {"etag": etag}
         )
 
 
