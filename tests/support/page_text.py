@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-SAID_ATTRIBUTES = ("aria-label", "title", "placeholder", "alt", "data-title", "data-lost", "data-updated", "data-confirm")
+SAID_ATTRIBUTES = (
+    "aria-label",
+    "title",
+    "placeholder",
+    "alt",
+    "data-title",
+    "data-lost",
+    "data-updated",
+    "data-confirm",
+)
 # What a machine or a person wrote: names, ids, commands, a node's own output, what is marked as English.
 _SKIPPED_TAGS = frozenset({"script", "style", "code", "kbd", "pre", "textarea", "noscript"})
 _SKIPPED_CLASSES = frozenset({"mono", "log-lines", "tag", "errors-raw"})
@@ -45,7 +54,11 @@ class PageText(HTMLParser):
 
     def _skips(self, tag: str, given: dict[str, str]) -> bool:
         lang = given.get("lang", self._language) if tag != "html" else self._language
-        return tag in _SKIPPED_TAGS or bool(_SKIPPED_CLASSES & set(given.get("class", "").split())) or lang != self._language
+        return (
+            tag in _SKIPPED_TAGS
+            or bool(_SKIPPED_CLASSES & set(given.get("class", "").split()))
+            or lang != self._language
+        )
 
     def _say(self, *texts: str) -> None:
         self.said += filter(None, (re.sub(r"\s+", " ", text).strip() for text in texts))
