@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -98,7 +98,7 @@ def _pages_of_a_row(model: type[Model], name: str) -> Iterator[str]:
         yield reverse(f"{name}_{page}", args=[row.pk])
 
 
-def _strangers(pages: dict[str, str], language: str) -> dict[str, list[str]]:
+def _strangers(pages: Mapping[str, str], language: str) -> dict[str, list[str]]:
     """By page, what it says in the other language."""
     english = {key for key, text in catalogue("django.mo").items() if key != text and "%(" not in key}
 
