@@ -190,6 +190,11 @@ def _pulling_nodes() -> Iterator[Finding]:
 def _worker() -> Finding:
     if has_worker():
         return good("A worker is alive")
+    if has_worker(is_paused=True):
+        return note(
+            "Every worker is paused: operations are accepted and wait.",
+            "Send its main process SIGUSR1, or start it without --paused.",
+        )
     return note("No worker is alive: operations are accepted and wait.", "Run: python manage.py worker")
 
 

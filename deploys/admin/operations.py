@@ -103,7 +103,7 @@ class PackageAdmin(ReadOnlyAdmin):
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
-    list_display = ("name", "host", "pid", "started_at", "seen_at", "canary_at")
+    list_display = ("name", "host", "pid", "is_paused", "started_at", "seen_at", "canary_at")
     ordering = ("name",)
 
     def named(self, term: str) -> Q:

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from deploys.host.cluster_main import SUPERVISOR_PID
 from deploys.host.probe import QueueProbe
-from deploys.queue import draining
+from deploys.queue import draining, pausing
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,14 @@ LONGEST_PAUSE_SECONDS = 10.0
 class Cluster:
     """Used from the supervisor's main thread alone: the kernel ties the children to the thread that started them."""
 
-    def __init__(self, *, queue: str, worker_name: str, shutdown_pipe_fd: int) -> None:
+    def __init__(
+        self, *, queue: str, worker_name: str, shutdown_pipe_fd: int, pause_pipe_fd: int | None = None
+    ) -> None:
         self.queue = queue
         self.watch = QueueProbe(queue=queue, worker_name=worker_name)
         self._worker_name = worker_name
         self._shutdown_pipe_fd = shutdown_pipe_fd
+        self._pause_pipe_fd = pause_pipe_fd
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._start_at = 0.0
@@ -74,7 +77,7 @@ class Cluster:
             [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker", "--cluster", self.queue],
             stdin=subprocess.DEVNULL,
             env=self._environment(),
-            pass_fds=(self._shutdown_pipe_fd,),
+            pass_fds=tuple(fd for fd in (self._shutdown_pipe_fd, self._pause_pipe_fd) if fd is not None),
             process_group=0,
         )
         self._started_at = time.monotonic()
@@ -82,12 +85,17 @@ class Cluster:
         logger.info("cluster %s: started, pid %d", self.queue, self._process.pid)
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {
-            "Q_CLUSTER_NAME": self.queue,
-            "RELEASE_WORKER_NAME": self._worker_name,
-            SUPERVISOR_PID: str(os.getpid()),
-            draining.VARIABLE: str(self._shutdown_pipe_fd),
-        }
+        pause = {} if self._pause_pipe_fd is None else {pausing.VARIABLE: str(self._pause_pipe_fd)}
+        return (
+            os.environ
+            | pause
+            | {
+                "Q_CLUSTER_NAME": self.queue,
+                "RELEASE_WORKER_NAME": self._worker_name,
+                SUPERVISOR_PID: str(os.getpid()),
+                draining.VARIABLE: str(self._shutdown_pipe_fd),
+            }
+        )
 
     def _plan_restart(self, why: str) -> None:
         now = time.monotonic()

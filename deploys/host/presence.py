@@ -17,10 +17,10 @@ FORGOTTEN_AFTER = timedelta(hours=1)
 GONE_AFTER_SECONDS = 120.0
 
 
-def beat(name: str) -> int:
+def beat(name: str, *, is_paused: bool = False) -> int:
     """The row's primary key; creates the row when it isn't there. Tells when this process was refused a connection."""
-    if not Worker.objects.filter(name=name).update(seen_at=Now()):
-        Worker.objects.create(name=name, host=socket.gethostname(), pid=os.getpid())
+    if not Worker.objects.filter(name=name).update(seen_at=Now(), is_paused=is_paused):
+        Worker.objects.create(name=name, host=socket.gethostname(), pid=os.getpid(), is_paused=is_paused)
     tell_if_short(name)
     return Worker.objects.values_list("pk", flat=True).get(name=name)
 

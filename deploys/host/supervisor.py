@@ -34,26 +34,51 @@ STATEMENT_TIMEOUT = "20s"
 
 
 class Supervisor:
-    """Run it in the main thread of a process of its own. Any number may run on one host."""
+    """Run it in the main thread of a process of its own. Any number may run on one host.
 
-    def __init__(self) -> None:
+    is_paused: its clusters claim nothing, and it reassigns and sends nothing, until SIGUSR1; what runs is read, and a
+    stop is one like any other.
+    """
+
+    def __init__(self, *, is_paused: bool = False) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._is_stopping = False
         self._asked_to_stop_at = 0.0
+        self._is_paused = is_paused
+        self._is_asked_to_resume = False
         self._shutdown_pipe_read, self._shutdown_pipe_write = os.pipe()
+        # Made after the other: a process that dies closes them in this order, so that nobody resumes by its death.
+        self._pause_pipe: tuple[int, int] | None = os.pipe() if is_paused else None
         self._clusters = [
-            Cluster(queue=queue, worker_name=self.name, shutdown_pipe_fd=self._shutdown_pipe_read) for queue in QUEUES
+            Cluster(
+                queue=queue,
+                worker_name=self.name,
+                shutdown_pipe_fd=self._shutdown_pipe_read,
+                pause_pipe_fd=self._pause_pipe[0] if self._pause_pipe else None,
+            )
+            for queue in QUEUES
         ]
-        sender = Sender()
-        # A reaper that waits for a lock must not silence the heartbeat, nor either of them keep webhooks waiting.
         self._threads = [
-            ChoreThread("watch", [Chore(name="watch", every_seconds=1.0, run=self._watch)], at_the_end=self._leave),
+            ChoreThread("watch", [Chore(name="watch", every_seconds=1.0, run=self._watch)], at_the_end=self._leave)
+        ]
+
+    def _start_threads(self) -> None:
+        syncs = Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs)
+        self._threads += [ChoreThread("sync", [syncs])] if self._is_paused else self._working_threads(syncs)
+        for thread in self._threads:
+            if not thread.is_alive():
+                thread.start()
+
+    def _working_threads(self, syncs: Chore) -> list[ChoreThread]:
+        """A reaper that waits for a lock must not silence the heartbeat, nor either of them keep webhooks waiting."""
+        sender = Sender()
+        return [
             ChoreThread(
                 "reassign",
                 [
                     Chore(name="reaper", every_seconds=4.0, run=reap),
                     Chore(name="holds", every_seconds=5.0, run=end_expired_holds),
-                    Chore(name="sync", every_seconds=15.0, run=enqueue_due_syncs),
+                    syncs,
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
                     Chore(name="package store", every_seconds=3600.0, run=prune_store),
                     Chore(name="webhook deliveries", every_seconds=3600.0, run=prune_deliveries),
@@ -68,12 +93,16 @@ class Supervisor:
         """Returns after SIGTERM or SIGINT, within 30 s and with no process left; or ends this process, with status 1."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGUSR1, self._on_resume)
         signal.signal(signal.SIGALRM, self._on_alarm)
         sessions.set_for_all({"statement_timeout": STATEMENT_TIMEOUT})
         logger.info("worker %s: starting %s, %d processes each", self.name, " and ".join(QUEUES), settings.WORKERS)
-        for thread in self._threads:
-            thread.start()
+        if self._is_paused:
+            logger.warning("worker %s: paused, nothing is claimed until SIGUSR1: kill -USR1 %d", self.name, os.getpid())
+        self._start_threads()
         while not self._is_stopping:
+            if self._is_paused and self._is_asked_to_resume:
+                self._resume()
             for cluster in self._clusters:
                 cluster.tend()
             time.sleep(TICK_SECONDS)
@@ -85,6 +114,20 @@ class Supervisor:
         self._is_stopping = True
         self._asked_to_stop_at = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
+
+    def _on_resume(self, number: int, frame: FrameType | None) -> None:
+        self._is_asked_to_resume = True
+
+    def _resume(self) -> None:
+        assert self._pause_pipe is not None
+        logger.info("worker %s: resumed", self.name)
+        *_, looking = self._threads
+        looking.stop()
+        looking.join()
+        self._threads.remove(looking)
+        self._is_paused = False
+        os.close(self._pause_pipe[1])
+        self._start_threads()
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         """The stop still waits, for a log that nobody reads say. Our end is that of the clusters.
@@ -117,7 +160,7 @@ class Supervisor:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _watch(self) -> None:
-        worker_id = presence.beat(self.name)
+        worker_id = presence.beat(self.name, is_paused=self._is_paused)
         for cluster in self._clusters:
             cluster.watch.look(worker_id)
 

@@ -61,7 +61,7 @@ class DatabaseCollector(Collector):
         yield self._operations()
         yield self._targets()
         yield self._oldest_pending()
-        yield self._workers()
+        yield from self._workers()
         yield self._queue()
         yield self._webhook_deliveries()
         yield self._held()
@@ -94,9 +94,14 @@ class DatabaseCollector(Collector):
             found.add_metric((kind,), ages[kind].total_seconds() if kind in ages else 0)
         return found
 
-    def _workers(self) -> Metric:
-        alive = Worker.objects.filter(seen_at__gte=Now() - SEEN_WITHIN).count()
-        return GaugeMetricFamily("release_workers", "Worker hosts that are alive.", value=alive)
+    def _workers(self) -> Iterator[Metric]:
+        alive = Worker.objects.filter(seen_at__gte=Now() - SEEN_WITHIN)
+        counts = dict(alive.values_list("is_paused").annotate(count=Count("pk")).order_by())
+        for name, said, is_paused in (
+            ("release_workers", "Worker hosts that are alive.", False),
+            ("release_workers_paused", "Worker hosts that are alive and claim nothing.", True),
+        ):
+            yield GaugeMetricFamily(name, said, value=counts.get(is_paused, 0))
 
     def _queue(self) -> Metric:
         found = GaugeMetricFamily(

@@ -43,6 +43,11 @@ WORKERS_AWAY = Problem(
     detail="No worker is there: operations are accepted and wait. Start one with `python manage.py worker`.",
 )
 
+WORKERS_PAUSED = Problem(
+    code="workers_paused",
+    detail="Every worker is paused: operations are accepted and wait. On its host send it SIGUSR1, or start it without --paused.",
+)
+
 
 class Probe(APIView):
     authentication_classes = ()
@@ -76,7 +81,9 @@ def what_is_away(trouble: DatabaseTrouble | None) -> Problem | None:
         return TROUBLES[trouble]
     if lacks_migrations():
         return database_problems.NOT_MIGRATED
-    return None if has_worker() else WORKERS_AWAY
+    if has_worker():
+        return None
+    return WORKERS_PAUSED if has_worker(is_paused=True) else WORKERS_AWAY
 
 
 def lacks_migrations() -> bool:
@@ -89,8 +96,8 @@ def _migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.nodes)
 
 
-def has_worker() -> bool:
-    """True if a supervisor beats and its clusters execute: a queue probe recently, or a long work loop."""
+def has_worker(*, is_paused: bool = False) -> bool:
+    """True if a supervisor, paused or not, beats and its clusters execute: a queue probe recently, or a long work loop."""
     working = Lease.objects.filter(worker=OuterRef("name"), expires_at__gt=Now())
     executing = Q(canary_at__gte=Now() - PROBE_WITHIN) | Q(Exists(working))
-    return Worker.objects.filter(executing, seen_at__gte=Now() - SEEN_WITHIN).exists()
+    return Worker.objects.filter(executing, is_paused=is_paused, seen_at__gte=Now() - SEEN_WITHIN).exists()

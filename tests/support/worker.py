@@ -118,7 +118,11 @@ class WorkerHost:
 
 @contextmanager
 def running_worker(
-    variables: Mapping[str, str] | None = None, *, wait: bool = True, within: Sequence[str] = ()
+    variables: Mapping[str, str] | None = None,
+    *,
+    wait: bool = True,
+    within: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> Iterator[WorkerHost]:
     """One worker host over the test's database, gone with all its processes afterwards.
 
@@ -127,7 +131,7 @@ def running_worker(
     environment = process_environment(**(variables or {}))
     with tempfile.NamedTemporaryFile(prefix="worker-", suffix=".log") as log:
         process = subprocess.Popen(
-            [*within, sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker"],
+            [*within, sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "worker", *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -21,9 +21,12 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--paused", action="store_true", help="claim nothing until SIGUSR1; syncs read what runs all the same"
+        )
         parser.add_argument("--cluster", choices=QUEUES, help=argparse.SUPPRESS)
 
-    def handle(self, *, cluster: str | None, **options: Any) -> None:
+    def handle(self, *, cluster: str | None, paused: bool, **options: Any) -> None:
         logging.getLogger("django-q").setLevel(logging.WARNING)  # Its INFO is several lines for each probe.
         if cluster is None:
             # Ends the process here, and not a thread of it, where there is no database to wait for at all.
@@ -31,7 +34,7 @@ class Command(BaseCommand):
                 connection.get_connection_params()
             from deploys.host.supervisor import Supervisor
 
-            Supervisor().run()
+            Supervisor(is_paused=paused).run()
             return
         assert cluster == Conf.CLUSTER_NAME, "the supervisor sets Q_CLUSTER_NAME"
         from deploys.host.cluster_main import run_cluster

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
@@ -214,11 +215,22 @@ def overview_mark(access: Access) -> str:
         newest=Max("pk"), count=Count("pk"), stopping=Count("cancel_requested_at"), changed=Max("updated_at")
     )
     changed = unfinished["changed"].timestamp() if unfinished["changed"] else 0
-    alive = "1" if has_worker() else "0"
+    alive = worker_presence().value
     newest, count, stopping = unfinished["newest"] or 0, unfinished["count"], unfinished["stopping"]
     return f"{change or 0}.{newest}.{count}.{stopping}.{changed:.3f}.{alive}"
 
 
-def has_worker() -> bool:
-    """A worker host has been heard of recently, by the database's clock."""
-    return Worker.objects.filter(seen_at__gt=Now() - timedelta(seconds=_WORKER_SILENCE_SECONDS)).exists()
+class Presence(Enum):
+    """Of worker hosts: whether any has been heard of recently, by the database's clock, and is not paused."""
+
+    AWAY = "away"
+    PAUSED = "paused"
+    WORKING = "working"
+
+
+def worker_presence() -> Presence:
+    heard = Worker.objects.filter(seen_at__gt=Now() - timedelta(seconds=_WORKER_SILENCE_SECONDS))
+    paused = set(heard.values_list("is_paused", flat=True))
+    if False in paused:
+        return Presence.WORKING
+    return Presence.PAUSED if paused else Presence.AWAY

@@ -7,7 +7,7 @@ from django.shortcuts import render
 
 from deploys.operations.database_trouble import database_trouble
 from deploys.web.pages.queries.holds import holds_mark, shown_holds
-from deploys.web.pages.queries.overview import has_worker, overview, overview_mark
+from deploys.web.pages.queries.overview import overview, overview_mark, worker_presence
 from inventory.console.pages import Pages, is_fragment, page, word
 from inventory.security.access import access_of
 
@@ -34,7 +34,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "show": show_only,
         "mark": mark,
         "holds": holds,
-        "has_worker": has_worker(),
+        "workers": worker_presence().value,
         "database_trouble": trouble,
     }
     return render(request, "deploys/_overview_live.html" if is_fragment(request) else "deploys/overview.html", context)

@@ -1,0 +1,37 @@
+"""`manage.py after_restore`: what a restored database holds, before a worker goes on with it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from deploys.models import Operation
+from inventory.models import AuditEntry
+from releasesite.api.probes import lacks_migrations
+
+
+class Command(BaseCommand):
+    help = "Says how old a restored database is and what would go on in it, and proves its audit. Changes nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", metavar="NAME", help="another one on the same server: a rehearsal's")
+
+    def handle(self, *, database: str | None, **options: Any) -> None:
+        if database:
+            connection.settings_dict["NAME"] = database
+        if lacks_migrations():
+            raise CommandError("The database is older than this code: run migrate first.")
+        newest = AuditEntry.objects.order_by("-pk").values_list("at", flat=True).first()
+        self.stdout.write(f"newest entry of the audit: {newest:%Y-%m-%d %H:%M:%S} UTC" if newest else "an empty audit")
+        call_command("audit_verify", stdout=self.stdout)
+        unfinished = Operation.objects.filter(finished_at=None).select_related("service").order_by("pk")
+        self.stdout.write(f"unfinished operations, which workers go on with: {len(unfinished)}")
+        for each in unfinished:
+            self.stdout.write(
+                f"  {each.kind} {each.public_id}: {each.service.name} {each.version}, {each.total} instances, "
+                f"asked for by {each.requested_by} at {each.started_at:%Y-%m-%d %H:%M:%S} UTC"
+            )
