@@ -32,7 +32,7 @@ urlpatterns = [
     path("services/<name:name>/release", hold.release, name="service-release"),
     path("services/<name:name>/adopt", adoption.show, name="service-adopt"),
     path("instances/<name:instance_id>", instance.show, name="instance"),
-    path("nodes/<name:name>", node.show, name="node"),
+    path("nodes/<name:node_name>", node.show, name="node"),
 ]
 urlpatterns += [path("deploys/<operation_id:public_id>/confirm", operation.confirm, name="deploy-keep")]
 for kind in Kind:

@@ -27,6 +27,7 @@ SAMPLES = {
     "name": "user-service",
     "service_name": "user-service",
     "instance_id": "instance-1",
+    "node_name": "node-1",
     "public_id": "d-waiting",
     "operation_id": "d-waiting",
     "app_label": "inventory",

@@ -71,7 +71,7 @@
 
   panel.addEventListener("htmx:afterSwap", () => {
     setOpen(text() !== "" && document.activeElement === box);
-    said.textContent = text() ? panel.querySelector("[data-found]")?.dataset.count ?? "" : "";
+    said.textContent = text() ? panel.querySelector("[data-found]")?.dataset.count.trim() ?? "" : "";
     if (isToOpen) open();
   });
   for (const failed of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {

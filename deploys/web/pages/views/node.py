@@ -13,9 +13,9 @@ from inventory.security.access import access_of
 
 
 @page()
-def show(request: HttpRequest, name: str) -> HttpResponse:
+def show(request: HttpRequest, node_name: str) -> HttpResponse:
     access = access_of(request)
-    node = get_object_or_404(visible_nodes(access), name=name)
+    node = get_object_or_404(visible_nodes(access), name=node_name)
     instances = access.visible(Instance.objects.listed().filter(node=node))
     pages = Pages.of(request.GET, total=instances.count(), size=PAGE_SIZE)
     rows = instance_rows(instances.select_related("service"), pages)
