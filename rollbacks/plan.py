@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -13,11 +13,11 @@ from typing import NamedTuple
 from django.db.models import QuerySet
 
 from deploys.models import Package, Target
+from deploys.operations.version_ages import is_newer, version_ages
 from deploys.operations.way_back import Past, unfinished_deploys
-from deploys.packages.store import stored
 from deploys.states import ACTIVE, Kind, Source
+from deploys.web.pages.queries.sources import has_kept, source_elsewhere
 from inventory.models import Instance, Service
-from inventory.releases import kept, version_of
 from rollbacks.offers import Offer, Seen, offers_for
 
 
@@ -55,6 +55,7 @@ class Plan:
     package_url: str
     rows: Sequence[PlanRow]
     offers: Sequence[Offer]
+    ages: Mapping[str, int]
 
     @cached_property
     def moving(self) -> list[PlanRow]:
@@ -88,6 +89,13 @@ class Plan:
         return bool(self.version) and bool(self.moving) and not self.nowhere
 
     @property
+    def is_forward(self) -> bool:
+        """The version is newer than what any of the moving instances runs."""
+        return bool(self.moves) and all(
+            is_newer(self.version, than=runs, ages=self.ages) for runs, _count in self.moves
+        )
+
+    @property
     def from_version(self) -> str | None:
         """The one version that all of the moving instances run, or None."""
         return self.moves[0][0] or None if len(self.moves) == 1 else None
@@ -112,7 +120,8 @@ def build_plan(
     version '': the last good one. undone: the version of the deploy that is to be undone; it is not offered.
     """
     seen = _look(service, instances)
-    offers = offers_for(service, seen, undone)
+    ages = version_ages(service)
+    offers = offers_for(service, instances, seen, undone=undone, ages=ages)
     chosen = version or next((offer.version for offer in offers if offer.is_last_good), "")
     return Plan(
         service=service,
@@ -120,6 +129,7 @@ def build_plan(
         package_url=package_url,
         rows=_rows(service, seen, chosen, package_url) if chosen else [],
         offers=offers,
+        ages=ages,
     )
 
 
@@ -148,19 +158,12 @@ def _rollbacks(service: Service) -> dict[int, str]:
     return dict(targets.values_list("instance_id", "operation__public_id"))
 
 
-def _source_elsewhere(service: Service, version: str, package_url: str) -> Source:
-    """For an instance that no longer has the release: our store, then a download."""
-    package = Package.objects.filter(service=service, version=version).first()
-    if package is not None and stored(package.sha256) is not None:
-        return Source.STORE
-    return Source.DOWNLOAD if package is not None or package_url else Source.NOWHERE
-
-
 def _rows(service: Service, seen: Sequence[Seen], version: str, package_url: str) -> list[PlanRow]:
-    elsewhere = _source_elsewhere(service, version, package_url)
+    package = Package.objects.filter(service=service, version=version).first()
+    elsewhere = source_elsewhere(package, package_url)
     rollbacks = _rollbacks(service)
     pasts = {id(one.past): one.past for one in seen}
-    sources = {key: Source.NODE if _has_kept(past, version, service) else elsewhere for key, past in pasts.items()}
+    sources = {key: Source.NODE if has_kept(past, version, service) else elsewhere for key, past in pasts.items()}
     rows = []
     for one in seen:
         held_by = rollbacks.get(one.pk, "")
@@ -178,11 +181,6 @@ def _rows(service: Service, seen: Sequence[Seen], version: str, package_url: str
             )
         )
     return rows
-
-
-def _has_kept(past: Past, version: str, service: Service) -> bool:
-    releases = kept(running=past.running_release, history=past.history, keep_releases=service.keep_releases)
-    return version in map(version_of, releases)
 
 
 def _skip(one: Seen, version: str, held_by: str) -> Skip | None:

@@ -15,7 +15,7 @@ from deploys.operations.create import generated_id
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.states import ACTIVE, Kind
-from deploys.web.pages.queries.service import InstanceFilter
+from deploys.web.pages.queries.service import chosen_instances
 from deploys.web.reauth_form import is_own_password
 from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
@@ -43,7 +43,8 @@ def roll_back(request: HttpRequest, name: str) -> HttpResponse:
     version = version if is_name(version) else _before(undone)
     plan_for = partial(build_plan, service, instances, version=version, undone=undone.version if undone else "")
     if request.method != "POST":
-        return _preview(request, plan_for(), _new_form(hold=not _is_forward(request)))
+        plan = plan_for()
+        return _preview(request, plan, _new_form(hold=not _is_forward(request, plan)))
     form = ConfirmForm(request.POST)
     if not form.is_valid():
         return _preview(request, plan_for(), form)
@@ -62,18 +63,14 @@ def _before(undone: Operation | None) -> str:
     return undone.from_version if undone is not None and undone.kind == Kind.ROLLBACK else ""
 
 
-def _is_forward(request: HttpRequest) -> bool:
-    return bool(word(request.GET, Kind.ROLLBACK, limit=MAX_OPERATION_ID_LENGTH))
+def _is_forward(request: HttpRequest, plan: Plan) -> bool:
+    return bool(word(request.GET, Kind.ROLLBACK, limit=MAX_OPERATION_ID_LENGTH)) or plan.is_forward
 
 
 def _meant(request: HttpRequest, service: Service, undone: Operation | None) -> QuerySet[Instance]:
-    everything = Instance.objects.listed().filter(service=service)
     if undone is not None:
-        return _of_operation(everything, undone)
-    if request.GET.get("all") or not ("i" in request.GET or "picked" in request.GET):
-        return InstanceFilter.of(request.GET).matching(service)
-    keys = [key for key in request.GET.getlist("i") if key.isascii() and key.isdigit() and len(key) < 18]
-    return everything.filter(pk__in=keys)
+        return _of_operation(Instance.objects.listed().filter(service=service), undone)
+    return chosen_instances(request.GET, service)
 
 
 def _of_operation(instances: QuerySet[Instance], undone: Operation) -> QuerySet[Instance]:
@@ -136,7 +133,7 @@ def _preview(
         "form": form,
         "rows": plan.rows[pages.start : pages.end],
         "pages": pages,
-        "is_forward": _is_forward(request),
+        "is_forward": _is_forward(request, plan),
         "selection": [
             (key, value) for key, values in request.GET.lists() if key not in ("to", "page") for value in values
         ],

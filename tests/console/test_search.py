@@ -120,7 +120,7 @@ def test_it_is_driven_by_keys_and_gives_the_focus_back(fleet: Fleet, open_page: 
     page = open_page("viewer")
     page.locator(f"#service-{fleet.services['billing'].pk}").focus()
     page.keyboard.press("/")
-    box = page.get_by_role("combobox", name="Search services, instances, nodes, versions and operations")
+    box = page.get_by_role("combobox", name="Search everything")
     expect(box).to_be_focused()
     expect(box).to_have_attribute("aria-expanded", "false")
     page.keyboard.type("billing-")

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from deploys.models import Package
 from deploys.packages.signatures import is_signature
 from deploys.states import Kind, OperationStatus, Until
 from inventory.models import Service
@@ -49,7 +50,13 @@ class DeployForm(forms.Form):
 
     service = forms.ModelChoiceField(label=_("Service"), queryset=Service.objects.none(), to_field_name="name")
     version = forms.CharField(label=_("Version"), max_length=MAX_NAME_LENGTH, validators=[_check_version])
-    package_url = forms.CharField(label=_("Package URL"), max_length=MAX_URL_LENGTH, validators=[check_package_url])
+    package_url = forms.CharField(
+        label=_("Package URL"),
+        required=False,
+        max_length=MAX_URL_LENGTH,
+        validators=[check_package_url],
+        help_text=_("Not needed for a version that is known here: its package is pinned."),
+    )
     sha256 = forms.RegexField(
         label=_("SHA-256 of the package"),
         regex=r"^[0-9a-fA-F]{64}\Z",
@@ -116,7 +123,18 @@ class DeployForm(forms.Form):
             self.add_error("instances", _("Name at least one instance."))
         if cleaned.get("confirm_within") and cleaned.get("until") not in (None, Until.SWITCHED):
             self.add_error("confirm_within", _("Only what is switched can be confirmed."))
+        is_known_meant = {"service", "version", "sha256"} <= cleaned.keys() and cleaned.get("package_url") == ""
+        if is_known_meant and self.known_package() is None:
+            self.add_error("package_url", _("Enter it: no such package of this version is known here."))
         return cleaned
+
+    def known_package(self) -> Package | None:
+        """The pinned package that is meant where no URL is given; of a mutable version the newest, or the one of the digest."""
+        asked = self.cleaned_data
+        if asked["package_url"]:
+            return None
+        packages = Package.objects.filter(service=asked["service"], version=asked["version"])
+        return (packages.filter(sha256=asked["sha256"]) if asked["sha256"] else packages).first()
 
     def instance_ids(self) -> tuple[str, ...]:
         """As named, or all of the service's."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.http import QueryDict
 
-from deploys.models import Operation, Target
+from deploys.models import Operation, Package, Target
+from deploys.operations.version_ages import is_newer, version_ages
 from deploys.operations.way_back import UnfinishedDeploy, past_of, version_before
-from deploys.states import ACTIVE, Kind
+from deploys.states import ACTIVE, Kind, TargetStatus, Until
 from deploys.web.pages.queries.overview import version_segments
 from deploys.web.pages.queries.rows import OperationRow, rows
 from inventory.console.bars import Segment
@@ -64,18 +65,43 @@ class InstanceFilter:
         return not (self.query or self.version or self.status)
 
 
+def chosen_instances(params: QueryDict, service: Service) -> QuerySet[Instance]:
+    """`i`: those of these keys; `all`, or neither this nor `picked`: those of the filter."""
+    if params.get("all") or not ("i" in params or "picked" in params):
+        return InstanceFilter.of(params).matching(service)
+    keys = [key for key in params.getlist("i") if key.isascii() and key.isdigit() and len(key) < 18]
+    return Instance.objects.listed().filter(service=service, pk__in=keys)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InstanceRow:
-    """An instance as its service's table shows it. holders: its unfinished targets, a rollback first."""
+    """An instance as its service's table shows it.
+
+    holders: its unfinished targets, a rollback first. left_version: what its last rollback took it from, '' when something
+    has been deployed since.
+    """
 
     instance: Instance
     holders: Sequence[Target]
+    ages: Mapping[str, int] = field(default_factory=dict)
+    left_version: str = ""
 
     @property
     def previous_version(self) -> str:
         """What a rollback would go back to."""
         deploys = (UnfinishedDeploy.of(target) for target in self.holders if target.kind == Kind.DEPLOY)
         return version_before(past_of(self.instance), next(deploys, None))
+
+    @property
+    def is_back(self) -> bool:
+        """What ran before is not newer than what runs: after a deploy of an old version it is."""
+        return not is_newer(self.previous_version, than=self.instance.running_version, ages=self.ages)
+
+    @property
+    def way_forward(self) -> str:
+        """The version that a rollback has left, if it is neither what runs nor offered as what ran before; '' without one."""
+        runs = self.instance.running_version
+        return self.left_version if self.left_version not in (runs, self.previous_version) else ""
 
     @property
     def run_status(self) -> str:
@@ -155,6 +181,24 @@ def instance_rows(instances: QuerySet[Instance], pages: Pages) -> list[InstanceR
     ):
         holders.setdefault(target.instance_id, []).append(target)
     return [InstanceRow(instance=instance, holders=holders.get(instance.pk, ())) for instance in listed]
+
+
+def with_ways(service: Service, listed: Sequence[InstanceRow]) -> list[InstanceRow]:
+    """The service's rows, with what can be offered for each of them."""
+    ages = version_ages(service)
+    left = _left_versions([row.instance.pk for row in listed])
+    return [replace(row, ages=ages, left_version=left.get(row.instance.pk, "")) for row in listed]
+
+
+def _left_versions(instances: Sequence[int]) -> Mapping[int, str]:
+    """Of those whose last completed switch was a rollback, what it took them from, as far as its package is known."""
+    completed = Target.objects.filter(
+        instance__in=instances, status=TargetStatus.COMPLETED, operation__until=Until.SWITCHED
+    )
+    last = completed.order_by("instance_id", "-pk").distinct("instance_id")
+    known = Package.objects.filter(service=OuterRef("operation__service"), version=OuterRef("previous_version"))
+    rows = last.values_list("instance_id", "kind", "previous_version", Exists(known))
+    return {pk: version for pk, kind, version, is_known in rows if kind == Kind.ROLLBACK and is_known}
 
 
 def timeline(service: Service) -> list[OperationRow]:

@@ -30,7 +30,7 @@ def show(request: HttpRequest, name: str) -> HttpResponse:
         "figures": figures,
         "wanted": wanted,
         "pages": pages,
-        "rows": queries.instance_rows(matching, pages),
+        "rows": queries.with_ways(service, queries.instance_rows(matching, pages)),
         "hold": hold,
         "timeline": queries.timeline(service),
         "mark": mark,
