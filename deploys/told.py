@@ -1,64 +1,65 @@
-"""Sentences that are stored and told in the language of whoever reads them.
+"""Sentences that are stored and told in the language of whoever reads them (`inventory.told`).
 
-A sentence is a msgid of the catalogue and the facts in it. It is kept twice: in English, for programs and for releases
-that know nothing else, and as JSON beside it, of which a page makes the reader's language. Free of Django at import, like
-`deploys.error_codes`: the process that reads an archive runs without it (`deploys.packages.repack_process`).
+A message is kept twice: in English, for programs and for releases that know nothing else, and as JSON beside it, of which a
+page makes the reader's language. Free of Django at import, like `deploys.error_codes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-Fact = str | int
-# What ends a sentence in Chinese takes the room of the space after it.
-_FULL_WIDTH_ENDS = ("。", "；", "：", "，", "！", "？")
+from inventory.security.redaction import scrub
+from inventory.told import Facts, Telling, Told, english, from_json, joined, marked, to_json, verbatim
+
+__all__ = (
+    "Facts",
+    "Telling",
+    "Told",
+    "english",
+    "from_json",
+    "joined",
+    "marked",
+    "read",
+    "said",
+    "stored",
+    "to_json",
+    "verbatim",
+)
+
+LONGEST_TEXT = 64 * 1024
 
 
-def marked(text: str) -> str:
-    """Marks a msgid for the catalogue, imported as `_`; it is translated when it is read."""
-    return text
-
-
-@dataclass(frozen=True)
-class Told:
-    """One sentence. text: a marked msgid with `%(name)s` for each fact; a percent sign in it is written `%%`."""
-
-    text: str
-    facts: Mapping[str, Fact] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.text % self.facts
-
-
-# Sentences that are read one after the other.
-Telling = Sequence[Told]
-
-
-def verbatim(text: str) -> Told:
-    """What somebody else has said, the same in each language: a tool, a node, a person."""
-    return Told("%(said)s", {"said": text})
-
-
-def english(told: Telling) -> str:
-    return _joined(str(sentence) for sentence in told)
-
-
-def stored(message: str | Telling, clean: Callable[[str], str]) -> tuple[str, list[dict[str, Any]] | None]:
-    """(English, sentences) as two columns keep it, every fact cleaned; of a text alone there are no sentences."""
+def stored(message: str | Telling) -> tuple[str, list[dict[str, Any]] | None]:
+    """(English, sentences) as two columns keep it, every fact made safe; of a text alone there are no sentences."""
     if isinstance(message, str):
-        return clean(message), None
-    told = [_with_facts(each, clean) for each in message]
-    return clean(english(told)), to_json(told)
+        return _safe(message), None
+    told = [_with_safe_facts(each) for each in message]
+    return _safe(english(told)), to_json(told)
 
 
-def _with_facts(told: Told, clean: Callable[[str], str]) -> Told:
-    return Told(told.text, {name: clean(fact) if isinstance(fact, str) else fact for name, fact in told.facts.items()})
+def _safe(text: str) -> str:
+    """`text` as PostgreSQL can store it: without secrets, NUL and lone surrogates, and no longer than is of use to anybody.
+
+    What a node, a command or a library says comes through here before it is written.
+    """
+    whole = scrub(text).replace("\x00", "").encode("utf-8", "replace").decode()
+    if len(whole) <= LONGEST_TEXT:
+        return whole
+    return f"{whole[:LONGEST_TEXT]} … [{len(whole) - LONGEST_TEXT:,} more characters]"
 
 
-def to_json(told: Telling) -> list[dict[str, Any]] | None:
-    return [{"text": each.text, "facts": dict(each.facts)} for each in told] or None
+def _with_safe_facts(told: Told) -> Told:
+    def safe(fact: str | int | Told) -> str | int | Told:
+        match fact:
+            case Told():
+                return _with_safe_facts(fact)
+            case str():
+                return _safe(fact)
+            case _:
+                return fact
+
+    return Told(told.text, {name: safe(fact) for name, fact in told.facts.items()})
 
 
 def said(told: object, english: str) -> str:
@@ -74,14 +75,18 @@ def said(told: object, english: str) -> str:
 
 def _sentences(told: Any, translate: Callable[[str], str]) -> str:
     try:
-        return _joined(translate(each["text"]) % each["facts"] for each in told)
-    except (KeyError, TypeError, ValueError):
+        return joined(_one(each, translate) for each in told)
+    except (KeyError, TypeError, ValueError, AttributeError):
         return ""
 
 
-def _joined(sentences: Iterable[str]) -> str:
-    text = ""
-    for sentence in sentences:
-        gap = " " if text and sentence and not text.endswith(_FULL_WIDTH_ENDS) else ""
-        text += gap + sentence
-    return text
+def _one(told: Any, translate: Callable[[str], str]) -> str:
+    facts = {name: _one(fact, translate) if isinstance(fact, dict) else fact for name, fact in told["facts"].items()}
+    return translate(told["text"]) % facts
+
+
+def read(told: object, english: str) -> Telling:
+    """What `to_json` made, to be told again; its English alone where that is not known."""
+    if not told or _sentences(told, str) != english:
+        return (verbatim(english),)
+    return from_json(told)

@@ -8,7 +8,7 @@ second is held against a target, and only against one that the process had begun
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +23,8 @@ from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, TargetStatus
+from deploys.told import Facts, Telling, Told
+from deploys.told import marked as _
 from deploys.worker import processes
 from deploys.worker.assignment import MAY_HAVE_SWITCHED
 from deploys.worker.claim_limits import MAX_CLAIMS, MAX_DEATHS
@@ -123,18 +125,31 @@ def _free(holders: dict[int, _Holder]) -> Sequence[_Freed]:
     ]
 
 
-def _said(freed: _Freed) -> str:
+def _said(freed: _Freed) -> Telling:
     holder = freed.holder
-    since = f"{holder.expires_at - LEASE:%H:%M:%S} UTC"
-    whose = f"{freed.count} instances that it held here" if freed.count > 1 else "The instance that it held here"
-    begun = f"work on the node had begun for {freed.begun}" if freed.begun else "work on the node had begun for none"
+    facts: Facts = {
+        "worker": holder.worker,
+        "since": f"{holder.expires_at - LEASE:%H:%M:%S} UTC",
+        "count": freed.count,
+        "begun": freed.begun,
+    }
     if holder.is_dead:
-        what = f"Worker '{holder.worker}' has died: its process {processes.number_of(holder.process)} is gone"
-        seen = f"it was last heard of at {since}."
+        facts["process"] = processes.number_of(holder.process)
+        what = _("Worker '%(worker)s' has died: its process %(process)s is gone; it was last heard of at %(since)s.")
     else:
-        what = f"Worker '{holder.worker}' has not renewed its lease since {since}"
-        seen = "it may be dead, paused or cut off, or the database too slow."
-    return f"{what}; {seen} {whose} go to another worker ({begun})."
+        what = _(
+            "Worker '%(worker)s' has not renewed its lease since %(since)s; it may be dead, paused or cut off, or the "
+            "database too slow."
+        )
+    if freed.count > 1:
+        whose = _(
+            "%(count)s instances that it held here go to another worker (work on the node had begun for %(begun)s)."
+        )
+    elif freed.begun:
+        whose = _("The instance that it held here goes to another worker (work on the node had begun).")
+    else:
+        whose = _("The instance that it held here goes to another worker (work on the node had not begun).")
+    return (Told(what, facts), Told(whose, facts))
 
 
 def _give_up_at_the_limits() -> None:
@@ -151,22 +166,24 @@ def _given_up(target: Target) -> Move:
         actor=SYSTEM,
         fence=target.fence,
         error_code=ErrorCode.WORKER_LOST,
-        error_message=" ".join(_why_given_up(target, may_have_switched=may_have_switched)),
+        told=_why_given_up(target, may_have_switched=may_have_switched),
         effect=Effect(run_status=RunStatus.UNKNOWN, process="") if may_have_switched else None,
     )
 
 
-def _why_given_up(target: Target, *, may_have_switched: bool) -> Collection[str]:
+def _why_given_up(target: Target, *, may_have_switched: bool) -> Telling:
+    facts: Facts = {"deaths": target.deaths, "claims": target.claims, "step": target.step}
     if target.deaths >= MAX_DEATHS:
-        why = f"{target.deaths} workers died while their work on it had begun, the last in step {target.step}."
+        why = _("%(deaths)s workers died while their work on it had begun, the last in step %(step)s.")
     else:
-        why = (
-            f"It was begun {target.claims} times and never came to an end, the last time in step {target.step}: "
-            f"{target.deaths} of those workers died, the others could not keep their lease or broke off."
+        why = _(
+            "It was begun %(claims)s times and never came to an end, the last time in step %(step)s: %(deaths)s of those "
+            "workers died, the others could not keep their lease or broke off."
         )
+    now = _("Nothing was switched. See the workers' logs and the database's, then try again.")
     if may_have_switched:
-        return (why, "Whether it was switched is not known. See the workers' logs, sync the service, then try again.")
-    return (why, "Nothing was switched. See the workers' logs and the database's, then try again.")
+        now = _("Whether it was switched is not known. See the workers' logs, sync the service, then try again.")
+    return (Told(why, facts), Told(now))
 
 
 def _wake_if_needed(kind: Kind, *, is_urgent: bool) -> None:

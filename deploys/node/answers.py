@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from deploys.error_codes import ErrorCode
+from deploys.told import Telling, english
 from inventory.nodes.grammar import kilobytes
 from inventory.nodes.state import Reading, reading
 from inventory.nodes.transports.base import shown
@@ -78,10 +79,15 @@ Event = OutputLine | StepStarted | Waiting | CommandEnded | Linked | Verified | 
 class NodeError(Exception):
     """The node could be spoken to, and could not do it."""
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: ErrorCode, told: Telling) -> None:
+        super().__init__(english(told))
         self.code = code
-        self.message = message
+        self.told = told
+
+    @property
+    def message(self) -> str:
+        """In English."""
+        return str(self)
 
 
 class StaleFence(Exception):

@@ -3,93 +3,116 @@
 from __future__ import annotations
 
 from deploys.error_codes import ErrorCode
+from deploys.told import Telling, Told
+from deploys.told import marked as _
 from inventory.nodes.state import Reading
 from inventory.security.redaction import scrub
 
-LOOK_WHO = "Find out who {did_it}, then retry: the release is staged anew."
-
 _ADVICE = {
-    ErrorCode.NODE_DISK_FULL: "Free some room and retry.",
-    ErrorCode.NODE_UNSUITABLE: "Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry.",
-    ErrorCode.NODE_NOT_WRITABLE: "Give the folder to the SSH user; or see why its file system, its ACL (getfacl) "
-    "or its attributes (lsattr) forbid it. Then retry.",
-    ErrorCode.PACKAGE_UNREACHABLE: "See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to "
-    "`delivery: push`; then retry.",
-    ErrorCode.RELEASE_EXISTS: "It was neither changed nor deleted. Move it away, then retry; or deploy under another version. "
-    "`manage.py adopt SERVICE` shows what else is there.",
-    ErrorCode.PACKAGE_CHECKSUM_MISMATCH: "See what answers at RELEASE_PUBLIC_URL, then retry.",
+    ErrorCode.NODE_DISK_FULL: _("Free some room and retry."),
+    ErrorCode.NODE_UNSUITABLE: _(
+        "Install it (Debian, Alpine and others: the packages coreutils, tar and gzip), then retry."
+    ),
+    ErrorCode.NODE_NOT_WRITABLE: _(
+        "Give the folder to the SSH user; or see why its file system, its ACL (getfacl) or its attributes (lsattr) forbid "
+        "it. Then retry."
+    ),
+    ErrorCode.PACKAGE_UNREACHABLE: _(
+        "See that the node has curl or wget and reaches RELEASE_PUBLIC_URL, or set it to `delivery: push`; then retry."
+    ),
+    ErrorCode.RELEASE_EXISTS: _(
+        "It was neither changed nor deleted. Move it away, then retry; or deploy under another version. "
+        "`manage.py adopt SERVICE` shows what else is there."
+    ),
+    ErrorCode.PACKAGE_CHECKSUM_MISMATCH: _("See what answers at RELEASE_PUBLIC_URL, then retry."),
 }
+NOT_OURS = _("What we did not install is never replaced: move %(path)s away, then retry.")
 
 
-def refusal(code: ErrorCode, text: str, *, root: str, found: str, current: Reading | None) -> str:
+def refusal(code: ErrorCode, text: str, *, root: str, found: str, current: Reading | None) -> Telling:
     """The message of an error. text: what a tool on the node said. found: see `found_there`; '' for nothing."""
     if found:
-        return " ".join((found_there(found, root=root), leads_to(current), advice_for(found))).replace("  ", " ")
-    return " ".join(part for part in (_what(code, text, root), leads_to(current), _ADVICE.get(code, "")) if part)
+        return (found_there(found, root=root), *leads_to(current), advice_for(found))
+    return refused(code, _what(code, text, root), current=current)
 
 
-def _what(code: ErrorCode, text: str, root: str) -> str:
+def refused(code: ErrorCode, what: Told, *, current: Reading | None) -> Telling:
+    advice = (Told(_ADVICE[code]),) if code in _ADVICE else ()
+    return (what, *leads_to(current), *advice)
+
+
+def _what(code: ErrorCode, text: str, root: str) -> Told:
+    facts = {"root": root, "said": text}
     match code:
         case ErrorCode.NODE_DISK_FULL:
-            return f"No room is left on the node's disk under {root}: {text}."
+            return Told(_("No room is left on the node's disk under %(root)s: %(said)s."), facts)
         case ErrorCode.NODE_UNSUITABLE:
-            return f"The node lacks {text}."
+            return Told(_("The node lacks %(said)s."), facts)
         case ErrorCode.NODE_NOT_WRITABLE:
-            return f"{root} can't be written: {text}."
+            return Told(_("%(root)s can't be written: %(said)s."), facts)
         case ErrorCode.SWITCH_FAILED:
-            return f"The link {root}/current could not be moved: {text}."
+            return Told(_("The link %(root)s/current could not be moved: %(said)s."), facts)
         case ErrorCode.RELEASE_EXISTS:
-            return f"{text} is there already, and we did not install it: it has no whole .release.json of ours."
+            return Told(
+                _("%(said)s is there already, and we did not install it: it has no whole .release.json of ours."), facts
+            )
         case ErrorCode.PACKAGE_UNREACHABLE:
-            return f"The node could not fetch the package itself: {scrub(text)}."
+            return Told(_("The node could not fetch the package itself: %(said)s."), {"said": scrub(text)})
         case _:
-            return f"{root}: {text or code}."
+            return Told("%(root)s: %(said)s.", {"root": root, "said": text or code})
 
 
-def found_there(found: str, *, root: str) -> str:
+def found_there(found: str, *, root: str) -> Told:
     """found: of the node program's `found` frame, a word and a path."""
-    word, _, path = found.partition(" ")
+    word, _space, path = found.partition(" ")
+    facts = {"path": path, "root": root}
     match word:
         case "gone" if path == root:
-            return f"There is no deploy root {root}."
+            return Told(_("There is no deploy root %(root)s."), facts)
         case "gone":
-            return f"There is no {path}."
+            return Told(_("There is no %(path)s."), facts)
         case "no_folder":
-            return f"{path} is not a folder."
+            return Told(_("%(path)s is not a folder."), facts)
         case "closed":
-            return f"The node's login may not enter {path}."
+            return Told(_("The node's login may not enter %(path)s."), facts)
         case "changed":
-            return f"{path} was changed or removed since it was staged."
-        case "folder" | "file":
-            return f"{path} is a {word}, not our link to a release."
+            return Told(_("%(path)s was changed or removed since it was staged."), facts)
+        case "folder":
+            return Told(_("%(path)s is a folder, not our link to a release."), facts)
+        case "file":
+            return Told(_("%(path)s is a file, not our link to a release."), facts)
         case _:
-            return f"{root} has been changed."
+            return Told(_("%(root)s has been changed."), facts)
 
 
-def advice_for(found: str) -> str:
-    word, _, path = found.partition(" ")
+def advice_for(found: str) -> Told:
+    word, _space, path = found.partition(" ")
     match word:
         case "folder" | "file":
-            return f"What we did not install is never replaced: move {path} away, then retry."
+            return Told(NOT_OURS, {"path": path})
         case "no_folder":
-            return f"Move {path} away, then retry."
+            return Told(_("Move %(path)s away, then retry."), {"path": path})
         case "closed":
-            return "Give it to the SSH user, then retry."
+            return Told(_("Give it to the SSH user, then retry."))
         case "changed" if path.endswith("/.release.json"):
-            folder = path.removesuffix("/.release.json")
-            return f"Without it the folder is not known as ours, and stays: move {folder} away, then retry."
+            return Told(
+                _("Without it the folder is not known as ours, and stays: move %(path)s away, then retry."),
+                {"path": path.removesuffix("/.release.json")},
+            )
         case "gone":
-            return LOOK_WHO.format(did_it="removed or renamed it")
+            return Told(_("Find out who removed or renamed it, then retry: the release is staged anew."))
         case _:
-            return LOOK_WHO.format(did_it="changed it")
+            return Told(_("Find out who changed it, then retry: the release is staged anew."))
 
 
-def leads_to(current: Reading | None) -> str:
-    """What the node says of `current`, '' when it did not."""
+def leads_to(current: Reading | None) -> Telling:
+    """What the node says of `current`; nothing when it did not."""
     if current is None:
-        return ""
+        return ()
+    if current.problem and current.elsewhere:
+        return (Told(_("`current` leads to no release of ours, but to %(where)s."), {"where": current.elsewhere}),)
     if current.problem:
-        return f"{current.problem}."
+        return (Told(_("`current` leads to no release of ours.")),)
     if not current.release:
-        return "There is no `current` in the deploy root."
-    return f"`current` leads to '{current.release}'."
+        return (Told(_("There is no `current` in the deploy root.")),)
+    return (Told(_("`current` leads to '%(release)s'."), {"release": current.release}),)

@@ -6,7 +6,9 @@ from collections import Counter
 
 from deploys.error_codes import ErrorCode
 from deploys.node.answers import Checked, NodeError
-from deploys.node.refusals import refusal
+from deploys.node.refusals import NOT_OURS, refusal, refused
+from deploys.told import Told
+from deploys.told import marked as _
 
 _MIB = 1024 * 1024
 
@@ -28,12 +30,17 @@ class Room:
         self._promised[checked.mount] += release_bytes
         needed, free = self._promised[checked.mount] + upload_bytes, checked.free_kilobytes * 1024
         if needed > free:
-            disk = f" ({checked.mount})" if checked.mount else ""
-            raise NodeError(
-                ErrorCode.NODE_DISK_FULL,
-                f"The disk of {root}{disk} has {_mib(free)} free, and this deploy takes about {_mib(needed)} there. "
-                "Free some room and retry.",
-            )
+            where = f"{root} ({checked.mount})" if checked.mount else root
+            raise NodeError(ErrorCode.NODE_DISK_FULL, (_too_little(where, free=free, needed=needed),))
+
+
+def _too_little(where: str, *, free: int, needed: int) -> Told:
+    return Told(
+        _(
+            "The disk of %(where)s has %(free)s free, and this deploy takes about %(needed)s there. Free some room and retry."
+        ),
+        {"where": where, "free": _mib(free), "needed": _mib(needed)},
+    )
 
 
 def _mib(count: int) -> str:
@@ -44,14 +51,21 @@ def _check_root(checked: Checked, *, root: str, release: str) -> None:
     if checked.no_link:
         raise NodeError(
             ErrorCode.SWITCH_FAILED,
-            f"{checked.no_link} is not our link to a release. What we did not install is never replaced: move it away, "
-            "then retry.",
+            (
+                Told(_("%(path)s is not our link to a release."), {"path": checked.no_link}),
+                Told(NOT_OURS, {"path": checked.no_link}),
+            ),
         )
-    faults = (
-        (ErrorCode.NODE_UNSUITABLE, checked.missing),
-        (ErrorCode.NODE_NOT_WRITABLE, checked.unwritable and f"the login may not write {checked.unwritable}"),
-        (ErrorCode.RELEASE_EXISTS, checked.outcome == "theirs" and f"{root}/releases/{release}"),
-    )
-    for code, text in faults:
-        if text:
-            raise NodeError(code, refusal(code, text, root=root, found="", current=checked.current))
+    if checked.missing:
+        code = ErrorCode.NODE_UNSUITABLE
+        raise NodeError(code, refusal(code, checked.missing, root=root, found="", current=checked.current))
+    if checked.unwritable:
+        what = Told(
+            _("%(root)s can't be written: the login may not write %(path)s."),
+            {"root": root, "path": checked.unwritable},
+        )
+        code = ErrorCode.NODE_NOT_WRITABLE
+        raise NodeError(code, refused(code, what, current=checked.current))
+    if checked.outcome == "theirs":
+        code, path = ErrorCode.RELEASE_EXISTS, f"{root}/releases/{release}"
+        raise NodeError(code, refusal(code, path, root=root, found="", current=checked.current))

@@ -282,5 +282,4 @@ class NodeSession:
                 return answer
             case _:
                 found, current = answer.words.get("found", ""), answer.current()
-                message = refusal(code, text, root=self._root, found=found, current=current)
-                raise NodeError(code, message)
+                raise NodeError(code, refusal(code, text, root=self._root, found=found, current=current))

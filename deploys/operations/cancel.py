@@ -15,6 +15,8 @@ from deploys.operations.sql import unfinished
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import notify_stop
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
+from deploys.told import Told
+from deploys.told import marked as _
 from inventory.errors import Conflict
 from inventory.security.access import Access
 
@@ -70,9 +72,9 @@ def _already_ended(operation: Operation) -> Operation:
 
 
 def _cancel_pending(asked: list[MovableTarget], access: Access) -> None:
-    message = f"Cancelled by {access.actor.name} before it had begun."
+    told = (Told(_("Cancelled by %(who)s before it had begun."), {"who": access.actor.name}),)
     apply_moves([
-        Move.of(target, to=TargetStatus.CANCELLED, actor=access.actor, error_message=message)
+        Move.of(target, to=TargetStatus.CANCELLED, actor=access.actor, told=told)
         for target in asked
         if target.status == TargetStatus.PENDING
     ])  # fmt: skip

@@ -8,6 +8,8 @@ from django.utils.translation import gettext as _
 
 from deploys.models import Hold, Operation
 from deploys.states import Kind
+from deploys.told import Telling, Told
+from deploys.told import marked as _
 from inventory.errors import Problem
 from inventory.models import Service
 from inventory.wire.wire_time import wire_time
@@ -55,5 +57,9 @@ def holds_of_deploys(operation_ids: Collection[int]) -> dict[int, Hold]:
     return {pk: holds[service] for pk, service in service_of.items() if service in holds}
 
 
-def superseded_by(hold: Hold, *, when: str) -> str:
-    return f"Superseded {when}, for {hold.held_by} holds the service: {hold.reason}"
+def superseded_by(hold: Hold, *, has_begun: bool) -> Telling:
+    """has_begun: its worker requeues it, before the switch."""
+    text = _("Superseded before it had begun, for %(who)s holds the service: %(reason)s")
+    if has_begun:
+        text = _("Superseded when its worker requeued it, before the switch, for %(who)s holds the service: %(reason)s")
+    return (Told(text, {"who": hold.held_by, "reason": hold.reason}),)

@@ -137,8 +137,8 @@ def _supersede_pending(hold: Hold, by: Actor) -> int:
     pending = _unfinished(hold.service).filter(status=TargetStatus.PENDING)
     name = Concat(Value(f"{Kind.DEPLOY} "), "operation__public_id")
     rows = pending.values_list("pk", "instance_id", "operation_id", name, "attempt", "status")
-    message = superseded_by(hold, when="before it had begun")
-    moves = [Move.of(MovableTarget(*row), to=TargetStatus.SUPERSEDED, actor=by, error_message=message) for row in rows]
+    told = superseded_by(hold, has_begun=False)
+    moves = [Move.of(MovableTarget(*row), to=TargetStatus.SUPERSEDED, actor=by, told=told) for row in rows]
     return len(apply_moves(moves))
 
 

@@ -35,7 +35,7 @@ def use_newer_link(operation: Operation, asked: Asked) -> None:
     if not url or url == operation.package_url:
         return
     unfinished = Operation.objects.filter(pk=operation.pk, finished_at=None)
-    if unfinished.update(package_url=url, package_error_code="", package_error_message=""):
+    if unfinished.update(package_url=url, package_error_code="", package_error_message="", package_error_told=None):
         return
     # A retry may need it. Of an operation that has ended another address would say what was not so.
     if redact_url(url) == redact_url(operation.package_url):

@@ -7,7 +7,6 @@ import json
 from django.db import connection
 
 from deploys.told import Telling, stored
-from inventory.security.redaction import scrub
 
 # The number comes from the operation's row, which stays locked until the commit: readers see the lines in order.
 _APPEND = """
@@ -21,6 +20,6 @@ SELECT id, log_seq, clock_timestamp(), '', 'system', %s, %s::jsonb FROM numbered
 
 
 def write_system_line(operation_id: int, message: str | Telling) -> None:
-    text, told = stored(message, scrub)
+    text, told = stored(message)
     with connection.cursor() as cursor:
         cursor.execute(_APPEND, [operation_id, text, json.dumps(told) if told else None])

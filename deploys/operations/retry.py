@@ -138,6 +138,7 @@ def _reopen(operation: Operation, instance_ids: list[int], request: RetryRequest
     operation.finished_at = None
     operation.cancel_requested_at = None
     operation.package_error_code = operation.package_error_message = ""
+    operation.package_error_told = None
     operation.save(
         update_fields=(
             "package_url",
@@ -148,6 +149,7 @@ def _reopen(operation: Operation, instance_ids: list[int], request: RetryRequest
             "cancel_requested_at",
             "package_error_code",
             "package_error_message",
+            "package_error_told",
         )
     )
     operation.targets.filter(instance_id__in=instance_ids, is_latest=True).update(is_latest=False)

@@ -12,6 +12,8 @@ from deploys.operations.sql import unfinished
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import notify_stop
 from deploys.states import Kind, StopReason, TargetStatus
+from deploys.told import Told
+from deploys.told import marked as _
 from inventory.actors import Actor
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
@@ -59,8 +61,9 @@ def supersede_deploys(instance_ids: Sequence[int], *, by: Operation, actor: Acto
 
 def _end(target: MovableTarget, *, by: Operation, actor: Actor, is_waiting: bool) -> Move:
     """is_waiting: its node waits to be confirmed, and no worker is at it; the rollback's switch ends that."""
-    message, effect = f"Superseded by {by}.", None
+    text, effect = _("Superseded by %(by)s."), None
     if is_waiting:
-        message = f"Superseded by {by} while it waited to be confirmed."
+        text = _("Superseded by %(by)s while it waited to be confirmed.")
         effect = Effect(run_status=RunStatus.UNKNOWN)
-    return Move.of(target, to=TargetStatus.SUPERSEDED, actor=actor, error_message=message, effect=effect)
+    told = (Told(text, {"by": str(by)}),)
+    return Move.of(target, to=TargetStatus.SUPERSEDED, actor=actor, told=told, effect=effect)

@@ -18,6 +18,7 @@ from deploys.operations.sql import unfinished
 from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import TERMINAL, TRANSITIONS, Kind, TargetStatus
+from deploys.told import Telling, stored
 from inventory.actors import Actor
 from inventory.instances.facts import Cause, Change, Effect, record
 
@@ -69,7 +70,7 @@ class Move:
     actor: Actor
     fence: int | None = None
     error_code: ErrorCode | Literal[""] = ""
-    error_message: str = ""
+    told: Telling = ()
     reverted: bool | None = None
     source: str = ""
     step: str = ""
@@ -133,8 +134,7 @@ def _superseded_if_held(moves: Sequence[Move]) -> list[Move]:
 
 
 def _superseded(requeued: Move, hold: Hold) -> Move:
-    message = superseded_by(hold, when="when its worker requeued it, before the switch")
-    return replace(requeued, new=TargetStatus.SUPERSEDED, error_message=message)
+    return replace(requeued, new=TargetStatus.SUPERSEDED, told=superseded_by(hold, has_begun=True))
 
 
 def _follow_up(ended: Sequence[Move]) -> None:
@@ -165,7 +165,7 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
 _UPDATE_TARGETS = f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(
-        id bigint, fence bigint, old text, new text, error_code text, error_message text, reverted boolean,
+        id bigint, fence bigint, old text, new text, error_code text, error_message text, error_told jsonb, reverted boolean,
         source text, step text, terminal boolean, yields boolean, waits float8, asks_in float8)
 ), moved AS (
     UPDATE deploys_target t SET
@@ -173,7 +173,7 @@ WITH wanted AS (
             SELECT FROM deploys_target r
             WHERE r.instance_id = t.instance_id AND r.kind = 'rollback' AND {unfinished("r")}
         ) THEN 'superseded' ELSE w.new END,
-        error_code = w.error_code, error_message = w.error_message,
+        error_code = w.error_code, error_message = w.error_message, error_told = w.error_told,
         reverted = w.reverted, source = CASE WHEN w.source = '' THEN t.source ELSE w.source END,
         step = CASE WHEN w.step = '' THEN t.step ELSE w.step END,
         updated_at = clock_timestamp(),
@@ -195,29 +195,32 @@ WHERE t.fence = w.fence AND w.terminal AND (t.status = w.new OR w.yields AND t.s
 
 def _update_targets(moves: Sequence[Move]) -> tuple[dict[int, TargetStatus], set[int]]:
     """(moved now, and to what; moved before by the same claim)"""
-    records = [
-        {
-            "id": move.target_id,
-            "fence": move.fence,
-            "old": move.old,
-            "new": move.new,
-            "error_code": move.error_code,
-            "error_message": move.error_message,
-            "reverted": move.reverted,
-            "source": move.source,
-            "step": move.step,
-            "terminal": move.new in TERMINAL,
-            "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED),
-            "waits": move.wait.seconds if move.wait else None,
-            "asks_in": move.wait.ask_in_seconds if move.wait else None,
-        }
-        for move in moves
-    ]
+    records = [_record(move) for move in moves]
     with connection.cursor() as cursor:
         cursor.execute(_UPDATE_TARGETS, [json.dumps(records)])
         rows = cursor.fetchall()
     moved = {row[0]: TargetStatus(row[1]) for row in rows if row[2]}
     return moved, {row[0] for row in rows if not row[2]}
+
+
+def _record(move: Move) -> dict[str, Any]:
+    message, told = stored(move.told)
+    return {
+        "id": move.target_id,
+        "fence": move.fence,
+        "old": move.old,
+        "new": move.new,
+        "error_code": move.error_code,
+        "error_message": message,
+        "error_told": told,
+        "reverted": move.reverted,
+        "source": move.source,
+        "step": move.step,
+        "terminal": move.new in TERMINAL,
+        "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED),
+        "waits": move.wait.seconds if move.wait else None,
+        "asks_in": move.wait.ask_in_seconds if move.wait else None,
+    }
 
 
 def _changes(moves: Sequence[Move]) -> list[Change]:

@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 
 from deploys.error_codes import ErrorCode
 from deploys.packages.errors import PackageError
+from deploys.told import Told
+from deploys.told import marked as _
 from inventory.errors import Forbidden
 
 # To begin the download; one in progress is not cut off. A claim before ours on the node may take some minutes to end.
@@ -27,8 +29,12 @@ def artifact_url(sha256: str) -> str:
     if not settings.PUBLIC_URL:
         raise PackageError(
             ErrorCode.PACKAGE_UNREACHABLE,
-            "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
-            "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry.",
+            Told(
+                _(
+                    "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
+                    "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry."
+                )
+            ),
         )
     expires = int(time.time()) + VALID_SECONDS
     query = urlencode({"expires": expires, "signature": _signer().signature(_signed_text(sha256, expires))})

@@ -9,30 +9,33 @@ import ssl
 import urllib3
 
 from deploys.packages.pinned_http import READ_SECONDS
+from deploys.told import Told, verbatim
+from deploys.told import marked as _
 from inventory.security.redaction import scrub
 
 
-def explain(error: BaseException) -> str:
+def explain(error: BaseException) -> Told:
     """The cause in a few words, without the URL that requests puts into its messages."""
     for cause in causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
-                return f"its certificate is not valid: {scrub(cause.verify_message)}"
+                return Told(_("its certificate is not valid: %(said)s"), {"said": scrub(cause.verify_message)})
             case ssl.SSLError():
-                return f"TLS failed: {scrub(cause.reason or str(cause))}"
+                return Told(_("TLS failed: %(said)s"), {"said": scrub(cause.reason or str(cause))})
             case socket.gaierror():
-                return f"the host's name can't be resolved: {cause.strerror}"
+                return Told(_("the host's name can't be resolved: %(said)s"), {"said": str(cause.strerror)})
             case TimeoutError() | urllib3.exceptions.TimeoutError():
-                return f"nothing came from the host for {READ_SECONDS:g} seconds, or it took no connection"
+                text = _("nothing came from the host for %(seconds)s seconds, or it took no connection")
+                return Told(text, {"seconds": f"{READ_SECONDS:g}"})
             case ConnectionRefusedError():
-                return "the host refuses connections"
+                return Told(_("the host refuses connections"))
             case urllib3.exceptions.IncompleteRead() | http.client.IncompleteRead():
-                return "the connection ended in the middle"
+                return Told(_("the connection ended in the middle"))
             case http.client.HTTPException():
-                return f"the host's answer is not HTTP ({type(cause).__name__})"
+                return Told(_("the host's answer is not HTTP (%(error)s)"), {"error": type(cause).__name__})
             case OSError() if cause.strerror and cause.errno:
-                return cause.strerror.lower()
-    return f"the connection failed ({type(error).__name__})"
+                return verbatim(cause.strerror.lower())
+    return Told(_("the connection failed (%(error)s)"), {"error": type(error).__name__})
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -25,6 +25,8 @@ from deploys.packages.hosts import HostRule
 from deploys.packages.pinned_http import PinnedClient
 from deploys.packages.speed import LOWEST_SPEED, LowestSpeed
 from inventory.security.redaction import redact_url
+from inventory.told import Told
+from inventory.told import marked as _
 
 PIECE_BYTES = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -66,7 +68,11 @@ class Downloaded:
 
 
 class _Interrupted(Exception):
-    """An attempt failed in a way that may pass. The message fits behind a colon."""
+    """An attempt failed in a way that may pass. told: a clause."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(str(told))
+        self.told = told
 
 
 class _TooSlow(_Interrupted):
@@ -102,7 +108,8 @@ def download(
     except cutoff.Stopped:
         raise FetchStopped from None
     except cutoff.DeadlinePassed:
-        raise _unreachable(url, f"it was not there after {patience.deadline_seconds:g} seconds") from None
+        text = _("it was not there after %(seconds)s seconds")
+        raise _unreachable(url, Told(text, {"seconds": f"{patience.deadline_seconds:g}"})) from None
 
 
 class _Download:
@@ -137,14 +144,14 @@ class _Download:
                 failures = 1 if self._size > furthest else failures + 1
                 furthest = max(furthest, self._size)
                 slow += isinstance(interrupted, _TooSlow)
-                why = str(interrupted)
+                why = interrupted.told
             self._cut.check()
             if failures >= self._patience.failures or slow >= self._patience.slow_attempts:
                 break
             self._pause(failures, why)
-        raise _unreachable(self._url, f"{why} ({attempts} attempts)")
+        raise _unreachable(self._url, Told(_("%(why)s (%(count)s attempts)"), {"why": why, "count": attempts}))
 
-    def _pause(self, failures: int, why: str) -> None:
+    def _pause(self, failures: int, why: Told) -> None:
         patience = self._patience
         seconds = min(patience.first_pause_seconds * 2 ** (failures - 1), patience.longest_pause_seconds)
         goes_on = f", from byte {self._size} on" if self._size and self._validator else ""
@@ -156,7 +163,7 @@ class _Download:
             with self._cut.measured():
                 return self._exchange()
         except cutoff.TooSlow as too_slow:
-            raise _TooSlow(f"the host is too slow: {too_slow}") from None
+            raise _TooSlow(Told(_("the host is too slow: %(said)s"), {"said": str(too_slow)})) from None
 
     def _exchange(self) -> Downloaded:
         try:
@@ -171,7 +178,7 @@ class _Download:
             raise _unreachable(self._url, explain(error)) from None
         except ValueError:
             # requests' own InvalidURL and its like are ValueErrors, too.
-            raise _unreachable(self._url, "it, or what it redirects to, can't be read as a URL") from None
+            raise _unreachable(self._url, Told(_("it, or what it redirects to, can't be read as a URL"))) from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._cut.check()
             _raise_own(error)
@@ -180,7 +187,7 @@ class _Download:
     def _open(self) -> requests.Response:
         """The answer to the URL or to where it redirects to, whatever its status is."""
         url = self._url
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _hop in range(_MOST_REDIRECTS + 1):
             response = self._get(url)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
@@ -188,7 +195,7 @@ class _Download:
             # Its body is not read, however long it is.
             response.close()
             url = _redirected(url, location)
-        raise _unreachable(self._url, f"it redirects more than {_MOST_REDIRECTS} times")
+        raise _unreachable(self._url, Told(_("it redirects more than %(count)s times"), {"count": _MOST_REDIRECTS}))
 
     def _get(self, url: str) -> requests.Response:
         try:
@@ -196,9 +203,8 @@ class _Download:
         except PackageError as refusal:
             if url == self._url:
                 raise
-            raise PackageError(
-                refusal.code, f"{redact_url(self._url)} redirects elsewhere. {refusal.message}"
-            ) from None
+            elsewhere = Told(_("%(url)s redirects elsewhere."), {"url": redact_url(self._url)})
+            raise PackageError(refusal.code, elsewhere, *refusal.told) from None
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity", "User-Agent": "release-execution", "Accept": "*/*"}
@@ -232,11 +238,12 @@ class _Download:
         status = response.status_code
         if status == HTTPStatus.OK or (status == HTTPStatus.PARTIAL_CONTENT and self._is_the_rest(response)):
             return
-        answer = f"the host answered {status} {_phrase(status)}".strip()
+        said = f"{status} {_phrase(status)}".strip()
+        answer = Told(_("the host answered %(said)s"), {"said": said})
         if status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE) and self._size:
             # What it has now is not what it had: from the start.
             self._start_again()
-            raise _Interrupted(f"{answer} for the rest")
+            raise _Interrupted(Told(_("the host answered %(said)s for the rest"), {"said": said}))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
             raise _Interrupted(answer)
         raise _unreachable(self._url, answer)
@@ -252,8 +259,13 @@ class _Download:
         if size > self._max_bytes:
             raise PackageError(
                 ErrorCode.PACKAGE_TOO_LARGE,
-                f"The package at {redact_url(self._url)} is larger than {self._max_bytes} bytes. "
-                "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
+                Told(
+                    _(
+                        "The package at %(url)s is larger than %(bytes)s bytes. Make it smaller, or have an admin raise "
+                        "RELEASE_PACKAGE_MAX_BYTES."
+                    ),
+                    {"url": redact_url(self._url), "bytes": self._max_bytes},
+                ),
             )
 
     def _keep(self, piece: bytes) -> None:
@@ -295,8 +307,13 @@ def _redirected(url: str, location: str) -> str:
     if before.scheme == "https" and after.scheme != "https":
         raise PackageError(
             ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
-            f"{redact_url(url)} redirects to {redact_url(target)}, from https to {after.scheme}, which is never "
-            "followed. Use a URL that stays with https.",
+            Told(
+                _(
+                    "%(url)s redirects to %(target)s, from https to %(scheme)s, which is never followed. Use a URL that stays "
+                    "with https."
+                ),
+                {"url": redact_url(url), "target": redact_url(target), "scheme": after.scheme},
+            ),
         )
     userinfo, at, host = before.netloc.rpartition("@")
     if at and after.netloc == host and after.scheme == before.scheme:
@@ -323,12 +340,12 @@ def _validator(response: requests.Response) -> str:
     return modified if age.total_seconds() >= 1 else ""
 
 
-def _unreachable(url: str, why: str) -> PackageError:
-    return PackageError(
-        ErrorCode.PACKAGE_UNREACHABLE,
-        f"The package at {redact_url(url)} could not be downloaded: {why}. "
-        "Check that the URL answers from this worker's host, then retry.",
+def _unreachable(url: str, why: Told) -> PackageError:
+    text = _(
+        "The package at %(url)s could not be downloaded: %(why)s. Check that the URL answers from this worker's host, then "
+        "retry."
     )
+    return PackageError(ErrorCode.PACKAGE_UNREACHABLE, Told(text, {"url": redact_url(url), "why": why}))
 
 
 def _phrase(status: int) -> str:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from deploys.error_codes import ErrorCode
+from deploys.told import Telling, Told, english
 
 
 class PackageError(Exception):
-    """The package is unavailable. message: what happened, where, what to do next.
+    """The package is unavailable. told: what happened, where, what to do next.
 
-    advice: the last of these, while the message is still without it.
+    advice: the last of these, while `told` is still without it.
     """
 
-    def __init__(self, code: ErrorCode, message: str, advice: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, code: ErrorCode, *told: Told, advice: Telling = ()) -> None:
+        super().__init__(english(told))
         self.code = ErrorCode(code)
-        self.message = message
+        self.told = told
         self.advice = advice
+
+    @property
+    def message(self) -> str:
+        """In English."""
+        return str(self)
 
 
 class FetchStopped(Exception):

@@ -20,15 +20,21 @@ from deploys.packages.hosts import HostRule
 from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
 from inventory.signing_keys import raw_signature, verify_signature
+from inventory.told import Told
+from inventory.told import marked as _
 
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
 _MOST_DOWNLOADS = 3
 _EXTRACTED_TIMES = 10
 PATIENCE = download.PATIENCE
 _NEXT_STEP = {
-    ErrorCode.PACKAGE_INVALID: "Build it again without that, as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that.",
-    ErrorCode.PACKAGE_TOO_LARGE: "Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES.",
-    ErrorCode.PACKAGE_UNSAFE: "Build it of regular files, folders and relative links that stay inside, and deploy that.",
+    ErrorCode.PACKAGE_INVALID: _(
+        "Build it again without that, as tar.gz, tar.xz, tar.bz2, tar or zip, and deploy that."
+    ),
+    ErrorCode.PACKAGE_TOO_LARGE: _("Make it smaller, or have an admin raise RELEASE_PACKAGE_MAX_BYTES."),
+    ErrorCode.PACKAGE_UNSAFE: _(
+        "Build it of regular files, folders and relative links that stay inside, and deploy that."
+    ),
 }
 
 
@@ -137,8 +143,13 @@ def _verified_artifact(
     if wanted.expected_sha256 not in ("", downloaded.sha256):
         raise PackageError(
             ErrorCode.PACKAGE_CHECKSUM_MISMATCH,
-            f"The package at {wanted.shown_url} has sha256 {downloaded.sha256}, not {wanted.expected_sha256} as asked "
-            "for. Compare it with the build's, and deploy again with the right one.",
+            Told(
+                _(
+                    "The package at %(url)s has sha256 %(sha256)s, not %(expected)s as asked for. Compare it with the build's, "
+                    "and deploy again with the right one."
+                ),
+                {"url": wanted.shown_url, "sha256": downloaded.sha256, "expected": wanted.expected_sha256},
+            ),
         )
     _check_signature(wanted, downloaded.sha256, signature)
     return _stored(downloaded.sha256, wanted.zip_names, store) or _repacked(wanted, package, downloaded, store)
@@ -170,14 +181,19 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
 def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:
     """The archive's own problem, or this host's, with the package it is about and what to do."""
     if error.code == ErrorCode.INTERNAL_ERROR:
-        return PackageError(error.code, f"The package at {wanted.shown_url} could not be read here: {error.message}.")
-    kind = ""
+        return PackageError(
+            error.code, _of_package(_("The package at %(url)s could not be read here: %(why)s."), error, wanted)
+        )
+    told = [_of_package(_("The package at %(url)s is refused: %(why)s."), error, wanted)]
     if error.code == ErrorCode.PACKAGE_INVALID and downloaded.content_type:
-        kind = f" The host says it is {scrub(downloaded.content_type[:80])!r}."
-    next_step = error.advice or _NEXT_STEP.get(error.code, "")
-    return PackageError(
-        error.code, f"The package at {wanted.shown_url} is refused: {error.message}.{kind} {next_step}".rstrip()
-    )
+        told.append(Told(_("The host says it is %(kind)s."), {"kind": repr(scrub(downloaded.content_type[:80]))}))
+    advice = error.advice or ([Told(_NEXT_STEP[error.code])] if error.code in _NEXT_STEP else [])
+    return PackageError(error.code, *told, *advice)
+
+
+def _of_package(text: str, error: PackageError, wanted: _Wanted) -> Told:
+    """error.told: a clause."""
+    return Told(text, {"url": wanted.shown_url, "why": error.told[0]})
 
 
 def _signature(wanted: _Wanted) -> bytes:
@@ -188,9 +204,8 @@ def _signature(wanted: _Wanted) -> bytes:
         return _signature_beside(wanted)
     except PackageError as error:
         code = ErrorCode.PACKAGE_SIGNATURE_INVALID if error.code == ErrorCode.PACKAGE_TOO_LARGE else error.code
-        raise PackageError(
-            code, f"The service takes signed packages only, and the signature is unavailable: {error.message}"
-        ) from error
+        why = Told(_("The service takes signed packages only, and the signature is unavailable."))
+        raise PackageError(code, why, *error.told) from error
 
 
 def _signature_beside(wanted: _Wanted) -> bytes:
@@ -215,13 +230,19 @@ def _check_signature(wanted: _Wanted, sha256: str, signature: bytes) -> None:
         is_genuine = verify_signature(sha256, public_key=wanted.signing_key, signature=signature)
     except ValueError as error:
         raise PackageError(
-            ErrorCode.INTERNAL_ERROR, f"The service's signing key can't be read: {error}. Fix it in the admin."
+            ErrorCode.INTERNAL_ERROR,
+            Told(_("The service's signing key can't be read: %(said)s. Fix it in the admin."), {"said": str(error)}),
         ) from None
     if not is_genuine:
         raise PackageError(
             ErrorCode.PACKAGE_SIGNATURE_INVALID,
-            f"The package at {wanted.shown_url} (sha256 {sha256}) is not signed by the service's signing key. "
-            "Sign this very package with that key, and deploy again.",
+            Told(
+                _(
+                    "The package at %(url)s (sha256 %(sha256)s) is not signed by the service's signing key. Sign this very "
+                    "package with that key, and deploy again."
+                ),
+                {"url": wanted.shown_url, "sha256": sha256},
+            ),
         )
     wanted.on_signed((raw_signature(signature) or b"").hex())
 

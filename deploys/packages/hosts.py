@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from inventory.told import Told
+from inventory.told import marked as _
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -54,22 +57,22 @@ def rule_for(rules: Iterable[HostRule], scheme: str, host: str, port: int) -> Ho
     return next((rule for rule in rules if rule.allows(scheme, host, port)), None)
 
 
-def url_problem(url: str, rules: Iterable[HostRule], setting: str) -> str:
-    """Why nothing is asked of this URL's host, by its name; "" when it may be. Raises ValueError for what is no URL.
+def url_problem(url: str, rules: Iterable[HostRule], setting: str) -> Told | None:
+    """Why nothing is asked of this URL's host, by its name; None when it may be. Raises ValueError for what is no URL.
 
     setting: the name of the variable that has the rules.
     """
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS:
-        return f"scheme {parts.scheme!r} is not http or https"
+        return Told(_("scheme %(scheme)s is not http or https"), {"scheme": repr(parts.scheme)})
     if not parts.hostname:
-        return "it names no host"
+        return Told(_("it names no host"))
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    return "" if rule_for(rules, parts.scheme, parts.hostname, port) else not_listed(parts.hostname, port, setting)
+    return None if rule_for(rules, parts.scheme, parts.hostname, port) else not_listed(parts.hostname, port, setting)
 
 
-def not_listed(host: str, port: int, setting: str) -> str:
-    return f"{bracketed(host)}:{port} is not in {setting}"
+def not_listed(host: str, port: int, setting: str) -> Told:
+    return Told(_("%(host)s is not in %(setting)s"), {"host": f"{bracketed(host)}:{port}", "setting": setting})
 
 
 def bracketed(host: str) -> str:
@@ -92,23 +95,23 @@ def normal_host(host: str) -> str:
 _REFUSED = {
     ipaddress.ip_network(network): what
     for network, what in {
-        "0.0.0.0/8": "an unspecified address",
-        "169.254.0.0/16": "a link-local address",
-        "192.0.0.0/24": "a reserved address",
-        "224.0.0.0/4": "a multicast address",
-        "240.0.0.0/4": "a reserved address",
-        "100.100.100.200/32": "a cloud's metadata service",
-        "168.63.129.16/32": "a cloud's metadata service",
-        "fd00:ec2::254/128": "a cloud's metadata service",
-        "::/128": "an unspecified address",
-        "fe80::/10": "a link-local address",
-        "fec0::/10": "a site-local address",
-        "ff00::/8": "a multicast address",
-        "100::/64": "a reserved address",
-        "64:ff9b:1::/48": "an IPv4 address in IPv6 clothes",
-        "2001::/32": "an IPv4 address in IPv6 clothes",
-        "2002::/16": "an IPv4 address in IPv6 clothes",
-        "::ffff:0:0/96": "an IPv4 address in IPv6 clothes",
+        "0.0.0.0/8": _("an unspecified address"),
+        "169.254.0.0/16": _("a link-local address"),
+        "192.0.0.0/24": _("a reserved address"),
+        "224.0.0.0/4": _("a multicast address"),
+        "240.0.0.0/4": _("a reserved address"),
+        "100.100.100.200/32": _("a cloud's metadata service"),
+        "168.63.129.16/32": _("a cloud's metadata service"),
+        "fd00:ec2::254/128": _("a cloud's metadata service"),
+        "::/128": _("an unspecified address"),
+        "fe80::/10": _("a link-local address"),
+        "fec0::/10": _("a site-local address"),
+        "ff00::/8": _("a multicast address"),
+        "100::/64": _("a reserved address"),
+        "64:ff9b:1::/48": _("an IPv4 address embedded in IPv6"),
+        "2001::/32": _("an IPv4 address embedded in IPv6"),
+        "2002::/16": _("an IPv4 address embedded in IPv6"),
+        "::ffff:0:0/96": _("an IPv4 address embedded in IPv6"),
     }.items()
 }
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -116,22 +119,22 @@ _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
 def address_problem(address: str, rule: HostRule) -> str:
-    """Why a package may not come from this address, though its name is allowed by `rule`; "" when it may.
+    """A msgid: why a package may not come from this address, though its name is allowed by `rule`; "" when it may.
 
     Private addresses are fine: an internal package host has one. Loopback is fine only where the entry itself says so.
     """
     if "%" in address:
-        return "a link-local address"
+        return _("a link-local address")
     ip = ipaddress.ip_address(address)
     if ip in _NAT64:
         # The way out of a network that has IPv6 only.
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if ip.is_loopback:
-        return "" if rule.is_loopback else "a loopback address"
+        return "" if rule.is_loopback else _("a loopback address")
     for network, what in _REFUSED.items():
         if ip in network:
             return what
-    return "an IPv4 address in IPv6 clothes" if ip in _IPV4_COMPATIBLE else ""
+    return _("an IPv4 address embedded in IPv6") if ip in _IPV4_COMPATIBLE else ""
 
 
 def _as_address(host: str) -> IPAddress | None:

@@ -34,6 +34,8 @@ from deploys.packages.hosts import (
     url_problem,
 )
 from inventory.security.redaction import redact_url
+from inventory.told import Facts, Told
+from inventory.told import marked as _
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
@@ -42,14 +44,19 @@ _POLL_MILLISECONDS = 100
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 # Of a URL, or of the host alone, and why not.
-Refusal = Callable[[str, str], Exception]
+Refusal = Callable[[str, Told], Exception]
 
 
-def package_refusal(url: str, why: str) -> PackageError:
+def package_refusal(url: str, why: Told) -> PackageError:
     return PackageError(
         ErrorCode.PACKAGE_HOST_NOT_ALLOWED,
-        f"Packages may not come from {redact_url(url)}: {why}. "
-        "Use a URL on an allowed host, or have an admin add this one to RELEASE_PACKAGE_HOSTS.",
+        Told(
+            _(
+                "Packages may not come from %(url)s: %(why)s. Use a URL on an allowed host, or have an admin add this one to "
+                "RELEASE_PACKAGE_HOSTS."
+            ),
+            {"url": redact_url(url), "why": why},
+        ),
     )
 
 
@@ -116,10 +123,11 @@ class PinnedClient:
 
     def _checked_addresses(self, host: str, port: int, rule: HostRule) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        for *_, address in found:
+        for *_family, address in found:
             problem = address_problem(str(address[0]), rule)
             if problem:
-                raise self._refusal(host, f"{host} is {address[0]}, {problem}")
+                facts: Facts = {"host": host, "address": str(address[0]), "what": Told(problem)}
+                raise self._refusal(host, Told(_("%(host)s is %(address)s, %(what)s"), facts))
         return [(family, address) for family, _, _, _, address in found]
 
     def _connected(self, family: socket.AddressFamily, address: object) -> socket.socket:

@@ -27,6 +27,8 @@ from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.errors import FetchStopped, PackageError
+from deploys.told import Told, from_json
+from deploys.told import marked as _
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,11 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deploys.packag
 
 
 class _Died(Exception):
-    """The reader's end tells nothing of the package. The message says how it ended."""
+    """The reader's end tells nothing of the package. told: how it ended."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(str(told))
+        self.told = told
 
 
 def repack(
@@ -81,8 +87,13 @@ def repack(
 def _given_up(died: _Died) -> PackageError:
     return PackageError(
         ErrorCode.INTERNAL_ERROR,
-        f"its reader {died}, {READINGS} times; the log of the host's kernel may say why (a lack of memory ends the largest "
-        "process). Nothing is known against the package: see to that host, then retry",
+        Told(
+            _(
+                "its reader %(died)s, %(count)s times; the log of the host's kernel may say why (a lack of memory ends the "
+                "largest process). Nothing is known against the package: see to that host, then retry"
+            ),
+            {"died": died.told, "count": READINGS},
+        ),
     )
 
 
@@ -141,8 +152,13 @@ def _wait(child: subprocess.Popen[bytes], limits: Limits, should_stop: Callable[
             raise FetchStopped
     raise PackageError(
         ErrorCode.INTERNAL_ERROR,
-        f"its reader was not done after {limits.wall_seconds} seconds, though its allowance of processor time was not used "
-        "up: the host is too busy or its disk too slow. Nothing is known against the package: retry",
+        Told(
+            _(
+                "its reader was not done after %(seconds)s seconds, though its allowance of processor time was not used up: "
+                "the host is too busy or its disk too slow. Nothing is known against the package: retry"
+            ),
+            {"seconds": limits.wall_seconds},
+        ),
     )
 
 
@@ -162,18 +178,20 @@ def _result(exit_status: int, stdout: str, stderr: str) -> tuple[Repacked, list[
     if "code" not in answer:
         return Repacked(**answer["repacked"]), answer["notes"]
     if answer["code"] != HOST_TROUBLE:
-        raise PackageError(ErrorCode(answer["code"]), answer["message"], answer["advice"])
+        raise PackageError(ErrorCode(answer["code"]), *from_json(answer["told"]), advice=from_json(answer["advice"]))
     if answer["errno"] == errno.ENOMEM:
-        raise _Died("got no memory from the host")
+        raise _Died(Told(_("got no memory from the host")))
     raise OSError(answer["errno"], answer["message"])
 
 
 def _died(exit_status: int, stderr: str) -> _Died | PackageError:
     if exit_status < 0:
-        return _Died(f"was killed by signal {-exit_status} ({_signal_name(-exit_status)})")
+        text = _("was killed by signal %(number)s (%(name)s)")
+        return _Died(Told(text, {"number": -exit_status, "name": _signal_name(-exit_status)}))
     logger.error("The archive's reader ended with status %s: %s", exit_status, stderr)
     return PackageError(
-        ErrorCode.INTERNAL_ERROR, f"its reader ended with status {exit_status}; the worker's log says why"
+        ErrorCode.INTERNAL_ERROR,
+        Told(_("its reader ended with status %(status)s; the worker's log says why"), {"status": exit_status}),
     )
 
 

@@ -26,26 +26,38 @@ from filelock import FileLock
 from deploys.error_codes import ErrorCode
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.errors import PackageError
+from inventory.told import Told
+from inventory.told import marked as _
 
 # What a failed call on this host comes from, and what to do about it. {folder}: the store's.
-_NO_ROOM = "The package store {folder} has no room left. Free space on this worker's disk, then retry."
-_NO_RIGHTS = (
-    "This worker's account may not use the package store {folder}. Give the folder to that account, then retry."
+_NO_ROOM = _("The package store %(folder)s has no room left (%(said)s). Free space on this worker's disk, then retry.")
+_NO_RIGHTS = _(
+    "This worker's account may not use the package store %(folder)s (%(said)s). Give the folder to that account, then retry."
 )
-_TOO_MANY_FILES = "This worker has too many files open. Raise its limit (LimitNOFILE), then retry."
+_TOO_MANY_FILES = _("This worker has too many files open (%(said)s). Raise its limit (LimitNOFILE), then retry.")
 _OWN_TROUBLE = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
-    errno.EROFS: "The package store {folder} is on a read-only file system. Mount it writable, then retry.",
+    errno.EROFS: _(
+        "The package store %(folder)s is on a read-only file system (%(said)s). Mount it writable, then retry."
+    ),
     errno.EACCES: _NO_RIGHTS,
     errno.EPERM: _NO_RIGHTS,
     errno.EMFILE: _TOO_MANY_FILES,
     errno.ENFILE: _TOO_MANY_FILES,
-    errno.ENOMEM: "This worker's host has no memory left. Give it more, or lower RELEASE_WORKERS, then retry.",
-    errno.EAGAIN: "This worker may start no further process. Raise its limit (TasksMax, LimitNPROC), then retry.",
-    errno.EIO: "The disk of the package store {folder} can't be read or written. Look at that disk, then retry.",
+    errno.ENOMEM: _(
+        "This worker's host has no memory left (%(said)s). Give it more, or lower RELEASE_WORKERS, then retry."
+    ),
+    errno.EAGAIN: _(
+        "This worker may start no further process (%(said)s). Raise its limit (TasksMax, LimitNPROC), then retry."
+    ),
+    errno.EIO: _(
+        "The disk of the package store %(folder)s can't be read or written (%(said)s). Look at that disk, then retry."
+    ),
 }
-_OTHER_TROUBLE = "The package store {folder} can't be used. See to that folder on this worker's host, then retry."
+_OTHER_TROUBLE = _(
+    "The package store %(folder)s can't be used (%(said)s). See to that folder on this worker's host, then retry."
+)
 # An artifact may be younger than the row that will say it is needed.
 GRACE_SECONDS = 3600.0
 _DRAFT_PREFIX = "draft-"
@@ -130,9 +142,10 @@ class PackageStore:
         try:
             yield
         except OSError as error:
-            text = _OWN_TROUBLE.get(error.errno or 0, _OTHER_TROUBLE).format(folder=self.folder)
+            text = _OWN_TROUBLE.get(error.errno or 0, _OTHER_TROUBLE)
             where = f", {error.filename}" if error.filename else ""
-            raise PackageError(ErrorCode.INTERNAL_ERROR, f"{text} ({error.strerror or error}{where})") from error
+            facts = {"folder": str(self.folder), "said": f"{error.strerror or error}{where}"}
+            raise PackageError(ErrorCode.INTERNAL_ERROR, Told(text, facts)) from error
 
     def lock_file(self, name: str) -> Path:
         """Where processes of this host may lock something to do with packages. Raises OSError."""

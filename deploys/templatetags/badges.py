@@ -8,8 +8,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deploys.error_codes import ErrorCode
+from deploys.models import Operation, Target
+from deploys.told import said
 from deploys.web.pages.badges import Explanation, badge, explained
 from inventory.console.badges import Badge
+from inventory.security.redaction import scrub
 from inventory.templatetags.console import icon
 
 register = template.Library()
@@ -45,3 +48,13 @@ def label(value: str, family: str) -> str | Promise:
 def explanation(code: str) -> ErrorCode | Explanation:
     """Of a target's error code: `label` and `advice`."""
     return explained(code)
+
+
+@register.simple_tag
+def target_error(target: Target) -> str:
+    return scrub(said(target.error_told, target.error_message))
+
+
+@register.simple_tag
+def package_error(operation: Operation) -> str:
+    return scrub(said(operation.package_error_told, operation.package_error_message))

@@ -16,6 +16,6 @@ def host_rules() -> tuple[HostRule, ...]:
 def webhook_url_problem(url: str) -> str:
     """Why nothing is sent to this URL; "" when it may be. Which addresses the name has is seen at sending."""
     try:
-        return url_problem(url, host_rules(), SETTING)
+        return str(url_problem(url, host_rules(), SETTING) or "")
     except ValueError:
         return "it can't be read as a URL"

@@ -17,6 +17,8 @@ from deploys.error_codes import ErrorCode
 from deploys.models import Target
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.states import Kind, Step, TargetStatus
+from deploys.told import Told
+from deploys.told import marked as _
 from deploys.worker.assignment import MAY_HAVE_SWITCHED, Assignment
 from deploys.worker.claims import CLAIMABLE
 from inventory.actors import SYSTEM
@@ -47,7 +49,16 @@ SELECT EXISTS (
 def end_broken(assignment: Assignment, error: BaseException) -> None:
     """End a claimed target whose run broke off by this error, as it did before: it would break off for ever."""
     step = Target.objects.filter(pk=assignment.target_id).values_list("step", flat=True).first() or ""
-    apply_moves([_broken(assignment.as_claimed, step, assignment.fence, f"{_named(error)} in the worker")])
+    apply_moves(
+        [
+            _broken(
+                assignment.as_claimed,
+                step,
+                assignment.fence,
+                Told(_("%(error)s in the worker; its log has the details."), _facts(error)),
+            )
+        ]
+    )
 
 
 class _Claimable(NamedTuple):
@@ -138,23 +149,23 @@ def _oldest_claimable(kind: Kind) -> Sequence[_Claimable]:
 
 def _failed(claimable: _Claimable, error: Exception) -> Move:
     """Guarded: whoever could claim the target meanwhile keeps it."""
-    what = f"{_named(error)} when a worker was to begin"
+    what = Told(_("%(error)s when a worker was to begin; its log has the details."), _facts(error))
     if claimable.target.status == TargetStatus.IN_PROGRESS:
         return _broken(claimable.target, claimable.step, claimable.fence, what)
     return replace(_broken(claimable.target, "", None, what), step=Step.QUEUED)
 
 
-def _broken(target: MovableTarget, step: str, fence: int | None, what: str) -> Move:
+def _broken(target: MovableTarget, step: str, fence: int | None, what: Told) -> Move:
     return Move.of(
         target,
         to=TargetStatus.FAILED,
         actor=SYSTEM,
         fence=fence,
         error_code=ErrorCode.INTERNAL_ERROR,
-        error_message=f"{what}; its log has the details.",
+        told=(what,),
         effect=Effect(run_status=RunStatus.UNKNOWN, process="") if step in MAY_HAVE_SWITCHED else None,
     )
 
 
-def _named(error: BaseException) -> str:
-    return type(error).__name__
+def _facts(error: BaseException) -> dict[str, str]:
+    return {"error": type(error).__name__}

@@ -14,10 +14,12 @@ from deploys.node import calls
 from deploys.node.session import NodeSession, NodeState, Switch
 from deploys.operations.transitions import Wait
 from deploys.states import Step, TargetStatus
+from deploys.told import Told
+from deploys.told import marked as _
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Interruption, Request
 from deploys.worker.node_link import NodeLink
-from deploys.worker.outcomes import Outcome, switch_ended, unresolved
+from deploys.worker.outcomes import Outcome, of_node, switch_ended, unresolved
 from deploys.worker.recovery import is_this_targets
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import TransportError
@@ -73,24 +75,24 @@ async def _ask(
     decision = _decision(assignment, last, interruption.asked)
     if decision is None and last is not None:
         return switch_ended(assignment, package, last, was_aborted=False)
-    log.say(_TOLD[decision or calls.NOT_CONFIRMED])
+    log.say([Told(_TOLD[decision or calls.NOT_CONFIRMED])])
     keep = assignment.releases_kept(package)
     ended = (await conclude(session, assignment, decision or calls.NOT_CONFIRMED, keep=keep)).last
     if ended is None or not is_this_targets(ended, assignment, package):
-        return unresolved(
-            ErrorCode.NOT_CONFIRMED,
-            f"Node '{assignment.node.name}' has no record of this switch in {assignment.deploy_root} any more: sync the "
-            "service to see what runs.",
+        text = _(
+            "Node '%(node)s' has no record of this switch in %(root)s any more: sync the service to see what runs."
         )
+        facts = {"node": assignment.node.name, "root": assignment.deploy_root}
+        return unresolved(ErrorCode.NOT_CONFIRMED, (Told(text, facts),))
     for warning in ended.warnings:
-        log.say(f"Warning: {warning}")
+        log.say([Told(_("Warning: %(said)s"), {"said": warning})])
     return switch_ended(assignment, package, ended, was_aborted=False)
 
 
 _TOLD = {
-    calls.CONFIRMED: "It was confirmed: telling the node to keep it.",
-    calls.TAKEN_BACK: "It is cancelled: the node is to go back now.",
-    calls.NOT_CONFIRMED: "It was not confirmed: seeing that the node has gone back.",
+    calls.CONFIRMED: _("It was confirmed: telling the node to keep it."),
+    calls.TAKEN_BACK: _("It is cancelled: the node is to go back now."),
+    calls.NOT_CONFIRMED: _("It was not confirmed: seeing that the node has gone back."),
 }
 
 
@@ -106,16 +108,14 @@ def _decision(assignment: Assignment, last: Switch | None, asked: Collection[Req
 
 def _asked_later(assignment: Assignment, log: TargetLog, error: TransportError) -> Outcome:
     confirmation = assignment.confirmation
-    where = f"Node '{assignment.node.name}': {error.message}."
+    what = of_node(assignment, error)
     if confirmation.overdue_seconds > GIVE_UP_SECONDS:
-        given = (
-            "It was confirmed, but the node could not be told." if confirmation.is_given else "It was not confirmed."
-        )
-        return unresolved(
-            ErrorCode.NOT_CONFIRMED,
-            f"{where} {given} By its own clock the node has gone back; sync the service when it is there again.",
-        )
-    log.say(f"{where} It goes back by itself if it is not confirmed in time. Asking again.")
+        given = _("It was not confirmed.")
+        if confirmation.is_given:
+            given = _("It was confirmed, but the node could not be told.")
+        now = _("By its own clock the node has gone back; sync the service when it is there again.")
+        return unresolved(ErrorCode.NOT_CONFIRMED, (what, Told(given), Told(now)))
+    log.say([what, Told(_("It goes back by itself if it is not confirmed in time. Asking again."))])
     pause = min(max(confirmation.overdue_seconds / 4, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
     return Outcome(
         status=TargetStatus.IN_PROGRESS, last_step=Step.CONFIRM, wait=Wait(seconds=None, ask_in_seconds=pause)

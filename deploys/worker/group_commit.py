@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,11 +28,9 @@ from deploys.worker.batch import Batch, Line, MoveRequest, PermitRequest, StepCh
 from deploys.worker.log_lines import write_lines
 from deploys.worker.log_share import LogSize
 from deploys.worker.refusals import EventRefused, Written, write_in_parts
-from deploys.worker.storable import storable
 from deploys.worker.switch_permits import Lost, Permit, SwitchRequest, write_permits
 from inventory.database.outage import Patience
 from inventory.nodes.transports.flow import Flow
-from inventory.security.redaction import scrub
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +87,7 @@ class GroupCommitWriter:
         flow: Flow | None = None,
     ) -> None:
         """flow: of the program that printed it."""
-        english, told = stored(text, _clean)
+        english, told = stored(text)
         line = Line(
             operation_id=operation_id,
             target_id=target_id,
@@ -118,7 +115,7 @@ class GroupCommitWriter:
 
         Raises EventRefused, once for each refusal: then it has not moved, and may be moved otherwise.
         """
-        request = MoveRequest(move=replace(move, error_message=storable(move.error_message)), last_step=last_step)
+        request = MoveRequest(move=move, last_step=last_step)
         self._moves.append(request)
         self._has_work.set()
         return await request.answer
@@ -220,10 +217,6 @@ class GroupCommitWriter:
                 self._seconds = time.monotonic() - began
 
         return self._patience.insist(write, gives_up=lambda: tries >= TRIES_AS_A_WHOLE and len(batch.events) > 1)
-
-
-def _clean(text: str) -> str:
-    return storable(scrub(text))
 
 
 def _settle(answer: asyncio.Future[Any], value: object, refusal: Exception | None) -> None:

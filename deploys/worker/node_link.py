@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from deploys.node.session import NodeError, NodeSession
+from deploys.told import Told
+from deploys.told import marked as _
 from deploys.worker.assignment import Assignment
 from deploys.worker.node_work import NodeWork
 from deploys.worker.target_log import TargetLog
@@ -46,11 +48,11 @@ class NodeLink:
             except NodeUnreachable as error:
                 if pause_seconds is None:
                     raise
-                self._log.say(f"{error.message}. Trying again.")
+                self._log.say([Told(_("%(what)s."), {"what": error.told}), Told(_("Trying again."))])
             except ConnectionLost as error:
                 if pause_seconds is None or not is_safe_to_repeat:
                     raise
-                self._log.say(f"{error.message}. Trying again.")
+                self._log.say([Told(_("%(what)s."), {"what": error.told}), Told(_("Trying again."))])
             await asyncio.sleep(pause_seconds)
         raise AssertionError("unreachable")
 
@@ -60,4 +62,5 @@ class NodeLink:
             async with asyncio.timeout(within_seconds):
                 await (await self.open(fence)).abort()
         except (TransportError, NodeError, NodeMisbehaved, TimeoutError) as error:
-            self._log.say(f"The running command could not be stopped on the node: {error or 'no answer'}")
+            text = _("The running command could not be stopped on the node: %(said)s.")
+            self._log.say([Told(text, {"said": str(error) or "-"})])

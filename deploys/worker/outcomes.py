@@ -10,16 +10,20 @@ from deploys.node.refusals import found_there, leads_to, refusal
 from deploys.node.session import Switch
 from deploys.operations.transitions import Wait
 from deploys.states import Kind, Step, TargetStatus
+from deploys.told import Facts, Telling, Told
+from deploys.told import marked as _
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Ending
 from deploys.worker.refusals import EventRefused
 from inventory.instances.facts import Effect, Found
 from inventory.models import RunStatus
 from inventory.names import is_name
+from inventory.nodes.transports.base import TransportError
 from inventory.releases import version_of
 
 # A node has gone back by then, if all is well.
 LOOK_AFTER_SECONDS = 1.0
+NOT_SWITCHED = Told(_("Nothing was switched."))
 # Nobody knows whether the instance runs, and what.
 UNKNOWN = Effect(run_status=RunStatus.UNKNOWN, process="")
 
@@ -34,7 +38,7 @@ class Outcome:
 
     status: TargetStatus
     error_code: ErrorCode | Literal[""] = ""
-    error_message: str = ""
+    told: Telling = ()
     failed_step: Step | None = None
     last_step: Step = Step.DONE
     reverted: bool | None = None
@@ -42,8 +46,8 @@ class Outcome:
     wait: Wait | None = None
 
 
-def failure(code: ErrorCode, message: str, *, effect: Effect | None = None) -> Outcome:
-    return Outcome(status=TargetStatus.FAILED, error_code=code, error_message=message, effect=effect)
+def failure(code: ErrorCode, told: Telling, *, effect: Effect | None = None) -> Outcome:
+    return Outcome(status=TargetStatus.FAILED, error_code=code, told=told, effect=effect)
 
 
 def unswitched(last_step: Step) -> Outcome:
@@ -57,30 +61,29 @@ def ended_early(ending: Ending) -> Outcome | Ending:
         case Ending.REQUEUED | Ending.CLAIM_LOST:
             return ending
         case Ending.SUPERSEDED:
-            message = "Superseded by a rollback. Nothing had been switched."
-            return Outcome(status=TargetStatus.SUPERSEDED, error_message=message)
+            told = (Told(_("Superseded by a rollback. Nothing had been switched.")),)
+            return Outcome(status=TargetStatus.SUPERSEDED, told=told)
         case Ending.CANCELLED:
-            message = "Cancelled before the switch: nothing was switched."
-            return Outcome(status=TargetStatus.CANCELLED, error_message=message)
+            told = (Told(_("Cancelled before the switch: nothing was switched.")),)
+            return Outcome(status=TargetStatus.CANCELLED, told=told)
         case Ending.UNRESOLVED:
-            return _cancelled_in_switch(
-                "Cancelled; the node did not say in time what became of the switch. Sync the service.", UNKNOWN
-            )
+            what = _("Cancelled; the node did not say in time what became of the switch. Sync the service.")
+            return _cancelled_in_switch((Told(what),), UNKNOWN)
 
 
-def _cancelled_in_switch(message: str, effect: Effect) -> Outcome:
+def _cancelled_in_switch(told: Telling, effect: Effect) -> Outcome:
     return Outcome(
         status=TargetStatus.CANCELLED,
         error_code=ErrorCode.CANCELLED_IN_SWITCH,
-        error_message=message,
+        told=told,
         failed_step=Step.SWITCH,
         effect=effect,
     )
 
 
-def unresolved(code: ErrorCode, message: str) -> Outcome:
+def unresolved(code: ErrorCode, told: Telling) -> Outcome:
     """The switch went out, but the node no longer says what became of it."""
-    return failure(code, message, effect=UNKNOWN)
+    return failure(code, told, effect=UNKNOWN)
 
 
 def unstorable(refused: EventRefused, effect: Effect | None) -> Outcome:
@@ -89,19 +92,22 @@ def unstorable(refused: EventRefused, effect: Effect | None) -> Outcome:
     If it was the end that was refused, the effect may be what can't be stored.
     """
     if effect is None:
-        return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} Nothing was switched.")
+        return failure(ErrorCode.INTERNAL_ERROR, (refused.told, NOT_SWITCHED))
     kept = UNKNOWN if refused.is_end else effect
-    return failure(ErrorCode.INTERNAL_ERROR, f"{refused.message} Sync the service to see what runs.", effect=kept)
+    told = (refused.told, Told(_("Sync the service to see what runs.")))
+    return failure(ErrorCode.INTERNAL_ERROR, told, effect=kept)
 
 
 def broken_off(outcome: Outcome, effect: Effect) -> Outcome:
     """The outcome of a target whose earlier switch broke off on the node in its middle, with this effect, if not redone."""
     if outcome.effect is not None:
         return outcome
-    what = "An earlier switch was broken off on the node; whether the instance runs is unknown. Sync the service."
+    what = Told(
+        _("An earlier switch was broken off on the node; whether the instance runs is unknown. Sync the service.")
+    )
     if outcome.status == TargetStatus.CANCELLED:
-        return _cancelled_in_switch(f"Cancelled. {what}", effect)
-    return replace(outcome, error_message=what, effect=effect)
+        return _cancelled_in_switch((Told(_("Cancelled.")), what), effect)
+    return replace(outcome, told=(*outcome.told, what), effect=effect)
 
 
 def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
@@ -125,7 +131,7 @@ def switch_ended(assignment: Assignment, package: PinnedPackage, switch: Switch,
         found=switch.found,
         current=switch.current,
     )
-    return failure(ErrorCode.SWITCH_FAILED, f"On node '{assignment.node.name}': {what}")
+    return failure(ErrorCode.SWITCH_FAILED, (on_node(assignment), *what))
 
 
 def _waits_to_be_confirmed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
@@ -144,7 +150,7 @@ def _unconfirmed(assignment: Assignment, package: PinnedPackage, switch: Switch)
     return Outcome(
         status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
         error_code=code,
-        error_message=_unconfirmed_message(assignment, switch),
+        told=_unconfirmed_message(assignment, switch),
         failed_step=Step.CONFIRM,
         reverted=switch.reverted,
         effect=_gone_back(switch) if switch.reverted else _brought(assignment, package, switch, RunStatus.UNKNOWN),
@@ -164,31 +170,57 @@ def _gone_back(switch: Switch) -> Effect:
     )
 
 
-def _unconfirmed_message(assignment: Assignment, switch: Switch) -> str:
+def _unconfirmed_message(assignment: Assignment, switch: Switch) -> Telling:
     confirmation = assignment.confirmation
+    facts: Facts = {**_where(assignment), "seconds": confirmation.within_seconds}
     if switch.taken_back:
-        what = f"Cancelled while '{assignment.version}' waited to be confirmed"
+        what = _("Cancelled while '%(version)s' waited to be confirmed on node '%(node)s' in %(root)s.")
     elif confirmation.is_given:
-        what = f"'{assignment.version}' was confirmed, but that did not reach the node in its time"
+        what = _(
+            "'%(version)s' was confirmed, but that did not reach the node in its time on node '%(node)s' in %(root)s."
+        )
     elif confirmation.overdue_seconds < 0:
-        what = f"'{assignment.version}' was gone back from before it was confirmed"
+        what = _("'%(version)s' was gone back from before it was confirmed on node '%(node)s' in %(root)s.")
     else:
-        what = f"'{assignment.version}' was not confirmed within {confirmation.within_seconds} s"
-    where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
-    return f"{what} {where}. {_way_back(assignment, switch)}"
+        what = _("'%(version)s' was not confirmed within %(seconds)s s on node '%(node)s' in %(root)s.")
+    return (Told(what, facts), *_way_back(assignment, switch))
+
+
+def on_node(assignment: Assignment) -> Told:
+    """What is told of it follows."""
+    return Told(_("On node '%(node)s':"), {"node": assignment.node.name})
+
+
+def of_node(assignment: Assignment, error: TransportError) -> Told:
+    return Told(_("Node '%(node)s': %(what)s."), {"node": assignment.node.name, "what": error.told})
+
+
+def _where(assignment: Assignment) -> dict[str, str]:
+    return {"version": assignment.version, "node": assignment.node.name, "root": assignment.deploy_root}
 
 
 def found_has_changed(assignment: Assignment, package: PinnedPackage, switch: Switch) -> Outcome:
     """A rollback to what another tool had installed, which is not as it was left."""
-    there = found_there(switch.found, root=assignment.deploy_root)
-    return failure(
-        ErrorCode.SWITCH_FAILED,
-        f"On node '{assignment.node.name}': {there} Another tool installed release '{package.release}', so it is switched to "
-        "only as it was when it was left, and there is no package to make it of again. Nothing was switched. "
-        f"{leads_to(switch.current)} "
-        "Look at it on the node: to run it as it is, link `current` to it by hand and sync the service; or roll back to "
-        "another version.",
+    told = (
+        on_node(assignment),
+        found_there(switch.found, root=assignment.deploy_root),
+        Told(
+            _(
+                "Another tool installed release '%(release)s', so it is switched to only as it was when it was left, and "
+                "there is no package to make it of again."
+            ),
+            {"release": package.release},
+        ),
+        NOT_SWITCHED,
+        *leads_to(switch.current),
+        Told(
+            _(
+                "Look at it on the node: to run it as it is, link `current` to it by hand and sync the service; or roll back "
+                "to another version."
+            )
+        ),
     )
+    return failure(ErrorCode.SWITCH_FAILED, told)
 
 
 def _found(switch: Switch) -> Found:
@@ -230,7 +262,7 @@ def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Swit
     return Outcome(
         status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
         error_code=_restart_code(switch, is_cancelled=is_cancelled),
-        error_message=_restart_message(assignment, switch),
+        told=_restart_message(assignment, switch),
         failed_step=Step.VERIFY if _has_failed_in_check(switch) else Step.RESTART,
         reverted=switch.reverted,
         effect=_effect_of_way_back(assignment, switch)
@@ -266,68 +298,101 @@ def _effect_of_way_back(assignment: Assignment, switch: Switch) -> Effect:
     return Effect(version=version, release=release, process="", run_status=run_status, found=_found(switch))
 
 
-def _restart_message(assignment: Assignment, switch: Switch) -> str:
-    where = f"on node '{assignment.node.name}' in {assignment.deploy_root}"
+def _restart_message(assignment: Assignment, switch: Switch) -> Telling:
+    facts: Facts = {**_where(assignment), "said": switch.said, **_limits(assignment)}
     back = _way_back(assignment, switch)
+    if switch.is_mismatch and not switch.said:
+        what = _(
+            "The version command printed nothing within %(version_seconds)s s after the restart of '%(version)s' on node "
+            "'%(node)s' in %(root)s."
+        )
+        return (Told(what, facts), *back)
     if switch.is_mismatch:
-        return f"{_mismatch(assignment, switch)} {where}. {back}"
-    what = _ended(assignment, switch.restart_exit, switch.timed_out)
-    if switch.was_stopped:
-        what = "was stopped by the cancel"
+        what = _(
+            "The version command did not print '%(version)s' within %(version_seconds)s s after the restart, but in the end "
+            "'%(said)s', on node '%(node)s' in %(root)s."
+        )
+        return (Told(what, facts), *back)
     if _has_failed_in_check(switch):
-        return f"The version check of '{assignment.version}' {what} {where}. {back}"
-    return f"The restart command of '{assignment.version}' {what} {where}. {back} The log has its output."
+        what = _("The version check of '%(version)s' was stopped by the cancel on node '%(node)s' in %(root)s.")
+        return (Told(what, facts), *back)
+    return (_restart_ended(switch, facts), *back, Told(_("The log has its output.")))
+
+
+def _restart_ended(switch: Switch, facts: Facts) -> Told:
+    if switch.was_stopped:
+        text = _("The restart command of '%(version)s' was stopped by the cancel on node '%(node)s' in %(root)s.")
+    elif switch.timed_out:
+        text = _("The restart command of '%(version)s' took longer than %(seconds)s s on node '%(node)s' in %(root)s.")
+    elif switch.restart_exit is None:
+        text = _("The restart command of '%(version)s' was broken off on node '%(node)s' in %(root)s.")
+    else:
+        facts = {**facts, "status": switch.restart_exit}
+        text = _(
+            "The restart command of '%(version)s' ended with exit status %(status)s on node '%(node)s' in %(root)s."
+        )
+    return Told(text, facts)
+
+
+def _limits(assignment: Assignment) -> dict[str, int]:
+    service = assignment.service
+    return {"seconds": service.command_timeout_seconds, "version_seconds": service.version_timeout_seconds}
 
 
 def _has_failed_in_check(switch: Switch) -> bool:
     return switch.is_mismatch or (switch.was_stopped and switch.has_restarted)
 
 
-def _mismatch(assignment: Assignment, switch: Switch) -> str:
-    seconds = assignment.service.version_timeout_seconds
-    if not switch.said:
-        return f"The version command printed nothing within {seconds} s after the restart of '{assignment.version}'"
-    return (
-        f"The version command did not print '{assignment.version}' within {seconds} s after the restart, but in the end "
-        f"'{switch.said}',"
-    )
-
-
-def _ended(assignment: Assignment, status: int | None, timed_out: bool) -> str:
-    if timed_out:
-        return f"took longer than {assignment.service.command_timeout_seconds} s"
-    return "was broken off" if status is None else f"ended with exit status {status}"
-
-
-def _way_back(assignment: Assignment, switch: Switch) -> str:
-    """What the node did about a restart that failed, and what is so now."""
+def _way_back(assignment: Assignment, switch: Switch) -> Telling:
+    """What the node did about a switch that failed, and what is so now."""
+    before = before_told(switch)
+    facts: Facts = {"before": before, "why": switch.back_problem}
     match switch.back:
+        case "restarted" if switch.back_timed_out:
+            text = _("The way back failed too: `current` leads to %(before)s again, but its restart took too long.")
+            return (Told(text, facts), _UNKNOWN_ON_NODE)
         case "restarted" if switch.has_way_back_failed:
-            ended = "took too long" if switch.back_timed_out else f"ended with exit status {switch.back_exit}"
-            return (
-                f"The way back failed too: `current` leads to {switch.before} again, but its restart {ended}. "
-                "What runs is not known: look at the service on the node, then deploy or roll back."
+            facts["status"] = switch.back_exit or 0
+            text = _(
+                "The way back failed too: `current` leads to %(before)s again, but its restart ended with exit status "
+                "%(status)s."
             )
+            return (Told(text, facts), _UNKNOWN_ON_NODE)
         case "restarted":
-            return f"`current` leads to {_release_before(switch)} again, which was restarted."
+            return (Told(_back_text(switch, was_restarted=True), facts),)
         case "unlinked":
-            why = f" ({switch.back_problem})" if switch.back_problem else ""
-            return (
-                f"The way back to {switch.before} failed too: the link could not be moved{why}. "
-                f"{leads_to(switch.current)} What runs is not known: look at the node, then deploy or roll back."
-            )
+            text = _("The way back to %(before)s failed too: the link could not be moved.")
+            if switch.back_problem:
+                text = _("The way back to %(before)s failed too: the link could not be moved (%(why)s).")
+            return (Told(text, facts), *leads_to(switch.current), _UNKNOWN_ON_NODE)
         case "gone":
-            return f"{_gone(switch)} is no longer on the node to go back to. {leads_to(switch.current)}"
+            text = _("What `current` led to before is no longer on the node to go back to.")
+            if switch.release_before:
+                text = _("The release before, %(before)s, is no longer on the node to go back to.")
+            return (Told(text, facts), *leads_to(switch.current))
     if switch.reverted:
-        return f"`current` leads to {_release_before(switch)} again."
+        return (Told(_back_text(switch, was_restarted=False), facts),)
     if switch.previous:
-        return f"'{switch.previous}' had been current before, too: there was nothing else to go back to."
-    return "There was no previous release to go back to."
+        text = _("'%(release)s' had been current before, too: there was nothing else to go back to.")
+        return (Told(text, {"release": switch.previous}),)
+    return (Told(_("There was no previous release to go back to.")),)
 
 
-def _release_before(switch: Switch) -> str:
-    return f"the previous release {switch.before}" if switch.release_before else switch.before
+_UNKNOWN_ON_NODE = Told(_("What runs is not known: look at the service on the node, then deploy or roll back."))
 
 
-def _gone(switch: Switch) -> str:
-    return f"The release before, {switch.before}," if switch.release_before else "What `current` led to before"
+def _back_text(switch: Switch, *, was_restarted: bool) -> str:
+    if not switch.release_before:
+        restarted = _("`current` leads to %(before)s again, which was restarted.")
+        return restarted if was_restarted else _("`current` leads to %(before)s again.")
+    restarted = _("`current` leads to the previous release %(before)s again, which was restarted.")
+    return restarted if was_restarted else _("`current` leads to the previous release %(before)s again.")
+
+
+def before_told(switch: Switch) -> Told:
+    """What was before, in words: a release, or where `current` led and may lead again."""
+    if switch.release_before:
+        return Told("'%(release)s'", {"release": switch.release_before})
+    if switch.found_elsewhere:
+        return Told("%(where)s", {"where": switch.found_elsewhere})
+    return Told(_("what `current` led to before"))

@@ -12,6 +12,8 @@ from deploys.models import Operation, Package
 from deploys.packages import store
 from deploys.packages.errors import PackageError
 from deploys.packages.store import Artifact
+from deploys.told import Told, read, stored
+from deploys.told import marked as _
 from inventory.models import Service
 from inventory.releases import release_of
 from inventory.signing_keys import verify_signature
@@ -37,7 +39,8 @@ def operation_to_fetch_for(operation_id: int) -> Operation:
     """Raises PackageError when the package has been refused already, so that no one asks its host again."""
     operation = Operation.objects.select_related("package", "service").get(pk=operation_id)
     if operation.package_error_code:
-        raise PackageError(ErrorCode(operation.package_error_code), operation.package_error_message)
+        told = read(operation.package_error_told, operation.package_error_message)
+        raise PackageError(ErrorCode(operation.package_error_code), *told)
     return operation
 
 
@@ -120,12 +123,23 @@ def _learn(package: Package, *, url: str, signature: str) -> None:
 def _conflict(operation: Operation, artifact: Artifact, pinned_sha256: str) -> PackageError:
     return PackageError(
         ErrorCode.PACKAGE_DIGEST_CONFLICT,
-        f"Version '{operation.version}' of '{operation.service.name}' is pinned to sha256 {pinned_sha256}, but the "
-        f"package has {artifact.sha256}. Release these bytes under a new version, or allow mutable_versions.",
+        Told(
+            _(
+                "Version '%(version)s' of '%(service)s' is pinned to sha256 %(pinned)s, but the package has %(sha256)s. "
+                "Release these bytes under a new version, or allow mutable_versions."
+            ),
+            {
+                "version": operation.version,
+                "service": operation.service.name,
+                "pinned": pinned_sha256,
+                "sha256": artifact.sha256,
+            },
+        ),
     )
 
 
 def remember_refusal(operation: Operation, error: PackageError) -> None:
     """Until the operation is retried, or has a newer link: a host that was asked once for all nodes is not asked for each."""
     asked_by_this_link = Operation.objects.filter(pk=operation.pk, package_url=operation.package_url)
-    asked_by_this_link.update(package_error_code=error.code, package_error_message=error.message)
+    message, told = stored(error.told)
+    asked_by_this_link.update(package_error_code=error.code, package_error_message=message, package_error_told=told)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from deploys.error_codes import ErrorCode
 from deploys.node.session import NodeSession, NodeState, Staged, Switch
+from deploys.told import Facts, Told
+from deploys.told import marked as _
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.interruption import Interruption
 from deploys.worker.node_link import NodeLink
-from deploys.worker.outcomes import Outcome, switch_ended
+from deploys.worker.outcomes import Outcome, before_told, switch_ended
 from inventory.instances.facts import Effect
 from inventory.models import RunStatus
 from inventory.nodes.transports.base import TransportError
@@ -70,19 +72,25 @@ async def recover(
     return BrokenOff(_effect(claimed.state), last.phase) if _has_changed_node(last, claimed.state) else NeverBegan()
 
 
-def told_of(switch: Switch) -> str:
+def told_of(switch: Switch) -> Told:
     """What a switch that has ended came to, to go on after "the node says that"."""
+    facts: Facts = {"release": switch.release}
     if switch.outcome == "switched":
-        return f"the switch to '{switch.release}' was finished"
+        return Told(_("the switch to '%(release)s' was finished"), facts)
     if switch.outcome not in ("restart_failed", ErrorCode.VERSION_MISMATCH):
-        return f"the switch to '{switch.release}' failed before its restart"
-    back = f"and that it went back to {switch.before}" if switch.reverted else "and that there was no way back"
+        return Told(_("the switch to '%(release)s' failed before its restart"), facts)
+    back = Told(_("that there was no way back"))
+    if switch.reverted:
+        back = Told(_("that it went back to %(before)s"), {"before": before_told(switch)})
     if switch.is_mismatch:
-        return f"the version command of '{switch.release}' did not print that version {back}"
-    how = "was out of time" if switch.timed_out else f"ended with exit status {switch.restart_exit}"
-    if switch.was_stopped:
-        how = "was stopped"
-    return f"the restart command of '{switch.release}' {how} {back}"
+        text = _("the version command of '%(release)s' did not print that version, and %(back)s")
+    elif switch.was_stopped:
+        text = _("the restart command of '%(release)s' was stopped, and %(back)s")
+    elif switch.timed_out:
+        text = _("the restart command of '%(release)s' was out of time, and %(back)s")
+    else:
+        text = _("the restart command of '%(release)s' ended with exit status %(status)s, and %(back)s")
+    return Told(text, {**facts, "back": back, "status": str(switch.restart_exit)})
 
 
 async def own_switch(link: NodeLink, assignment: Assignment, package: PinnedPackage) -> Switch | None:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from deploys.told import Told
+from deploys.told import marked as _
 from deploys.worker.batch import Batch, Event, Line, MoveRequest, PermitRequest, StepChange
 from deploys.worker.switch_permits import Permit
 
@@ -17,14 +19,12 @@ MOST_REFUSALS = 3
 
 
 class EventRefused(Exception):
-    """The database will never store an event of this target's. message: for a person. is_end: what it refused is the end."""
+    """The database will never store an event of this target's. is_end: what it refused is the end."""
 
     def __init__(self, event: Event, error: Exception) -> None:
         self.is_end = isinstance(event, MoveRequest)
-        self.message = (
-            f"The database refused {_what(event)} ({type(error).__name__}); the worker's log has the details."
-        )
-        super().__init__(self.message)
+        self.told = Told(_text(event), {"error": type(error).__name__})
+        super().__init__(str(self.told))
 
 
 @dataclass(kw_only=True)
@@ -73,11 +73,11 @@ def write_in_parts(batch: Batch, write: Callable[[Batch], Written]) -> Written:
 _ALL = (Line, StepChange, MoveRequest, PermitRequest)
 
 
-def _what(event: Event) -> str:
+def _text(event: Event) -> str:
     match event:
         case Line():
-            return "a line of its log"
+            return _("The database refused a line of its log (%(error)s); the worker's log has the details.")
         case MoveRequest():
-            return "its end"
-        case _:
-            return "its progress"
+            return _("The database refused its end (%(error)s); the worker's log has the details.")
+        case _other:
+            return _("The database refused its progress (%(error)s); the worker's log has the details.")

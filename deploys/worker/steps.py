@@ -11,6 +11,8 @@ from deploys.node.refusals import found_there
 from deploys.node.session import Checked, CommandOutcome, NodeError, NodeSession, Staged, Switch
 from deploys.packages.store import Artifact
 from deploys.states import Kind, Step, Until
+from deploys.told import Facts, Told
+from deploys.told import marked as _
 from deploys.worker import recovery
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.confirmation import conclude
@@ -18,7 +20,7 @@ from deploys.worker.failpoints import pause_at
 from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
-from deploys.worker.outcomes import Outcome, found_has_changed, switch_ended, unswitched
+from deploys.worker.outcomes import Outcome, before_told, found_has_changed, switch_ended, unswitched
 from deploys.worker.switch_permits import Granted, Lost, Stop
 from deploys.worker.target_log import TargetLog
 from inventory.nodes.transports.base import ConnectionLost, HostKeyMismatch, NodeUnreachable, NodeUnsuitable, RunTimeout
@@ -73,7 +75,9 @@ class Steps:
         await pause_at("fetched")
         self._log.begin(Step.CONNECT)
         checked = await self._link.try_again(lambda session: self._look(session, package, artifact))
-        self._log.say(_what_was_checked(checked, package))
+        self._log.say(
+            [_what_was_checked(checked, package), Told(_("Nothing was changed, as asked for (until: checked)."))]
+        )
         return unswitched(Step.CHECK)
 
     async def _look(self, session: NodeSession, package: PinnedPackage, artifact: Artifact) -> Checked:
@@ -84,7 +88,8 @@ class Steps:
     async def _stage_only(self) -> Outcome:
         package = await self._stage()
         await pause_at("staged")
-        self._log.say(f"Release '{package.release}' is staged. Nothing was switched, as asked for (until: staged).")
+        text = _("Release '%(release)s' is staged. Nothing was switched, as asked for (until: staged).")
+        self._log.say([Told(text, {"release": package.release})])
         return unswitched(Step.STAGE)
 
     # Where the release comes from.
@@ -136,17 +141,19 @@ class Steps:
         return pinned
 
     def _say_unfit(self, package: PinnedPackage, unfit: str) -> None:
-        found = found_there(unfit, root=self._assignment.deploy_root) if unfit else "it is not there any more."
-        self._log.say(
-            f"Release '{package.release}' was on the node, but could not be taken: {found} It is staged anew."
-        )
+        found = Told(_("It is not there any more."))
+        if unfit:
+            found = found_there(unfit, root=self._assignment.deploy_root)
+        text = _("Release '%(release)s' was on the node, but could not be taken:")
+        self._log.say([Told(text, {"release": package.release}), found, Told(_("It is staged anew."))])
 
     async def _conclude_others(self, staged: Staged) -> None:
         """A switch that nobody confirmed, and that the node, started anew, could not go back from by itself."""
         last = staged.state.last
         if last is None or not last.is_unconfirmed or last.is_alive:
             return
-        self._log.say(f"The switch to '{last.release}' was never confirmed: going back to {last.before} first.")
+        text = _("The switch to '%(release)s' was never confirmed: going back to %(before)s first.")
+        self._log.say([Told(text, {"release": last.release, "before": before_told(last)})])
         await self._link.try_again(lambda session: conclude(session, self._assignment, calls.NOT_CONFIRMED))
         self._log.begin(Step.STAGE)
 
@@ -174,16 +181,23 @@ class Steps:
             timeout_seconds=service.command_timeout_seconds,
         )
         if ended.timed_out or ended.exit_status != 0:
-            raise NodeError(
-                ErrorCode.COMMAND_TIMEOUT if ended.timed_out else ErrorCode.COMMAND_FAILED,
-                f"The before-switch command {_ended(ended, service.command_timeout_seconds)} "
-                f"in {self._assignment.deploy_root}; nothing was switched. The log has its output.",
-            )
+            code = ErrorCode.COMMAND_TIMEOUT if ended.timed_out else ErrorCode.COMMAND_FAILED
+            raise NodeError(code, (self._failed(ended), Told(_("The log has its output."))))
         if ended.changed:
-            self._log.say(
-                f"The before-switch command has changed files of the release, '{ended.changed}' among them; what it left is "
-                "what the release is checked against from now on."
+            text = _(
+                "The before-switch command has changed files of the release, '%(file)s' among them; what it left is what the "
+                "release is checked against from now on."
             )
+            self._log.say([Told(text, {"file": ended.changed})])
+
+    def _failed(self, ended: CommandOutcome) -> Told:
+        assignment = self._assignment
+        facts: Facts = {"root": assignment.deploy_root, "seconds": assignment.service.command_timeout_seconds}
+        if ended.timed_out:
+            text = _("The before-switch command took longer than %(seconds)s s in %(root)s; nothing was switched.")
+            return Told(text, facts)
+        text = _("The before-switch command ended with exit status %(status)s in %(root)s; nothing was switched.")
+        return Told(text, {**facts, "status": ended.exit_status})
 
     # The switch.
 
@@ -206,7 +220,8 @@ class Steps:
             return found_has_changed(self._assignment, package, switch)
         if switch.outcome == "not_intact" and not is_staged:
             found = found_there(switch.found, root=self._assignment.deploy_root)
-            self._log.say(f"Release '{package.release}' can't be taken from the node: {found} Staging it.")
+            text = _("Release '%(release)s' can't be taken from the node:")
+            self._log.say([Told(text, {"release": package.release}), found, Told(_("Staging it."))])
             self._interruption.enter(Phase.PREPARING)
             self._interruption.check()
             restaged = await self._stage(is_told=True)
@@ -214,12 +229,12 @@ class Steps:
             await self._permission()
             switch = await self._send_switch(restaged)
         for warning in switch.warnings:
-            self._log.say(f"Warning: {warning}")
+            self._log.say([Told(_("Warning: %(said)s"), {"said": warning})])
         if switch.is_waiting:
-            self._log.say(
-                f"It runs, and waits {switch.seconds_left} s to be confirmed; else the node goes back to {switch.before} "
-                "by itself."
+            text = _(
+                "It runs, and waits %(seconds)s s to be confirmed; else the node goes back to %(before)s by itself."
             )
+            self._log.say([Told(text, {"seconds": switch.seconds_left, "before": before_told(switch)})])
         return switch_ended(self._assignment, package, switch, was_aborted=self._interruption.was_aborted)
 
     async def _send_switch(self, package: PinnedPackage) -> Switch:
@@ -232,7 +247,8 @@ class Steps:
             self._interruption.enter(Phase.PREPARING)  # nothing was sent, so nothing is unknown
             raise
         except (ConnectionLost, RunTimeout) as error:
-            self._log.say(f"{error.message}. Asking the node what became of the switch.")
+            asks = Told(_("Asking the node what became of the switch."))
+            self._log.say([Told(_("%(what)s."), {"what": error.told}), asks])
             switch = await recovery.own_switch(self._link, self._assignment, package)
             return switch or await self._switch_on(await self._link.open(), package)
 
@@ -250,14 +266,9 @@ class Steps:
         )
 
 
-def _what_was_checked(checked: Checked, package: PinnedPackage) -> str:
+def _what_was_checked(checked: Checked, package: PinnedPackage) -> Told:
     there = {
-        "present": f"Release '{package.release}' is on the node already.",
-        "unfit": f"Release '{package.release}' on the node is not as it was staged: a deploy would stage it anew.",
+        "present": _("Release '%(release)s' is on the node already."),
+        "unfit": _("Release '%(release)s' on the node is not as it was staged: a deploy would stage it anew."),
     }
-    what = there.get(checked.outcome, f"Release '{package.release}' can be staged.")
-    return f"{what} Nothing was changed, as asked for (until: checked)."
-
-
-def _ended(ended: CommandOutcome, timeout_seconds: int) -> str:
-    return f"took longer than {timeout_seconds} s" if ended.timed_out else f"ended with exit status {ended.exit_status}"
+    return Told(there.get(checked.outcome, _("Release '%(release)s' can be staged.")), {"release": package.release})

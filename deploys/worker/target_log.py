@@ -108,15 +108,15 @@ class TargetLog:
     async def _move(self, outcome: Outcome, step: Step) -> None:
         for output in self._share.rest():
             self._write(output)
-        if outcome.error_message:
-            self.say(outcome.error_message)
+        if outcome.told:
+            self.say(outcome.told)
         move = Move.of(
             self._assignment.as_claimed,
             to=outcome.status,
             actor=self._assignment.actor,
             fence=self._assignment.fence,
             error_code=outcome.error_code,
-            error_message=outcome.error_message,
+            told=outcome.told,
             reverted=outcome.reverted,
             source=self.source,
             step=step,

@@ -11,6 +11,8 @@ from deploys.node.session import NodeError, StaleFence
 from deploys.packages.errors import PackageError
 from deploys.queue.worker_name import this_worker
 from deploys.states import Step
+from deploys.told import Facts, Told
+from deploys.told import marked as _
 from deploys.worker import leases
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.claim_limits import MAX_REFUSALS
@@ -28,7 +30,17 @@ from deploys.worker.interruption import (
 )
 from deploys.worker.node_link import NodeLink
 from deploys.worker.node_work import NodeWork
-from deploys.worker.outcomes import Outcome, broken_off, ended_early, failure, unresolved, unstorable
+from deploys.worker.outcomes import (
+    NOT_SWITCHED,
+    Outcome,
+    broken_off,
+    ended_early,
+    failure,
+    of_node,
+    on_node,
+    unresolved,
+    unstorable,
+)
 from deploys.worker.pools import ask_database
 from deploys.worker.recovery import BrokenOff, Ended, NeverBegan, Unconfirmed, recover, told_of
 from deploys.worker.refusals import EventRefused
@@ -41,17 +53,25 @@ from inventory.nodes.transports.base import LIAR_ADVICE, NodeMisbehaved, Transpo
 logger = logging.getLogger(__name__)
 
 NEXT_STEP = {
-    ErrorCode.NODE_UNREACHABLE: "Nothing was switched. See that the node is up and its address right, then retry.",
-    ErrorCode.NODE_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the node itself before you accept it.",
-    ErrorCode.JUMP_UNREACHABLE: "Nothing was switched. See that the jump host is up and its address right, then retry.",
-    ErrorCode.JUMP_HOST_KEY_MISMATCH: "Nothing was sent. Compare the fingerprint on the jump host itself before you accept it.",
-    ErrorCode.NODE_UNSUITABLE: "Nothing was switched. Put that right, or edit the node; then retry.",
+    ErrorCode.NODE_UNREACHABLE: _("Nothing was switched. See that the node is up and its address right, then retry."),
+    ErrorCode.NODE_HOST_KEY_MISMATCH: _(
+        "Nothing was sent. Compare the fingerprint on the node itself before you accept it."
+    ),
+    ErrorCode.JUMP_UNREACHABLE: _(
+        "Nothing was switched. See that the jump host is up and its address right, then retry."
+    ),
+    ErrorCode.JUMP_HOST_KEY_MISMATCH: _(
+        "Nothing was sent. Compare the fingerprint on the jump host itself before you accept it."
+    ),
+    ErrorCode.NODE_UNSUITABLE: _("Nothing was switched. Put that right, or edit the node; then retry."),
 }
 # A line may be refused, then the end itself, then what is known to have come of it.
 TRIES_TO_END = 3
-FENCE_ADVICE = (
-    "See that no other system deploys to this deploy root; then look into .release below it, remove the claim.* folders "
-    'there, and retry (docs/operations.md, "A node that names a newer claim").'
+FENCE_ADVICE = Told(
+    _(
+        "See that no other system deploys to this deploy root; then look into .release below it, remove the claim.* folders "
+        'there, and retry (docs/operations.md, "A node that names a newer claim").'
+    )
 )
 
 
@@ -106,7 +126,7 @@ class TargetRun:
 
     async def _end(self, outcome: Outcome) -> None:
         """What the database refuses of it, or has refused of this target before, does not keep it from ending."""
-        for _ in range(TRIES_TO_END):
+        for _try in range(TRIES_TO_END):
             try:
                 await self._log.end(outcome)
             except EventRefused as refused:
@@ -130,18 +150,18 @@ class TargetRun:
         except asyncio.CancelledError:
             return ended_early(self._interruption.ending())
         except PackageError as error:
-            return failure(error.code, error.message)
+            return failure(error.code, error.told)
         except NodeError as error:
-            message = f"On node '{self.assignment.node.name}': {error.message}"
+            told = (on_node(self.assignment), *error.told)
             if self._interruption.phase == Phase.RECOVERING:
-                return unresolved(error.code, f"{message} What became of an earlier switch is not known.")
-            return failure(error.code, message)
+                return unresolved(error.code, (*told, Told(_("What became of an earlier switch is not known."))))
+            return failure(error.code, told)
         except TransportError as error:
-            where = f"Node '{self.assignment.node.name}': {error.message}."
+            what = of_node(self.assignment, error)
             code = ErrorCode(error.code)
             if self._interruption.phase in MAY_HAVE_SWITCHED:
-                return unresolved(code, f"{where} The switch had been sent: sync the service to see.")
-            return failure(code, f"{where} {NEXT_STEP[code]}")
+                return unresolved(code, (what, Told(_("The switch had been sent: sync the service to see."))))
+            return failure(code, (what, Told(NEXT_STEP[code])))
         except NodeMisbehaved as error:
             return self._disbelieved(error)
         except StaleFence:
@@ -150,15 +170,16 @@ class TargetRun:
             return unstorable(refused, None)
         except Exception as error:
             logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
-            return failure(ErrorCode.INTERNAL_ERROR, f"{type(error).__name__} in the worker; its log has the details.")
+            what = Told(_("%(error)s in the worker; its log has the details."), {"error": type(error).__name__})
+            return failure(ErrorCode.INTERNAL_ERROR, (what,))
 
     def _disbelieved(self, error: NodeMisbehaved) -> Outcome:
-        what = f"Node '{self.assignment.node.name}' {error.message}."
+        what = Told(_("Node '%(node)s' %(what)s."), {"node": self.assignment.node.name, "what": error.told})
         logger.warning("Target %d: %s", self.assignment.target_id, what)
         if self._interruption.phase in MAY_HAVE_SWITCHED:
-            text = f"{what} The switch had been sent, what runs is unknown. {LIAR_ADVICE}"
-            return unresolved(ErrorCode.INTERNAL_ERROR, text)
-        return failure(ErrorCode.INTERNAL_ERROR, f"{what} Nothing was switched. {LIAR_ADVICE}")
+            now = Told(_("The switch had been sent, what runs is unknown."))
+            return unresolved(ErrorCode.INTERNAL_ERROR, (what, now, Told(LIAR_ADVICE)))
+        return failure(ErrorCode.INTERNAL_ERROR, (what, NOT_SWITCHED, Told(LIAR_ADVICE)))
 
     async def _work(self) -> Outcome:
         package = self.assignment.package
@@ -172,7 +193,7 @@ class TargetRun:
                 if ended is not None:
                     return ended
             elif self.assignment.prior_fence is not None:
-                self._log.say(f"{self._whose_work()} nothing had been switched, so its work begins anew.")
+                self._log.say([self._whose_work(), Told(_("Nothing had been switched, so its work begins anew."))])
             return await self._steps.run(is_begun=self._broken_off is not None)
 
     async def _recover(self) -> Outcome | None:
@@ -182,21 +203,25 @@ class TargetRun:
             return await self._look_after(self.assignment.package)
         node = self.assignment.node.name
         self._log.begin(Step.RESTART if self.assignment.prior_step == Step.REVERT else self.assignment.prior_step)
-        self._log.say(f"{self._whose_work()} asking the node '{node}' what became of its switch.")
+        asks = Told(_("Asking the node '%(node)s' what became of its switch."), {"node": node})
+        self._log.say([self._whose_work(), asks])
         match await recover(self._link, self.assignment, self.assignment.package, self._interruption):
             case Ended(outcome=outcome, switch=switch):
-                self._log.say(f"Node '{node}' says that {told_of(switch)}. Nothing is run again.")
+                says = Told(_("Node '%(node)s' says that %(what)s."), {"node": node, "what": told_of(switch)})
+                self._log.say([says, Told(_("Nothing is run again."))])
                 return outcome
             case BrokenOff(effect=effect, phase=phase):
-                self._log.say(
-                    f"Node '{node}' says that the switch broke off in its middle ({phase}): it is done again, and the "
+                text = _(
+                    "Node '%(node)s' says that the switch broke off in its middle (%(phase)s): it is done again, and the "
                     "restart command runs again."
                 )
+                self._log.say([Told(text, {"node": node, "phase": phase})])
                 self._broken_off = effect
             case Unconfirmed():
                 return await self._look_after(self.assignment.package)
             case NeverBegan():
-                self._log.say(f"Node '{node}' says that the switch never began: the instance's work begins anew.")
+                text = _("Node '%(node)s' says that the switch never began: the instance's work begins anew.")
+                self._log.say([Told(text, {"node": node})])
         self._interruption.enter(Phase.PREPARING)
         self._interruption.check()
         return None
@@ -205,10 +230,12 @@ class TargetRun:
         self._log.begin(Step.CONFIRM)
         return await look_after(self._link, self.assignment, package, self._log, self._interruption)
 
-    def _whose_work(self) -> str:
+    def _whose_work(self) -> Told:
         claimed = self.assignment
-        prior = f"claim {claimed.prior_fence}, which ended in step '{claimed.prior_step}'"
-        return f"Worker '{this_worker()}' takes this instance over from {prior}:"
+        return Told(
+            _("Worker '%(worker)s' takes this instance over from claim %(fence)s, which ended in step '%(step)s'."),
+            {"worker": this_worker(), "fence": claimed.prior_fence or 0, "step": str(claimed.prior_step)},
+        )
 
     async def _end_command(self) -> None:
         """Of this target on the node; in a recovery it is the dead worker's."""
@@ -222,26 +249,39 @@ class TargetRun:
         A node that names what was never given out, or says so again and again, is not followed.
         """
         claimed = self.assignment
-        says = f"Node '{claimed.node.name}' says that a newer claim, {stale.newest}, holds {claimed.deploy_root}"
+        facts: Facts = {
+            "node": claimed.node.name, "newest": stale.newest, "root": claimed.deploy_root, "claims": claimed.claims
+        }  # fmt: skip
         target_id, fence = claimed.target_id, claimed.fence
         newer = await ask_database(
             lambda: _newer_claim(stale.newest, target_id=target_id, fence=fence), patience=Patience("claims")
         )
         match newer:
             case NewerClaim.NEVER_GIVEN:
-                return self._refused(f"{says}: this system has never given out so high a one.")
-            case NewerClaim.FOLLOWED if claimed.claims >= MAX_REFUSALS:
-                return self._refused(
-                    f"{says}: it has refused {claimed.claims} claims, and no other worker has a newer one."
+                text = _(
+                    "Node '%(node)s' says that a newer claim, %(newest)s, holds %(root)s: this system has never given out "
+                    "so high a one."
                 )
+                return self._refused(Told(text, facts))
+            case NewerClaim.FOLLOWED if claimed.claims >= MAX_REFUSALS:
+                text = _(
+                    "Node '%(node)s' says that a newer claim, %(newest)s, holds %(root)s: it has refused %(claims)s "
+                    "claims, and no other worker has a newer one."
+                )
+                return self._refused(Told(text, facts))
             case NewerClaim.FOLLOWED:
-                self._log.say(f"{says}, which this database does not know: going on above it.")
+                text = _(
+                    "Node '%(node)s' says that a newer claim, %(newest)s, holds %(root)s, which this database does not "
+                    "know: going on above it."
+                )
+                self._log.say([Told(text, facts)])
         return Ending.CLAIM_LOST
 
-    def _refused(self, what: str) -> Outcome:
+    def _refused(self, what: Told) -> Outcome:
         if self._interruption.phase in MAY_HAVE_SWITCHED:
-            return unresolved(ErrorCode.INTERNAL_ERROR, f"{what} What runs there is not known. {FENCE_ADVICE}")
-        return failure(ErrorCode.INTERNAL_ERROR, f"{what} Nothing was switched. {FENCE_ADVICE}")
+            now = Told(_("What runs there is not known."))
+            return unresolved(ErrorCode.INTERNAL_ERROR, (what, now, FENCE_ADVICE))
+        return failure(ErrorCode.INTERNAL_ERROR, (what, NOT_SWITCHED, FENCE_ADVICE))
 
 
 class NewerClaim(Enum):

@@ -12,13 +12,14 @@ from pathlib import Path
 from inventory.nodes.grammar import BEGUN, OVER, FrameCheck, Table
 from inventory.nodes.transports.base import CommandResult, ConnectionLost, NodeUnsuitable, Transport
 from inventory.security.redaction import clean_output, scrub
+from inventory.told import Told
+from inventory.told import marked as _
 
 # What a frame starts with: a control character, then a nonce that nothing else on the node knows.
 FRAME_START = "\x1e"
 # Of one call: its arguments are one line that the node reads byte by byte.
 ROOTS_AT_ONCE = 200
 _SHOWN_CHARACTERS = 300
-_ADVICE = "it has to run a command line with a POSIX sh, and none of its profiles may read stdin"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,22 @@ def frames_in(output: bytes, mark: str) -> list[str]:
 def ended_early(result: CommandResult, *, has_begun: bool, last_words: str = "") -> ConnectionLost | NodeUnsuitable:
     """Why a program did not say all: it was ended; or it never began, and the login did something else instead."""
     said = last_words or _last_words(result)
-    why = said or f"exit status {result.exit_status}"
+    facts = {"said": said, "status": str(result.exit_status)}
     if has_begun or result.exit_status is None:
-        return ConnectionLost(f"the program on the node ended early: {why}")
-    return NodeUnsuitable(
-        f"the login did not run our program, but ended with status {result.exit_status} ({said or 'no word'}); {_ADVICE}"
+        text = _("the program on the node ended early: exit status %(status)s")
+        if said:
+            text = _("the program on the node ended early: %(said)s")
+        return ConnectionLost(Told(text, facts))
+    text = _(
+        "the login did not run our program, but ended with status %(status)s (no word); it has to run a command line with a "
+        "POSIX sh, and none of its profiles may read stdin"
     )
+    if said:
+        text = _(
+            "the login did not run our program, but ended with status %(status)s (%(said)s); it has to run a command line "
+            "with a POSIX sh, and none of its profiles may read stdin"
+        )
+    return NodeUnsuitable(Told(text, facts))
 
 
 def _last_words(result: CommandResult) -> str:

@@ -18,9 +18,11 @@ from dataclasses import asdict
 
 from deploys.packages.archive.refusals import TOO_LARGE, Limits, Refused
 from deploys.packages.archive.repack import repack
+from inventory.told import Told, to_json
+from inventory.told import marked as gettext_noop
 
 # What Refused calls advice: raising RELEASE_PACKAGE_MAX_BYTES, the common one, would change nothing here.
-_SMALLER = "Make the package smaller, and deploy that."
+_SMALLER = Told(gettext_noop("Make the package smaller, and deploy that."))
 # Not a target's error code: trouble of this host's, of which the parent makes its own error. With an `errno`.
 HOST_TROUBLE = "host_trouble"
 # Above the limits that are the package's, so that the reader is still there to say which one it has met.
@@ -45,19 +47,25 @@ def _answer(artifact_descriptor: int, limits: Limits, zip_names: str) -> dict[st
             repacked = repack(package, artifact, limits, zip_names=zip_names, on_note=notes.append)
         return {"repacked": asdict(repacked), "notes": notes}
     except Refused as refused:
-        return {"code": refused.code, "message": refused.message, "advice": refused.advice}
+        return _refusal(refused)
     except MemoryError:
         if not _has_host_memory():
             return _host_trouble(errno.ENOMEM)
-        return {
-            "code": TOO_LARGE,
-            "message": f"the archive takes more than {limits.memory_bytes} bytes of memory to read",
-            "advice": "Pack fewer files, or compress it with a smaller dictionary (xz -6), and deploy that.",
-        }
+        text = gettext_noop("the archive takes more than %(bytes)s bytes of memory to read")
+        advice = gettext_noop("Pack fewer files, or compress it with a smaller dictionary (xz -6), and deploy that.")
+        return _refusal(Refused(TOO_LARGE, Told(text, {"bytes": limits.memory_bytes}), Told(advice)))
     except OSError as error:
         if error.errno is None:
             raise
         return _host_trouble(error.errno)
+
+
+def _refusal(refused: Refused) -> dict[str, object]:
+    return {
+        "code": refused.code,
+        "told": to_json([refused.told]),
+        "advice": to_json([refused.advice]) if refused.advice else [],
+    }
 
 
 def _host_trouble(number: int) -> dict[str, object]:
@@ -78,7 +86,12 @@ def _has_host_memory() -> bool:
 def _set_limits(limits: Limits) -> None:
     def refuse(*_: object) -> None:
         raise Refused(
-            TOO_LARGE, f"the archive takes more than {limits.cpu_seconds} seconds of processor time to read", _SMALLER
+            TOO_LARGE,
+            Told(
+                gettext_noop("the archive takes more than %(cpu_seconds)s seconds of processor time to read"),
+                {"cpu_seconds": limits.cpu_seconds},
+            ),
+            _SMALLER,
         )
 
     signal.signal(signal.SIGXCPU, refuse)

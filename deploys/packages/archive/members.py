@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
+
 
 class Kind(Enum):
-    FILE = "file"
-    FOLDER = "folder"
-    SYMLINK = "symbolic link"
-    HARD_LINK = "hard link"
+    FILE = gettext_noop("file")
+    FOLDER = gettext_noop("folder")
+    SYMLINK = gettext_noop("symbolic link")
+    HARD_LINK = gettext_noop("hard link")
+
+    @property
+    def told(self) -> Told:
+        return Told(self.value)
 
 
 @dataclass(frozen=True, kw_only=True)

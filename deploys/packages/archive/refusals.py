@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploys.error_codes import ErrorCode
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 INVALID = ErrorCode.PACKAGE_INVALID
 TOO_LARGE = ErrorCode.PACKAGE_TOO_LARGE
@@ -12,41 +14,60 @@ UNSAFE = ErrorCode.PACKAGE_UNSAFE
 
 
 class Refused(Exception):
-    """The whole archive is refused. message: which member, what is wrong with it. advice: what to do about that very
-    thing, a sentence; "" where the advice of the code says it all.
+    """The whole archive is refused. told: which member, what is wrong with it, a clause. advice: what to do about that very
+    thing, a sentence; None where the advice of the code says it all.
 
     UNSAFE is for what would leave the release or hide something; whatever else can't be taken is INVALID.
     """
 
-    def __init__(self, code: ErrorCode, message: str, advice: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, code: ErrorCode, told: Told, advice: Told | None = None) -> None:
+        super().__init__(str(told))
         self.code = code
-        self.message = message
+        self.told = told
         self.advice = advice
+
+    @property
+    def message(self) -> str:
+        """In English."""
+        return str(self)
 
 
 def truncated() -> Refused:
     return Refused(
         INVALID,
-        "the archive ends before its end: it was cut short",
-        "Pack it again to the end, see that the upload to the package host was whole, and deploy that.",
+        Told(gettext_noop("the archive ends before its end: it was cut short")),
+        Told(
+            gettext_noop(
+                "Pack it again to the end, see that the upload to the package host was whole, and deploy that."
+            )
+        ),
     )
 
 
 def too_many_entries(limits: Limits) -> Refused:
     return Refused(
         TOO_LARGE,
-        f"the archive has more than {limits.entries} entries, which is the most",
-        "Pack many small files into one (a jar, an asar, a zip that the service reads), or leave out what it does not "
-        "need.",
+        Told(
+            gettext_noop("the archive has more than %(entries)s entries, which is the most"),
+            {"entries": limits.entries},
+        ),
+        Told(
+            gettext_noop(
+                "Pack many small files into one (a jar, an asar, a zip that the service reads), or leave out what "
+                "it does not need."
+            )
+        ),
     )
 
 
 def names_too_long(limits: Limits) -> Refused:
     return Refused(
         TOO_LARGE,
-        f"the archive's names take more than {limits.name_bytes} bytes together, which is the most",
-        "Pack many small files into one, or shorten their paths.",
+        Told(
+            gettext_noop("the archive's names take more than %(name_bytes)s bytes together, which is the most"),
+            {"name_bytes": limits.name_bytes},
+        ),
+        Told(gettext_noop("Pack many small files into one, or shorten their paths.")),
     )
 
 

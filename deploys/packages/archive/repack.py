@@ -18,6 +18,8 @@ from deploys.packages.archive.tree import Tree
 from deploys.packages.archive.writer import ArtifactWriter
 from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.archive.zip_reader import read_zip
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,13 @@ class _Package:
             return read_zip(self.file, meter, self.limits, self.zip_names)
         if is_tar_header(start):
             return read_tar(Plain(self.file, meter), meter, self.limits)
-        raise Refused(INVALID, f"it is {foreign_kind(start)}; what is taken is tar, tar.gz, tar.xz, tar.bz2 and zip")
+        raise Refused(
+            INVALID,
+            Told(
+                gettext_noop("it is %(kind)s; what is taken is tar, tar.gz, tar.xz, tar.bz2 and zip"),
+                {"kind": Told(foreign_kind(start))},
+            ),
+        )
 
 
 def repack(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from deploys.packages.archive.refusals import INVALID, TOO_LARGE, Refused
 from deploys.packages.archive.streams import PIECE_BYTES, Meter
 from deploys.packages.archive.tar_fields import BLOCK_BYTES, decimal, number
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 PREFIX = b"GNU.sparse."
 # A map is kept in memory.
@@ -69,7 +71,7 @@ def from_records(records: Sequence[Record], take: Take, stored: int) -> tuple[Sp
     found = dict(records)
     if PREFIX + b"major" in found:
         if (found[PREFIX + b"major"], found.get(PREFIX + b"minor")) != (b"1", b"0"):
-            raise Refused(INVALID, "the archive holds a sparse file of an unknown version")
+            raise Refused(INVALID, Told(gettext_noop("the archive holds a sparse file of an unknown version")))
         parts, map_bytes = _map_in_front(take, stored)
         return Sparse(size=_size(found, b"realsize"), parts=parts), stored - map_bytes
     if PREFIX + b"map" in found:
@@ -112,8 +114,8 @@ def _check_count(count: int) -> None:
     if count > _MOST_PARTS:
         raise Refused(
             TOO_LARGE,
-            f"the archive holds a sparse file of more than {_MOST_PARTS} parts",
-            "Store that file whole (tar without --sparse), and deploy that.",
+            Told(gettext_noop("the archive holds a sparse file of more than %(most)s parts"), {"most": _MOST_PARTS}),
+            Told(gettext_noop("Store that file whole (tar without --sparse), and deploy that.")),
         )
 
 
@@ -141,4 +143,7 @@ def _hole(length: int, meter: Meter) -> Iterator[bytes]:
 
 
 def _damaged() -> Refused:
-    return Refused(INVALID, "the archive is damaged: the map of a sparse file does not fit what is stored of it")
+    return Refused(
+        INVALID,
+        Told(gettext_noop("the archive is damaged: the map of a sparse file does not fit what is stored of it")),
+    )

@@ -11,6 +11,8 @@ from functools import partial
 from typing import BinaryIO, Protocol
 
 from deploys.packages.archive.refusals import INVALID, TOO_LARGE, Limits, Refused, shown, truncated
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 PIECE_BYTES = 64 * 1024
 # `xz -9` needs 65 MiB to decompress; a hostile header may ask for 4 GiB.
@@ -81,12 +83,23 @@ class Meter:
         self.bytes_out += bytes_out
         limits = self._limits
         if self.bytes_out > limits.extracted_bytes:
-            raise Refused(TOO_LARGE, f"the archive extracts to more than {limits.extracted_bytes} bytes")
+            raise Refused(
+                TOO_LARGE,
+                Told(
+                    gettext_noop("the archive extracts to more than %(extracted_bytes)s bytes"),
+                    {"extracted_bytes": limits.extracted_bytes},
+                ),
+            )
         if self.bytes_out > limits.free_bytes and self.bytes_out > self.bytes_in * limits.ratio:
             raise Refused(
                 TOO_LARGE,
-                f"the archive is a decompression bomb: its first {self.bytes_in} bytes extract to more than "
-                f"{limits.ratio} times as many",
+                Told(
+                    gettext_noop(
+                        "the archive is a decompression bomb: its first %(bytes_in)s bytes extract to more than %(ratio)s "
+                        "times as many"
+                    ),
+                    {"bytes_in": self.bytes_in, "ratio": limits.ratio},
+                ),
             )
 
 
@@ -126,7 +139,13 @@ class Decompressed:
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise  # of this host's disk; bz2's own have no number
-                raise Refused(INVALID, f"the archive's {self._kind.name} data is damaged: {error}") from None
+                raise Refused(
+                    INVALID,
+                    Told(
+                        gettext_noop("the archive's %(name)s data is damaged: %(error)s"),
+                        {"name": self._kind.name, "error": str(error)},
+                    ),
+                ) from None
         return piece
 
     def _step(self) -> bytes:
@@ -156,9 +175,17 @@ class Decompressed:
         if rest and not rest.startswith(self._kind.magic):
             raise Refused(
                 INVALID,
-                f"bytes that are no part of it follow the end of the archive's {self._kind.name} data: "
-                f"{shown(rest[:8])}{' and more' if len(rest) > 8 else ''}",
-                "Something added them on the way from the build: pack it anew, or cut them off, and deploy that.",
+                Told(
+                    gettext_noop(
+                        "bytes that are no part of it follow the end of the archive's %(name)s data: %(rest)s"
+                    ),
+                    {"name": self._kind.name, "rest": shown(rest[:8]) + ("…" if len(rest) > 8 else "")},
+                ),
+                Told(
+                    gettext_noop(
+                        "Something added them on the way from the build: pack it anew, or cut them off, and deploy that."
+                    )
+                ),
             )
         return rest
 

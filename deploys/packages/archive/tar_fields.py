@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploys.packages.archive.refusals import INVALID, Refused, shown
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 BLOCK_BYTES = 512
 
@@ -28,7 +30,9 @@ def number(field: bytes, what: str) -> int:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
     if digits.strip(b"01234567"):
-        raise Refused(INVALID, f"the archive is damaged: a header's {what} can't be read")
+        raise Refused(
+            INVALID, Told(gettext_noop("the archive is damaged: a header's %(what)s can't be read"), {"what": what})
+        )
     return int(digits or b"0", 8)
 
 
@@ -39,7 +43,7 @@ def header_time(field: bytes) -> int:
 
 def decimal(value: bytes) -> int:
     if not 0 < len(value) <= 20 or not value.isdigit():
-        raise Refused(INVALID, "the archive is damaged: an extended header has a wrong number")
+        raise Refused(INVALID, Told(gettext_noop("the archive is damaged: an extended header has a wrong number")))
     return int(value)
 
 
@@ -57,7 +61,9 @@ def text(name: bytes) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise Refused(
-            INVALID, f"the name {shown(name)} is not UTF-8", "Name the file in UTF-8 where the package is built."
+            INVALID,
+            Told(gettext_noop("the name %(name)s is not UTF-8"), {"name": shown(name)}),
+            Told(gettext_noop("Name the file in UTF-8 where the package is built.")),
         ) from None
 
 
@@ -65,7 +71,7 @@ def long_name(content: bytes) -> bytes:
     """What a GNU header `L` or `K` holds."""
     name, _, rest = content.partition(b"\0")
     if rest.strip(b"\0"):
-        raise Refused(INVALID, "the archive is damaged: a long name has something behind its end")
+        raise Refused(INVALID, Told(gettext_noop("the archive is damaged: a long name has something behind its end")))
     return name
 
 
@@ -78,6 +84,6 @@ def records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         record = content[space + 1 : at + length]
         key, equals, value = record[:-1].partition(b"=")
         if at + length > len(content) or not record.endswith(b"\n") or not equals or not key:
-            raise Refused(INVALID, "the archive is damaged: an extended header can't be read")
+            raise Refused(INVALID, Told(gettext_noop("the archive is damaged: an extended header can't be read")))
         yield key, value
         at += length

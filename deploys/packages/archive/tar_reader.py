@@ -14,6 +14,8 @@ from deploys.packages.archive.members import Kind, Member, Members
 from deploys.packages.archive.refusals import INVALID, TOO_LARGE, UNSAFE, Limits, Refused, shown, truncated
 from deploys.packages.archive.streams import Meter, Stream
 from deploys.packages.archive.tar_fields import BLOCK_BYTES, c_string, is_tar_header, text
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 _ZEROS = bytes(BLOCK_BYTES)
 _SPARSE, _VOLUME_LABEL, _DUMPED_FOLDER = b"S", b"V", b"D"
@@ -27,7 +29,11 @@ _KINDS = {
     b"5": Kind.FOLDER,
     _DUMPED_FOLDER: Kind.FOLDER,
 }
-_DEVICES = {b"3": "a character device", b"4": "a block device", b"6": "a fifo"}
+_DEVICES = {
+    b"3": gettext_noop("a character device"),
+    b"4": gettext_noop("a block device"),
+    b"6": gettext_noop("a fifo"),
+}
 _PAX = (b"x", b"X")  # X: as Solaris writes it
 _EXTENDED = (*_PAX, b"g", b"L", b"K")
 # A real archive has at most three extended headers in front of a member.
@@ -113,8 +119,10 @@ class _Blocks:
         if block == _ZEROS:
             return None
         if not is_tar_header(block):
-            what = "is damaged: a header's checksum is wrong" if self._is_tar else "holds no tar archive"
-            raise Refused(INVALID, f"the archive {what}")
+            text = gettext_noop("the archive holds no tar archive")
+            if self._is_tar:
+                text = gettext_noop("the archive is damaged: a header's checksum is wrong")
+            raise Refused(INVALID, Told(text))
         self._is_tar = True
         return block
 
@@ -131,7 +139,7 @@ class _Blocks:
         rest = self._piece[self._at :]
         while rest or (rest := self._stream.read()):
             if rest.count(0) != len(rest):
-                raise Refused(INVALID, "the archive is followed by bytes that are not part of it")
+                raise Refused(INVALID, Told(gettext_noop("the archive is followed by bytes that are not part of it")))
             rest = b""
 
     def skip(self, size: int) -> None:
@@ -170,7 +178,10 @@ def _member(header: bytes, extended: _Extended, size: int) -> Member:
     kind = _kind(header, name)
     mode = tar_fields.number(header[100:108], "mode")
     if size and kind is not Kind.FILE and header[156:157] != _DUMPED_FOLDER:
-        raise Refused(INVALID, f"{shown(name)} is a {kind.value} and yet has content")
+        raise Refused(
+            INVALID,
+            Told(gettext_noop("%(name)s is a %(kind)s and yet has content"), {"name": shown(name), "kind": kind.told}),
+        )
     return Member(
         name=name,
         kind=kind,
@@ -186,10 +197,20 @@ def _kind(header: bytes, name: str) -> Kind:
     typeflag = header[156:157]
     kind = _KINDS.get(typeflag)
     if typeflag in _DEVICES:
-        raise Refused(UNSAFE, f"{shown(name)} is {_DEVICES[typeflag]}; only files, folders and links are allowed")
+        raise Refused(
+            UNSAFE,
+            Told(
+                gettext_noop("%(name)s is %(kind)s; only files, folders and links are allowed"),
+                {"name": shown(name), "kind": Told(_DEVICES[typeflag])},
+            ),
+        )
     if kind is None:
         raise Refused(
-            INVALID, f"{shown(name)} is of the unknown type {typeflag!r}; only files, folders and links are known"
+            INVALID,
+            Told(
+                gettext_noop("%(name)s is of the unknown type %(typeflag)s; only files, folders and links are known"),
+                {"name": shown(name), "typeflag": repr(typeflag)},
+            ),
         )
     # v7 had no type for folders, and others keep to its way.
     return Kind.FOLDER if kind is Kind.FILE and name.endswith("/") else kind
@@ -205,7 +226,11 @@ def _read_extended(header: bytes, source: _Blocks, before: _Extended, limits: Li
     size = tar_fields.number(header[124:136], "size")
     if size > limits.header_bytes:
         raise Refused(
-            TOO_LARGE, f"the archive has an extended header of {size} bytes; {limits.header_bytes} is the most"
+            TOO_LARGE,
+            Told(
+                gettext_noop("the archive has an extended header of %(size)s bytes; %(header_bytes)s is the most"),
+                {"size": size, "header_bytes": limits.header_bytes},
+            ),
         )
     content = source.exactly(size)
     match header[156:157]:
@@ -224,7 +249,10 @@ def _check_global(content: bytes) -> None:
     """`git archive` leaves its commit in a global header; one that renames or resizes every member is hostile."""
     for key, _ in tar_fields.records(content):
         if key in (b"path", b"linkpath", b"size") or key.startswith(sparse.PREFIX):
-            raise Refused(UNSAFE, f"the archive's global header sets {shown(key)} for every member")
+            raise Refused(
+                UNSAFE,
+                Told(gettext_noop("the archive's global header sets %(key)s for every member"), {"key": shown(key)}),
+            )
 
 
 def _merged(before: _Extended, content: bytes) -> _Extended:

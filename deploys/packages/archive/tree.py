@@ -17,6 +17,8 @@ from deploys.packages.archive.refusals import (
     shown,
     too_many_entries,
 )
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 # Written into each release by us (CONTRACT.md, "What is on a node").
 RESERVED_NAME = ".release.json"
@@ -25,7 +27,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Following links costs steps; a real package needs a few for each link.
 _MAX_STEPS = 5_000_000
 _MAX_STEPS_OF_ONE_LINK = 2_000
-_RENAME = "Rename it where the package is built, and deploy that."
+_RENAME = Told(gettext_noop("Rename it where the package is built, and deploy that."))
 
 
 class Tree:
@@ -56,7 +58,11 @@ class Tree:
         if not path:
             if member.kind is not Kind.FOLDER:
                 raise Refused(
-                    INVALID, f"{shown(member.name)} is the release's own folder and yet a {member.kind.value}"
+                    INVALID,
+                    Told(
+                        gettext_noop("%(name)s is the release's own folder and yet a %(kind)s"),
+                        {"name": shown(member.name), "kind": member.kind.told},
+                    ),
                 )
             return "", []
         self._count_names(member)
@@ -97,31 +103,62 @@ class Tree:
 
     def check_has_files(self) -> None:
         if not self._files and not self._symlinks:
-            raise Refused(INVALID, "the archive holds no file", "Look at what the build packed, and deploy that.")
+            raise Refused(
+                INVALID,
+                Told(gettext_noop("the archive holds no file")),
+                Told(gettext_noop("Look at what the build packed, and deploy that.")),
+            )
 
     def _path(self, name: str) -> str:
         if not name:
-            raise Refused(INVALID, "the archive has a member without a name")
+            raise Refused(INVALID, Told(gettext_noop("the archive has a member without a name")))
         if name.startswith("/"):
-            raise Refused(UNSAFE, f"the name {shown(name)} is absolute")
+            raise Refused(UNSAFE, Told(gettext_noop("the name %(name)s is absolute"), {"name": shown(name)}))
         if unseen := _unseen_in(name):
-            raise Refused(UNSAFE, f"the name {shown(name)} has {unseen}, a control or invisible character", _RENAME)
+            raise Refused(
+                UNSAFE,
+                Told(
+                    gettext_noop("the name %(name)s has %(unseen)s, a control or invisible character"),
+                    {"name": shown(name), "unseen": unseen},
+                ),
+                _RENAME,
+            )
         path = plain_path(name)
         parts = path.split("/")
         if ".." in parts:
-            raise Refused(UNSAFE, f"the name {shown(name)} has a part .., which is a way out of the release")
+            raise Refused(
+                UNSAFE,
+                Told(
+                    gettext_noop("the name %(name)s has a part .., which is a way out of the release"),
+                    {"name": shown(name)},
+                ),
+            )
         limits = self._limits
         if len(path.encode()) > limits.path_bytes:
-            raise Refused(INVALID, f"the name {shown(name)} is longer than {limits.path_bytes} bytes", _RENAME)
+            raise Refused(
+                INVALID,
+                Told(
+                    gettext_noop("the name %(name)s is longer than %(path_bytes)s bytes"),
+                    {"name": shown(name), "path_bytes": limits.path_bytes},
+                ),
+                _RENAME,
+            )
         if any(len(part.encode()) > limits.component_bytes for part in parts):
             raise Refused(
-                INVALID, f"the name {shown(name)} has a part longer than {limits.component_bytes} bytes", _RENAME
+                INVALID,
+                Told(
+                    gettext_noop("the name %(name)s has a part longer than %(component_bytes)s bytes"),
+                    {"name": shown(name), "component_bytes": limits.component_bytes},
+                ),
+                _RENAME,
             )
         if parts[0] == RESERVED_NAME:
             raise Refused(
                 INVALID,
-                f"the name {shown(name)} is reserved for the release's own record",
-                f"Leave {RESERVED_NAME} out of the package, and deploy that.",
+                Told(gettext_noop("the name %(name)s is reserved for the release's own record"), {"name": shown(name)}),
+                Told(
+                    gettext_noop("Leave %(reserved)s out of the package, and deploy that."), {"reserved": RESERVED_NAME}
+                ),
             )
         return path
 
@@ -133,7 +170,13 @@ class Tree:
     def _count_bytes(self, size: int) -> None:
         self.size += size
         if self.size > self._limits.extracted_bytes:
-            raise Refused(TOO_LARGE, f"the archive extracts to more than {self._limits.extracted_bytes} bytes")
+            raise Refused(
+                TOO_LARGE,
+                Told(
+                    gettext_noop("the archive extracts to more than %(extracted_bytes)s bytes"),
+                    {"extracted_bytes": self._limits.extracted_bytes},
+                ),
+            )
 
     def _add_folders_above(self, path: str) -> list[str]:
         """Enter the folders above `path` that no member named so far."""
@@ -146,7 +189,10 @@ class Tree:
             if kind is not None:
                 raise Refused(
                     UNSAFE if kind is Kind.SYMLINK else INVALID,
-                    f"{shown(path)} lies below {shown(folder)}, which is a {kind.value}",
+                    Told(
+                        gettext_noop("%(path)s lies below %(folder)s, which is a %(kind)s"),
+                        {"path": shown(path), "folder": shown(folder), "kind": kind.told},
+                    ),
                 )
             new.append(folder)
             folder = folder.rpartition("/")[0]
@@ -166,8 +212,11 @@ class Tree:
         if before is not kind:
             raise Refused(
                 UNSAFE if Kind.SYMLINK in (before, kind) else INVALID,
-                f"{shown(path)} is in the archive twice, as a {before.value} and as a {kind.value}",
-                "Leave one of them out, and deploy that.",
+                Told(
+                    gettext_noop("%(path)s is in the archive twice, as a %(before)s and as a %(kind)s"),
+                    {"path": shown(path), "before": before.told, "kind": kind.told},
+                ),
+                Told(gettext_noop("Leave one of them out, and deploy that.")),
             )
         if kind is not Kind.FOLDER:
             self.replaced.add(path)
@@ -196,21 +245,32 @@ class Tree:
             self._add_symlink(path, self._symlinks[shared])
         else:
             raise Refused(
-                INVALID, f"the hard link {shown(path)} points to {shown(target)}, which is no earlier file or link"
+                INVALID,
+                Told(
+                    gettext_noop("the hard link %(path)s points to %(target)s, which is no earlier file or link"),
+                    {"path": shown(path), "target": shown(target)},
+                ),
             )
 
     def _target(self, path: str, target: str) -> str:
         if not target or target.startswith("/"):
-            raise Refused(
-                UNSAFE if target else INVALID,
-                f"the link {shown(path)} has {'an absolute' if target else 'an empty'} target; links must be relative",
-            )
+            text = gettext_noop("the link %(path)s has an empty target; links must be relative")
+            if target:
+                text = gettext_noop("the link %(path)s has an absolute target; links must be relative")
+            raise Refused(UNSAFE if target else INVALID, Told(text, {"path": shown(path)}))
         if unseen := _unseen_in(target):
-            what = f"the target {shown(target)} of the link {shown(path)}"
-            raise Refused(UNSAFE, f"{what} has {unseen}, a control or invisible character", _RENAME)
+            text = gettext_noop(
+                "the target %(target)s of the link %(path)s has %(unseen)s, a control or invisible character"
+            )
+            facts = {"target": shown(target), "path": shown(path), "unseen": unseen}
+            raise Refused(UNSAFE, Told(text, facts), _RENAME)
         if len(target.encode()) > self._limits.path_bytes:
             raise Refused(
-                INVALID, f"the target of the link {shown(path)} is longer than {self._limits.path_bytes} bytes"
+                INVALID,
+                Told(
+                    gettext_noop("the target of the link %(path)s is longer than %(path_bytes)s bytes"),
+                    {"path": shown(path), "path_bytes": self._limits.path_bytes},
+                ),
             )
         return target
 
@@ -223,11 +283,17 @@ class Tree:
             if not todo:
                 return
             if self._steps > _MAX_STEPS:
-                raise Refused(TOO_LARGE, "the archive's links take too long to follow")
+                raise Refused(TOO_LARGE, Told(gettext_noop("the archive's links take too long to follow")))
             part = todo.pop()
             if part == "..":
                 if not at:
-                    raise Refused(UNSAFE, f"the link {shown(path)} to {shown(target)} leads out of the release")
+                    raise Refused(
+                        UNSAFE,
+                        Told(
+                            gettext_noop("the link %(path)s to %(target)s leads out of the release"),
+                            {"path": shown(path), "target": shown(target)},
+                        ),
+                    )
                 at.pop()
             elif part not in ("", "."):
                 at.append(part)
@@ -237,8 +303,11 @@ class Tree:
                     todo.extend(onward.split("/")[::-1])
         raise Refused(
             INVALID,
-            f"the link {shown(path)} to {shown(target)} goes round in circles",
-            "Leave that link out: it leads nowhere.",
+            Told(
+                gettext_noop("the link %(path)s to %(target)s goes round in circles"),
+                {"path": shown(path), "target": shown(target)},
+            ),
+            Told(gettext_noop("Leave that link out: it leads nowhere.")),
         )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from deploys.packages.archive.refusals import INVALID, Limits, Refused, names_too_long, truncated
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -48,8 +50,8 @@ def find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
     if at < 0:
         raise Refused(
             INVALID,
-            "the zip archive has no end: it was cut short, or something follows it",
-            "See that the upload to the package host was whole, or pack it again, and deploy that.",
+            Told(gettext_noop("the zip archive has no end: it was cut short, or something follows it")),
+            Told(gettext_noop("See that the upload to the package host was whole, or pack it again, and deploy that.")),
         )
     _, disk, start_disk, on_disk, count, size, start, _ = _END.unpack_from(tail, at)
     end = tail_start + at
@@ -57,10 +59,12 @@ def find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
         disk, start_disk, on_disk, count, size, start, end = _directory64(file, end)
     if disk or start_disk or on_disk != count:
         raise Refused(
-            INVALID, "the zip archive is one part of several", "Pack it as one file (zip -s 0), and deploy that."
+            INVALID,
+            Told(gettext_noop("the zip archive is one part of several")),
+            Told(gettext_noop("Pack it as one file (zip -s 0), and deploy that.")),
         )
     if start + size != end:
-        raise Refused(INVALID, "the zip archive is damaged: its directory is not where it says")
+        raise Refused(INVALID, Told(gettext_noop("the zip archive is damaged: its directory is not where it says")))
     return count, start, end
 
 
@@ -70,7 +74,7 @@ def _has_end64(file: BinaryIO, end: int) -> bool:
 
 
 def _directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int, int, int, int]:
-    damaged = Refused(INVALID, "the zip archive is damaged: its end (zip64) can't be read")
+    damaged = Refused(INVALID, Told(gettext_noop("the zip archive is damaged: its end (zip64) can't be read")))
     if end < _END64_LOCATOR.size + _END64.size:
         raise damaged
     signature, _, at, _ = _END64_LOCATOR.unpack(read_at(file, end - _END64_LOCATOR.size, _END64_LOCATOR.size))
@@ -89,14 +93,18 @@ def read_entries(file: BinaryIO, count: int, start: int, end: int, limits: Limit
     file.seek(start)
     for _ in range(count):
         if file.tell() + _ENTRY.size > end:
-            raise Refused(INVALID, "the zip archive is damaged: its directory has fewer entries than it says")
+            raise Refused(
+                INVALID, Told(gettext_noop("the zip archive is damaged: its directory has fewer entries than it says"))
+            )
         entry = _read_entry(file)
         name_bytes += len(entry.name)
         if name_bytes > limits.name_bytes:
             raise names_too_long(limits)
         entries.append(entry)
     if file.tell() != end:
-        raise Refused(INVALID, "the zip archive is damaged: its directory has more in it than it says")
+        raise Refused(
+            INVALID, Told(gettext_noop("the zip archive is damaged: its directory has more in it than it says"))
+        )
     return entries
 
 
@@ -105,7 +113,7 @@ def _read_entry(file: BinaryIO) -> Entry:
     signature, _, made_on, _, flags, method, time, date, crc, compressed, size = fields[:11]
     name_length, extra_length, comment_length, disk, _, attributes, offset = fields[11:]
     if signature != b"PK\x01\x02" or disk not in (0, 0xFFFF):
-        raise Refused(INVALID, "the zip archive is damaged: its directory can't be read")
+        raise Refused(INVALID, Told(gettext_noop("the zip archive is damaged: its directory can't be read")))
     name = read(file, name_length)
     extra = dict(extra_fields(read(file, extra_length)))
     read(file, comment_length)
@@ -141,7 +149,7 @@ def _widened(value: int, wide: bytes) -> tuple[int, bytes]:
     if value != 0xFFFFFFFF:
         return value, wide
     if len(wide) < 8:
-        raise Refused(INVALID, "the zip archive is damaged: a size (zip64) is missing")
+        raise Refused(INVALID, Told(gettext_noop("the zip archive is damaged: a size (zip64) is missing")))
     return int.from_bytes(wide[:8], "little"), wide[8:]
 
 

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from deploys.packages.archive.refusals import INVALID, Refused, shown, truncated
 from deploys.packages.archive.streams import PIECE_BYTES, XZ_MEMORY_BYTES, Decompressor, Inflate, xz
 from deploys.packages.archive.zip_directory import Entry, read
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 _STORED, _LZMA = 0, 14
 _DECOMPRESSORS: dict[int, Callable[[], Decompressor]] = {8: partial(Inflate, -15), 12: bz2.BZ2Decompressor, 95: xz}
@@ -24,9 +26,11 @@ def check_method(entry: Entry) -> None:
         return
     raise Refused(
         INVALID,
-        f"{shown(entry.name)} is compressed by {_NAMES.get(entry.method, f'method {entry.method}')}; stored, deflated, "
-        "bzip2, LZMA and xz are known",
-        "Pack it again with one of these (in 7-Zip: method Deflate), and deploy that.",
+        Told(
+            gettext_noop("%(name)s is compressed by %(method)s; stored, deflated, bzip2, LZMA and xz are known"),
+            {"name": shown(entry.name), "method": _NAMES.get(entry.method, f"method {entry.method}")},
+        ),
+        Told(gettext_noop("Pack it again with one of these (in 7-Zip: method Deflate), and deploy that.")),
     )
 
 
@@ -48,7 +52,10 @@ def _as_lzma_file(compressed: Iterator[bytes], entry: Entry) -> Iterator[bytes]:
     """Behind 4 bytes of the zip's own come the 5 of an `.lzma` file's header, which lack the size (APPNOTE 5.8.8)."""
     first = next(compressed, b"")
     if first[2:4] != b"\5\0":
-        raise Refused(INVALID, f"{shown(entry.name)} is damaged: its LZMA header can't be read")
+        raise Refused(
+            INVALID,
+            Told(gettext_noop("%(name)s is damaged: its LZMA header can't be read"), {"name": shown(entry.name)}),
+        )
     size = -1 if entry.flags & _LZMA_HAS_END_MARK else entry.size
     yield first[4:9] + size.to_bytes(8, "little", signed=True) + first[9:]
     yield from compressed
@@ -74,6 +81,8 @@ def _decompressed(compressed: Iterator[bytes], new: Callable[[], Decompressor]) 
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this host's disk; bz2's own have no number
-        raise Refused(INVALID, f"the zip archive is damaged: {error}") from None
+        raise Refused(
+            INVALID, Told(gettext_noop("the zip archive is damaged: %(error)s"), {"error": str(error)})
+        ) from None
     if decompressor.unused_data or next(compressed, b""):
-        raise Refused(INVALID, "the zip archive is damaged: a member has bytes behind its end")
+        raise Refused(INVALID, Told(gettext_noop("the zip archive is damaged: a member has bytes behind its end")))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from deploys.packages.archive.refusals import INVALID, UNSAFE, Refused, shown
 from deploys.packages.archive.zip_directory import Entry
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 UTF8 = "utf-8"
 _IS_UTF8 = 0x800
@@ -50,8 +52,11 @@ class Names:
         if not entry.is_made_on_windows:
             raise Refused(
                 UNSAFE,
-                f"the name {shown(name.text)} has a backslash, which some take for a slash",
-                "Rename it where the package is built, and deploy that.",
+                Told(
+                    gettext_noop("the name %(name)s has a backslash, which some take for a slash"),
+                    {"name": shown(name.text)},
+                ),
+                Told(gettext_noop("Rename it where the package is built, and deploy that.")),
             )
         return Name(text=name.text.replace("\\", "/"), is_guessed=name.is_guessed)
 
@@ -73,24 +78,48 @@ class Names:
             if other is not None:
                 raise Refused(
                     INVALID,
-                    f"the name {shown(_utf8(name) or name)}, if it is UTF-8, is {shown(other)} in {self._encoding.upper()}, "
-                    "and the archive does not say which",
-                    "Pack it with a tool that marks its names as UTF-8 (7-Zip: -mcu=on), or as tar.gz, and deploy that.",
+                    Told(
+                        gettext_noop(
+                            "the name %(name)s, if it is UTF-8, is %(other)s in %(encoding)s, and the archive does not say which"
+                        ),
+                        {"name": shown(_utf8(name) or name), "other": shown(other), "encoding": self._encoding.upper()},
+                    ),
+                    Told(
+                        gettext_noop(
+                            "Pack it with a tool that marks its names as UTF-8 (7-Zip: -mcu=on), or as tar.gz, and deploy "
+                            "that."
+                        )
+                    ),
                 )
 
     def _unreadable(self, name: bytes) -> Refused:
         if self._encoding != UTF8:
             return Refused(
                 INVALID,
-                f"the name {shown(name)} is neither UTF-8 nor {self._encoding.upper()}, which the service's "
-                "zip_names says",
-                "Pack it with a tool that writes UTF-8 names (7-Zip: -mcu=on), or as tar.gz, and deploy that.",
+                Told(
+                    gettext_noop(
+                        "the name %(name)s is neither UTF-8 nor %(encoding)s, which the service's zip_names says"
+                    ),
+                    {"name": shown(name), "encoding": self._encoding.upper()},
+                ),
+                Told(
+                    gettext_noop(
+                        "Pack it with a tool that writes UTF-8 names (7-Zip: -mcu=on), or as tar.gz, and deploy that."
+                    )
+                ),
             )
         return Refused(
             INVALID,
-            f"the name {shown(name)} is not UTF-8, and nothing says in what encoding it is",
-            "Pack it with a tool that writes UTF-8 names (7-Zip: -mcu=on), or as tar.gz; or, if Windows in Chinese made "
-            "it, have an admin set the service's zip_names to gbk.",
+            Told(
+                gettext_noop("the name %(name)s is not UTF-8, and nothing says in what encoding it is"),
+                {"name": shown(name)},
+            ),
+            Told(
+                gettext_noop(
+                    "Pack it with a tool that writes UTF-8 names (7-Zip: -mcu=on), or as tar.gz; or, if Windows in "
+                    "Chinese made it, have an admin set the service's zip_names to gbk."
+                )
+            ),
         )
 
 

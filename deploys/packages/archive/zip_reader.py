@@ -28,6 +28,8 @@ from deploys.packages.archive.zip_directory import (
 )
 from deploys.packages.archive.zip_methods import check_method, member_pieces
 from deploys.packages.archive.zip_names import Name, Names
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _HAS_DESCRIPTOR, _STRONGLY_ENCRYPTED, _MASKED = 0x1, 0x8, 0x40, 0x2000
@@ -46,11 +48,17 @@ def read_zip(file: BinaryIO, meter: Meter, limits: Limits, zip_names: str) -> Me
     data_end = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset < data_end:
-            raise Refused(INVALID, f"{shown(entry.name)} overlaps the member before it: a zip bomb")
+            raise Refused(
+                INVALID,
+                Told(gettext_noop("%(name)s overlaps the member before it: a zip bomb"), {"name": shown(entry.name)}),
+            )
         data_start = _check_local_header(file, entry)
         data_end = data_start + entry.compressed
         if data_end > start:
-            raise Refused(INVALID, f"{shown(entry.name)} reaches into the archive's directory")
+            raise Refused(
+                INVALID,
+                Told(gettext_noop("%(name)s reaches into the archive's directory"), {"name": shown(entry.name)}),
+            )
         meter.add(bytes_in=entry.compressed)
         content = _content(file, entry, data_start, meter)
         member = _member(entry, names.of(entry), content)
@@ -66,7 +74,13 @@ def _check_order(entries: list[Entry], names: Names) -> None:
         path = plain_path(names.of(entry).text)
         if offsets.get(path, -1) > entry.offset:
             raise Refused(
-                INVALID, f"{shown(path)} is in the archive twice, in another order in its directory than in its bytes"
+                INVALID,
+                Told(
+                    gettext_noop(
+                        "%(path)s is in the archive twice, in another order in its directory than in its bytes"
+                    ),
+                    {"path": shown(path)},
+                ),
             )
         offsets[path] = entry.offset
 
@@ -79,13 +93,23 @@ def _check_local_header(file: BinaryIO, entry: Entry) -> int:
     unicode_path = dict(extra_fields(read(file, extra_length))).get(UNICODE_PATH, entry.unicode_path)
     said = (name, method, unicode_path)
     if signature != b"PK\x03\x04" or said != (entry.name, entry.method, entry.unicode_path):
-        raise Refused(INVALID, f"{shown(entry.name)} is another member in the archive's directory than where it lies")
+        raise Refused(
+            INVALID,
+            Told(
+                gettext_noop("%(name)s is another member in the archive's directory than where it lies"),
+                {"name": shown(entry.name)},
+            ),
+        )
     if (flags | entry.flags) & (_ENCRYPTED | _STRONGLY_ENCRYPTED | _MASKED):
         raise Refused(
-            INVALID, f"{shown(entry.name)} is encrypted", "Pack it again without a password, and deploy that."
+            INVALID,
+            Told(gettext_noop("%(name)s is encrypted"), {"name": shown(entry.name)}),
+            Told(gettext_noop("Pack it again without a password, and deploy that.")),
         )
     if not flags & _HAS_DESCRIPTOR and crc != entry.crc:
-        raise Refused(INVALID, f"{shown(entry.name)} is damaged: it has two checksums")
+        raise Refused(
+            INVALID, Told(gettext_noop("%(name)s is damaged: it has two checksums"), {"name": shown(entry.name)})
+        )
     check_method(entry)
     data_start: int = entry.offset + _LOCAL.size + name_length + extra_length
     return data_start
@@ -103,13 +127,21 @@ def _content(file: BinaryIO, entry: Entry, start: int, meter: Meter) -> Iterator
             break
         yield piece
     if size != entry.size or crc != entry.crc:
-        raise Refused(INVALID, f"{shown(entry.name)} is damaged: its size or checksum is not the stated one")
+        raise Refused(
+            INVALID,
+            Told(
+                gettext_noop("%(name)s is damaged: its size or checksum is not the stated one"),
+                {"name": shown(entry.name)},
+            ),
+        )
 
 
 def _member(entry: Entry, name: Name, content: Iterator[bytes]) -> Member:
     kind = _kind(entry.unix_mode, name.text)
     if kind is Kind.FOLDER and entry.size:
-        raise Refused(INVALID, f"{shown(name.text)} is a folder and yet has content")
+        raise Refused(
+            INVALID, Told(gettext_noop("%(name)s is a folder and yet has content"), {"name": shown(name.text)})
+        )
     return Member(
         name=name.text,
         kind=kind,
@@ -132,14 +164,26 @@ def _kind(unix_mode: int, name: str) -> Kind:
             return Kind.FOLDER if name.endswith("/") else Kind.FILE
         case _:
             raise Refused(
-                UNSAFE, f"{shown(name)} is a device, a fifo or a socket; only files, folders and links are allowed"
+                UNSAFE,
+                Told(
+                    gettext_noop("%(name)s is a device, a fifo or a socket; only files, folders and links are allowed"),
+                    {"name": shown(name)},
+                ),
             )
 
 
 def _link_target(name: str, entry: Entry, content: Iterator[bytes]) -> str:
     if entry.size > PIECE_BYTES:
-        raise Refused(INVALID, f"the link {shown(name)} has a target of {entry.size} bytes")
+        raise Refused(
+            INVALID,
+            Told(
+                gettext_noop("the link %(name)s has a target of %(size)s bytes"),
+                {"name": shown(name), "size": entry.size},
+            ),
+        )
     try:
         return b"".join(content).decode()
     except UnicodeDecodeError:
-        raise Refused(INVALID, f"the target of the link {shown(name)} is not UTF-8") from None
+        raise Refused(
+            INVALID, Told(gettext_noop("the target of the link %(name)s is not UTF-8"), {"name": shown(name)})
+        ) from None

@@ -13,6 +13,8 @@ from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.nodes.transports.pace import Pace
 from inventory.security.redaction import clean_output, clean_text, scrub
+from inventory.told import Told, verbatim
+from inventory.told import marked as _
 
 if TYPE_CHECKING:
     from inventory.models import Node
@@ -31,7 +33,7 @@ MOST_BYTES = 32 * 1024 * 1024
 MOST_KEPT_BYTES = 1024 * 1024
 LONGEST_MESSAGE = 1000
 LONGEST_QUOTE = 200
-LIAR_ADVICE = (
+LIAR_ADVICE = _(
     "Something else answers there in our program's place, or its files under .release are damaged: see on the node what "
     "runs at a login, and that the host is the right one; then retry."
 )
@@ -41,15 +43,17 @@ IsDone = Callable[[], bool]
 
 
 class TransportError(Exception):
-    """The node could not be reached or spoken to. code: the stable word of CONTRACT.md; message: for a person.
+    """The node could not be reached or spoken to. code: the stable word of CONTRACT.md; told: for a person, a clause.
 
     What servers say goes into messages: so they are made safe here, and cut.
     """
 
     code = "node_unreachable"
 
-    def __init__(self, message: str) -> None:
-        self.message = shown(message, LONGEST_MESSAGE)
+    def __init__(self, told: Told | str) -> None:
+        """A text is told as it is."""
+        self.told = _safe(verbatim(told) if isinstance(told, str) else told)
+        self.message = shown(str(self.told), LONGEST_MESSAGE)
         super().__init__(self.message)
 
 
@@ -92,14 +96,29 @@ class RunTimeout(TransportError):
 class NodeMisbehaved(Exception):
     """The node answered what our program never says: nothing of it is believed, and it is not asked again.
 
-    message: for a person, to go behind the node's name; rule: what is wrong with it; said: the answer, or the part of it.
+    told: for a person, to go behind the node's name; rule: what is wrong with it; said: the answer, or the part of it.
     """
 
     def __init__(self, rule: str, *, said: str | bytes = b"") -> None:
-        self.message = f"answered what our program never says ({rule})"
+        text, facts = _("answered what our program never says (%(rule)s)"), {"rule": rule}
         if quote := quoted(said):
-            self.message += f": {quote}"
+            text, facts = _("answered what our program never says (%(rule)s): %(said)s"), {"rule": rule, "said": quote}
+        self.told = Told(text, facts)
+        self.message = str(self.told)
         super().__init__(self.message)
+
+
+def _safe(told: Told) -> Told:
+    def safe(fact: str | int | Told) -> str | int | Told:
+        match fact:
+            case Told():
+                return _safe(fact)
+            case str():
+                return shown(fact, LONGEST_MESSAGE)
+            case _other:
+                return fact
+
+    return Told(told.text, {name: safe(fact) for name, fact in told.facts.items()})
 
 
 def shown(text: str, longest: int = LONGEST_QUOTE) -> str:

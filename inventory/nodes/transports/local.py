@@ -23,6 +23,8 @@ from inventory.nodes.transports.base import (
 from inventory.nodes.transports.bootstrap import message
 from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.local_stdin import Feeder
+from inventory.told import Told
+from inventory.told import marked as _
 
 # All that a program on this machine gets of our environment: it must see no secret of ours, as on any other node.
 KEPT_ENVIRONMENT = (
@@ -50,13 +52,15 @@ class LocalTransport:
         try:
             running = _Program(message(program, arguments), stdin=stdin, output=output)
         except OSError as error:
-            raise NodeUnreachable(f"sh can't be started on this machine: {error}") from error
+            text = _("sh can't be started on this machine: %(said)s")
+            raise NodeUnreachable(Told(text, {"said": str(error)})) from error
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await output.result()
         except TimeoutError:
             running.kill_group()
-            raise RunTimeout(f"not over after {timeout_seconds:g} s on this machine") from None
+            text = _("not over after %(seconds)s s on this machine")
+            raise RunTimeout(Told(text, {"seconds": f"{timeout_seconds:g}"})) from None
         finally:
             running.let_go()
 

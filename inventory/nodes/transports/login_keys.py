@@ -13,6 +13,8 @@ from pathlib import Path
 import asyncssh
 
 from inventory.nodes.transports.base import NodeUnreachable
+from inventory.told import Told
+from inventory.told import marked as _
 
 _Stamp = tuple[int, int, int]
 
@@ -25,7 +27,8 @@ async def login_keys(key_file: str) -> AsyncIterator[Sequence[asyncssh.SSHKeyPai
         return
     path = os.environ.get("SSH_AUTH_SOCK", "")
     if not path:
-        raise NodeUnreachable("no key to log in with: set RELEASE_SSH_KEY_FILE, or start the worker with an ssh agent")
+        text = _("no key to log in with: set RELEASE_SSH_KEY_FILE, or start the worker with an ssh agent")
+        raise NodeUnreachable(Told(text))
     async with asyncssh.connect_agent(path) as agent:
         yield await agent.get_keys()
 

@@ -13,10 +13,12 @@ from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable, Transpo
 from inventory.nodes.transports.local import LocalTransport
 from inventory.nodes.transports.ssh import SshTransport
 from inventory.nodes.transports.ssh_login import Logins
+from inventory.told import Told
+from inventory.told import marked as _
 
 IDLE_SECONDS = 600.0
 CONNECTIONS = 1000
-LOCAL_REFUSED = "its transport is `local`, which this host does not allow: RELEASE_LOCAL_NODES is not 1"
+LOCAL_REFUSED = _("its transport is `local`, which this host does not allow: RELEASE_LOCAL_NODES is not 1")
 
 
 class ConnectionPool:
@@ -46,7 +48,7 @@ class ConnectionPool:
     def _this_machine(self, address: NodeAddress) -> Transport:
         """Commands there run as this very process's account, which can read all that it keeps secret."""
         if not settings.LOCAL_NODES:
-            raise NodeUnsuitable(LOCAL_REFUSED)
+            raise NodeUnsuitable(Told(LOCAL_REFUSED))
         return self._local
 
     def warm_nodes(self) -> list[str]:

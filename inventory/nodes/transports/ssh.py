@@ -29,6 +29,8 @@ from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.ssh_login import Logins
 from inventory.nodes.transports.ssh_session import Session, feed
 from inventory.nodes.transports.ssh_standby import Standby
+from inventory.told import Told, verbatim
+from inventory.told import marked as _
 
 # sshd's MaxSessions is 10 unless set otherwise; two are left for what is urgent.
 SESSIONS = 8
@@ -113,7 +115,9 @@ class SshTransport:
             except TimeoutError:
                 if session is not None:
                     await _kill(session, output)
-                raise RunTimeout(f"not over after {timeout_seconds:g} s on {self.address.host}") from None
+                text = _("not over after %(seconds)s s on %(host)s")
+                facts = {"seconds": f"{timeout_seconds:g}", "host": self.address.host}
+                raise RunTimeout(Told(text, facts)) from None
             finally:
                 if feeding is not None:
                     feeding.cancel()
@@ -177,7 +181,9 @@ class SshTransport:
                 await self._open(connection, session)
                 return session, message(program, arguments)
             except (OSError, asyncssh.Error) as error:
-                broken = f"{self.address.host}: the connection broke: {shown(str(error)) or 'no answer'}"
+                text = _("%(host)s: the connection broke: %(said)s")
+                said = verbatim(shown(str(error))) if shown(str(error)) else Told(_("no answer"))
+                broken = Told(text, {"host": self.address.host, "said": said})
                 if session.is_open:
                     raise ConnectionLost(broken) from error
                 if not was_warm:
@@ -200,11 +206,13 @@ class SshTransport:
                 if self._standby.drop():
                     continue
                 if session.is_open:
-                    raise NodeUnsuitable(
-                        f"{self.address.host} refuses to run a command: {shown(error.reason)}"
-                    ) from error
+                    text = _("%(host)s refuses to run a command: %(said)s")
+                    facts = {"host": self.address.host, "said": shown(error.reason)}
+                    raise NodeUnsuitable(Told(text, facts)) from error
                 if self.running <= 1 and time.monotonic() > lonely_until:
-                    raise NodeUnreachable(f"{self.address.host} grants no session: {shown(error.reason)}") from error
+                    text = _("%(host)s grants no session: %(said)s")
+                    facts = {"host": self.address.host, "said": shown(error.reason)}
+                    raise NodeUnreachable(Told(text, facts)) from error
             await asyncio.sleep(SESSION_RETRY_SECONDS)
 
 

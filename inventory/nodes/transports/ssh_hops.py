@@ -22,6 +22,8 @@ from inventory.nodes.transports.base import (
 from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.nodes.transports.login_limit import TurnedAway, check_greeting
 from inventory.nodes.transports.ssh_stream import Stream
+from inventory.told import Facts, Told, verbatim
+from inventory.told import marked as _
 
 Address = NodeAddress | JumpAddress
 LogIn = Callable[[JumpAddress], Awaitable[asyncssh.SSHClientConnection]]
@@ -49,7 +51,7 @@ class Hop:
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         if self._failure is not None and time.monotonic() < self._failed_until:
-            raise type(self._failure)(self._failure.message)
+            raise type(self._failure)(self._failure.told)
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_heard)
@@ -71,14 +73,16 @@ class Hop:
         """Raises JumpUnreachable, and lets go of all that goes through it, unless it answers."""
         connection = self._connection
         if connection is None or connection.is_closed():
-            raise JumpUnreachable(f"the connection to jump host '{self._address.name}' broke")
+            text = _("the connection to jump host '%(jump)s' broke")
+            raise JumpUnreachable(Told(text, {"jump": self._address.name}))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 # There is nothing to be connected to; that it says so is the answer.
                 await connection.create_unix_connection(_unheard, "/", encoding=None)
         except TimeoutError:
             connection.abort()
-            raise JumpUnreachable(f"jump host '{self._address.name}' has fallen silent") from None
+            text = _("jump host '%(jump)s' has fallen silent")
+            raise JumpUnreachable(Told(text, {"jump": self._address.name})) from None
         except (OSError, asyncssh.Error):
             return
 
@@ -125,31 +129,41 @@ class Hops:
 
     def _not_let_through(self, address: Address, error: asyncssh.ChannelOpenError) -> Exception:
         assert address.jump is not None
-        hop, reason = f"jump host '{address.jump.name}'", shown(error.reason) or "no reason given"
+        facts: Facts = {
+            "jump": address.jump.name,
+            "user": address.jump.ssh_user,
+            "where": f"{address.host}:{address.ssh_port}",
+            "said": verbatim(shown(error.reason)) if shown(error.reason) else Told(_("no reason given")),
+        }
         if error.code == asyncssh.OPEN_RESOURCE_SHORTAGE:
             return TurnedAway()
         if address.jump_socket:
+            text = _(
+                "its tunnel is not there, %(seen)s: on jump host '%(jump)s' nobody answers at %(socket)s, or %(user)s may not "
+                "open it"
+            )
             return NodeUnreachable(
-                f"its tunnel is not there, {self._last_seen(address)}: on {hop} nobody answers at {address.jump_socket}, "
-                f"or {address.jump.ssh_user} may not open it"
+                Told(text, {**facts, "seen": self._last_seen(address), "socket": address.jump_socket})
             )
-        where = f"{address.host}:{address.ssh_port}"
         if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-            who = address.jump.ssh_user
-            return JumpUnreachable(
-                f"{hop} does not let {who} through to {where} ({reason}): see AllowTcpForwarding and PermitOpen there"
+            text = _(
+                "jump host '%(jump)s' does not let %(user)s through to %(where)s (%(said)s): see AllowTcpForwarding and "
+                "PermitOpen there"
             )
-        return NodeUnreachable(f"{where} can't be reached from {hop}: {reason}")
+            return JumpUnreachable(Told(text, facts))
+        return NodeUnreachable(Told(_("%(where)s can't be reached from jump host '%(jump)s': %(said)s"), facts))
 
     def saw(self, address: Address) -> None:
         """The node answered just now."""
         if address.jump_socket:
             self._seen[address] = datetime.now(UTC)
 
-    def _last_seen(self, address: Address) -> str:
+    def _last_seen(self, address: Address) -> Told:
         known = address.seen_at if isinstance(address, NodeAddress) else None
         seen_at = max(filter(None, (known, self._seen.get(address))), default=None)
-        return f"last seen {seen_at:%Y-%m-%d %H:%M:%S} UTC" if seen_at else "never seen"
+        if not seen_at:
+            return Told(_("never seen"))
+        return Told(_("last seen %(time)s UTC"), {"time": f"{seen_at:%Y-%m-%d %H:%M:%S}"})
 
     def keep_only(self, used: Collection[JumpAddress]) -> list[Hop]:
         """Forget the others; they are to be closed."""
@@ -179,7 +193,7 @@ def _at_the_hop(address: JumpAddress, error: TransportError) -> TransportError:
     if isinstance(error, JumpUnreachable | JumpHostKeyMismatch):
         return error
     kind = JumpHostKeyMismatch if isinstance(error, HostKeyMismatch) else JumpUnreachable
-    return kind(f"jump host '{address.name}': {error.message}")
+    return kind(Told(_("jump host '%(jump)s': %(what)s"), {"jump": address.name, "what": error.told}))
 
 
 def _heard(task: asyncio.Future[Any]) -> None:

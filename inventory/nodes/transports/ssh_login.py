@@ -19,6 +19,8 @@ from inventory.nodes.transports.login_limit import LoginLimit, TurnedAway
 from inventory.nodes.transports.ssh_dial import dial
 from inventory.nodes.transports.ssh_hops import Address, Hop, Hops
 from inventory.nodes.transports.ssh_stream import Stream
+from inventory.told import Facts, Told, verbatim
+from inventory.told import marked as _
 
 CONNECT_SECONDS = 10
 LOGIN_SECONDS = 10
@@ -103,13 +105,15 @@ class Logins:
             self.hops.saw(address)
             return connection
         except TimeoutError:
-            raise NodeUnreachable(f"{where} does not answer: no login within {LOGIN_SECONDS} s") from None
+            text = _("%(where)s does not answer: no login within %(seconds)s s")
+            raise NodeUnreachable(Told(text, {"where": where, "seconds": LOGIN_SECONDS})) from None
         except asyncssh.PermissionDenied as error:
             raise NodeUnreachable(self._refused(where, error)) from error
         except asyncssh.HostKeyNotVerifiable as error:
             raise HostKeyMismatch(_mismatch(where, expected, client.received, error)) from error
         except (OSError, asyncssh.Error, ValueError) as error:
-            raise NodeUnreachable(f"{where} can't be reached: {shown(str(error))}") from error
+            text = _("%(where)s can't be reached: %(said)s")
+            raise NodeUnreachable(Told(text, {"where": where, "said": shown(str(error))})) from error
 
     async def _attempt(
         self, address: Address, hop: Hop | None, client: _Client, expected: ExpectedKey
@@ -134,16 +138,19 @@ class Logins:
                 await hop.check_alive()
             raise
 
-    def _refused(self, where: str, error: asyncssh.PermissionDenied) -> str:
-        why = f"{where} refuses the login ({shown(error.reason)})"
+    def _refused(self, where: Told, error: asyncssh.PermissionDenied) -> Told:
+        facts: Facts = {"where": where, "said": shown(error.reason)}
         if fault := fault_of_certificate(self._key_file()):
-            return f"{why}; {fault}"
-        return f"{why}; is our public key there?"
+            return Told(_("%(where)s refuses the login (%(said)s); %(fault)s"), {**facts, "fault": fault})
+        return Told(_("%(where)s refuses the login (%(said)s); is our public key there?"), facts)
 
 
-def _where(address: Address) -> str:
+def _where(address: Address) -> Told:
     where = f"{address.ssh_user}@{address.host}:{address.ssh_port}"
-    return f"{where}, reached through jump host '{address.jump.name}'," if address.jump else where
+    if address.jump is None:
+        return verbatim(where)
+    text = _("%(where)s, reached through jump host '%(jump)s',")
+    return Told(text, {"where": where, "jump": address.jump.name})
 
 
 def _drop(connection: socket.socket | Stream) -> None:
@@ -228,18 +235,25 @@ def _expected_key(address: Address) -> ExpectedKey:
     try:
         return ExpectedKey.of(address.ssh_host_key)
     except asyncssh.KeyImportError as error:
-        raise HostKeyMismatch(
-            f"{address.name} has no usable ssh_host_key ({error}); "
-            f"put the line of `ssh-keyscan {address.host}` without the host's name into the inventory"
-        ) from error
+        text = _(
+            "%(name)s has no usable ssh_host_key (%(said)s); put the line of `ssh-keyscan %(host)s` without the host's name "
+            "into the inventory"
+        )
+        facts = {"name": address.name, "said": str(error), "host": address.host}
+        raise HostKeyMismatch(Told(text, facts)) from error
 
 
-def _mismatch(where: str, expected: ExpectedKey, received: str, error: asyncssh.HostKeyNotVerifiable) -> str:
+def _mismatch(where: Told, expected: ExpectedKey, received: str, error: asyncssh.HostKeyNotVerifiable) -> Told:
+    facts: Facts = {"where": where, "expected": str(expected)}
     if expected.is_authority and not received:
         # The right authority: it is the certificate itself that does not hold.
-        what = f"{where} shows a certificate that is not good ({shown(error.reason)}); nothing was sent"
-        return f"{what}. Have its host key signed anew, for the name or address in the inventory"
-    return (
-        f"{where} shows {received or 'an unreadable host key'}, but the inventory expects {expected}; "
-        "nothing was sent. If it was rightly rebuilt, change its ssh_host_key"
+        text = _(
+            "%(where)s shows a certificate that is not good (%(said)s); nothing was sent. Have its host key signed anew, for "
+            "the name or address in the inventory"
+        )
+        return Told(text, {**facts, "said": shown(error.reason)})
+    text = _(
+        "%(where)s shows %(received)s, but the inventory expects %(expected)s; nothing was sent. If it was rightly rebuilt, "
+        "change its ssh_host_key"
     )
+    return Told(text, {**facts, "received": verbatim(received) if received else Told(_("an unreadable host key"))})

@@ -10,6 +10,8 @@ import asyncssh
 from asyncssh import EXTENDED_DATA_STDERR
 
 from inventory.nodes.transports.base import STDERR, STDOUT, ConnectionLost, Output, TransportError, shown
+from inventory.told import Told, verbatim
+from inventory.told import marked as _
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -61,8 +63,10 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self._output.exited(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = shown(str(exc or "")) or "closed by the node"
-        self._output.fail(ConnectionLost(f"{self._host}: cut while a command ran: {reason}"))
+        said = shown(str(exc or ""))
+        reason = verbatim(said) if said else Told(_("closed by the node"))
+        text = _("%(host)s: cut while a command ran: %(said)s")
+        self._output.fail(ConnectionLost(Told(text, {"host": self._host, "said": reason})))
 
     def _drive(self) -> None:
         self._output.read_from(pause=self.channel.pause_reading, resume=self.channel.resume_reading)
@@ -90,7 +94,8 @@ async def feed(session: Session, before: bytes, stdin: Path | bytes | None) -> N
         return
     except OSError as error:
         # Else the program would wait for the rest until its deadline.
-        session.fail(ConnectionLost(f"what is to be sent can't be read on this machine: {error.strerror}"))
+        text = _("what is to be sent can't be read on this machine: %(said)s")
+        session.fail(ConnectionLost(Told(text, {"said": str(error.strerror)})))
 
 
 async def _feed_file(session: Session, path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from deploys.error_codes import ErrorCode
 from deploys.node.refusals import refusal
 from deploys.node.session import NodeError, Waiting
+from deploys.told import english
 from tests.deploys.node.node_lab import NodeLab
 from tests.deploys.node.test_restart import is_gone
 from tests.deploys.node.test_takeover import program_of, start_and_leave
@@ -33,7 +34,7 @@ def refused(node: NodeLab, version: str = "1.1.0", *, fence: int = 2, restart: s
     assert switch.outcome == "not_intact"
     assert switch.found
     code = ErrorCode.SWITCH_FAILED
-    return code, refusal(code, "", root=str(node.root), found=switch.found, current=switch.current)
+    return code, english(refusal(code, "", root=str(node.root), found=switch.found, current=switch.current))
 
 
 def staged(node: NodeLab) -> NodeLab:

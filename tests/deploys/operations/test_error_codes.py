@@ -10,6 +10,7 @@ from deploys.operations.start import DeployRequest, start_deploy
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.packages.errors import PackageError
 from deploys.states import TargetStatus
+from deploys.told import verbatim
 from inventory.actors import SYSTEM
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
 
@@ -43,4 +44,4 @@ def test_a_code_that_is_not_of_the_list_is_never_written(db: None) -> None:
 
 def test_a_package_is_not_refused_with_a_code_that_is_not_of_the_list() -> None:
     with pytest.raises(ValueError, match=SLIP):
-        raise PackageError(SLIP, "The host does not answer.")
+        raise PackageError(SLIP, verbatim("The host does not answer."))

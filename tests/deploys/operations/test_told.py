@@ -51,6 +51,6 @@ def test_what_is_no_sentence_is_told_by_its_text(told: object) -> None:
 
 
 def test_a_percent_sign_within_a_fact_is_a_percent_sign() -> None:
-    text, told = stored([verbatim("100%(x)s %")], str)
+    text, told = stored([verbatim("100%(x)s %")])
 
     assert said(told, text) == text == "100%(x)s %"

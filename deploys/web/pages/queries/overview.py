@@ -205,7 +205,7 @@ def _add_last_operations(by_pk: dict[int, ServiceRow], operation_ids: list[int])
 
 
 def _light(operations: QuerySet[Operation]) -> QuerySet[Operation]:
-    return operations.defer("package_url", "package_error_message", "reason", "fingerprint")
+    return operations.defer("package_url", "package_error_message", "package_error_told", "reason", "fingerprint")
 
 
 def overview_mark(access: Access) -> str:
