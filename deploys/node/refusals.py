@@ -54,7 +54,8 @@ def _what(code: ErrorCode, text: str, root: str) -> Told:
             return Told(_("The link %(root)s/current could not be moved: %(said)s."), facts)
         case ErrorCode.RELEASE_EXISTS:
             return Told(
-                _("%(said)s is there already, and we did not install it: it has no whole .release.json of ours."), facts
+                _("%(said)s is there already, and we did not install it: it has no complete .release.json of ours."),
+                facts,
             )
         case ErrorCode.PACKAGE_UNREACHABLE:
             return Told(_("The node could not fetch the package itself: %(said)s."), {"said": scrub(text)})

@@ -78,8 +78,8 @@ class Move:
     wait: Wait | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a code that is none of ours: programs and pages go by the list."""
-        if self.error_code:
+        """Raises ValueError for a code that is none of ours, and for a failure without one: programs and pages go by it."""
+        if self.error_code or self.new == TargetStatus.FAILED:
             ErrorCode(self.error_code)
 
     @classmethod
@@ -159,6 +159,10 @@ def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
         enqueue_work(queue=QUEUE_OF[Kind.ROLLBACK], operation_id=operation_id)
 
 
+# The step of an error is the step that failed: what the way back is for is the failure of what came before it.
+_STEP_THAT_FAILED = """CASE WHEN t.step <> 'revert' THEN t.step WHEN t.step_seconds ? 'confirm' THEN 'confirm'
+    WHEN t.step_seconds ? 'verify' THEN 'verify' ELSE 'restart' END"""
+
 # claims counts the workers that may have died of a target; one that hands it back, or leaves it waiting, has not.
 # A move that this claim has made already counts as made, without new rows: a commit may have gone through though its
 # answer was lost, and is then tried again.
@@ -175,7 +179,7 @@ WITH wanted AS (
         ) THEN 'superseded' ELSE w.new END,
         error_code = w.error_code, error_message = w.error_message, error_told = w.error_told,
         reverted = w.reverted, source = CASE WHEN w.source = '' THEN t.source ELSE w.source END,
-        step = CASE WHEN w.step = '' THEN t.step ELSE w.step END,
+        step = CASE WHEN w.step <> '' THEN w.step WHEN w.error_code <> '' THEN {_STEP_THAT_FAILED} ELSE t.step END,
         updated_at = clock_timestamp(),
         finished_at = CASE WHEN w.terminal THEN clock_timestamp() END,
         claims = CASE WHEN w.new = 'pending' THEN t.claims - 1 WHEN w.new = 'in_progress' THEN 0 ELSE t.claims END,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from deploys.states import Kind
+from deploys.operations.fates import TargetFacts, fates
+from deploys.operations.sentences import OperationFacts, operation_details, operation_sentence
+from deploys.states import Kind, OperationStatus, Until
+from deploys.told import joined
 from deploys.webhook_models import EventType
 from inventory.drift import Drift
 
@@ -38,20 +39,40 @@ def _of_operation(data: dict[str, Any]) -> str:
         "kind": kind.label,
         "id": data[f"{kind}_id"],
         "by": data["requested_by"],
-        "how": _outcome(data),
+        "how": _outcome(kind, data),
     }
     return _("%(service)s, %(kind)s %(id)s by %(by)s: %(how)s") % what
 
 
-def _outcome(data: dict[str, Any]) -> str:
-    """As the pages say it of an operation. They don't count superseded ones as cancelled; answers do."""
-    progress = data["progress"]
-    context = {
-        "row": {"state": data["status"]},
-        "progress": {**progress, "cancelled": progress["cancelled"] - progress["superseded"]},
-        "operation": SimpleNamespace(**data),
-    }
-    return " ".join(render_to_string("deploys/_sentence.html", context).split())
+def _outcome(kind: Kind, data: dict[str, Any]) -> str:
+    """As its page says it. Pages don't count superseded ones as cancelled; answers do."""
+    progress: dict[str, int] = {"in_progress": 0, "pending": 0, "failed": 0, **data["progress"]}
+    facts = OperationFacts(
+        kind=kind,
+        until=data.get("until", Until.SWITCHED),
+        version=data["version"],
+        state=data["status"],
+        total=progress["total"],
+        completed=progress["completed"],
+        failed=progress["failed"],
+        cancelled=progress["cancelled"] - progress["superseded"],
+        superseded=progress["superseded"],
+        in_progress=progress["in_progress"],
+        pending=progress["pending"] - progress["in_progress"],
+        fates=fates(_target(each) for each in data.get("instances") or ()),
+    )
+    if facts.state == OperationStatus.COMPLETED or not facts.fates:
+        return operation_sentence(facts)
+    return joined([_("%(sentence)s.") % {"sentence": operation_sentence(facts)}, operation_details(facts)])
+
+
+def _target(instance: dict[str, Any]) -> TargetFacts:
+    return TargetFacts(
+        status=instance["status"],
+        step=instance["step"],
+        reverted=instance["reverted"],
+        code=(instance["error"] or {}).get("code", ""),
+    )
 
 
 def _of_drift(data: dict[str, Any]) -> str:

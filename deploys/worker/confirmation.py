@@ -115,7 +115,7 @@ def _asked_later(assignment: Assignment, log: TargetLog, error: TransportError) 
             given = _("It was confirmed, but the node could not be told.")
         now = _("By its own clock the node has gone back; sync the service when it is there again.")
         return unresolved(ErrorCode.NOT_CONFIRMED, (what, Told(given), Told(now)))
-    log.say([what, Told(_("It goes back by itself if it is not confirmed in time. Asking again."))])
+    log.say([what, Told(_("It reverts by itself if it is not confirmed in time. Asking again."))])
     pause = min(max(confirmation.overdue_seconds / 4, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
     return Outcome(
         status=TargetStatus.IN_PROGRESS, last_step=Step.CONFIRM, wait=Wait(seconds=None, ask_in_seconds=pause)

@@ -81,9 +81,9 @@ def _cancelled_in_switch(told: Telling, effect: Effect) -> Outcome:
     )
 
 
-def unresolved(code: ErrorCode, told: Telling) -> Outcome:
+def unresolved(code: ErrorCode, told: Telling, *, failed_step: Step | None = None) -> Outcome:
     """The switch went out, but the node no longer says what became of it."""
-    return failure(code, told, effect=UNKNOWN)
+    return replace(failure(code, told, effect=UNKNOWN), failed_step=failed_step)
 
 
 def unstorable(refused: EventRefused, effect: Effect | None) -> Outcome:
@@ -257,8 +257,10 @@ def _success(assignment: Assignment, package: PinnedPackage, switch: Switch) -> 
 
 
 def _restart_failed(assignment: Assignment, package: PinnedPackage, switch: Switch, *, was_aborted: bool) -> Outcome:
-    """Cancelled only when the cancel has ended a command on the node; a restart may fail by itself just before."""
-    is_cancelled = was_aborted and (switch.was_stopped or switch.has_way_back_failed)
+    """Cancelled only when the cancel has ended a command on the node, maybe by a worker that has died since; a restart may
+    fail by itself just before.
+    """
+    is_cancelled = switch.was_stopped or (was_aborted and switch.has_way_back_failed)
     return Outcome(
         status=TargetStatus.CANCELLED if is_cancelled else TargetStatus.FAILED,
         error_code=_restart_code(switch, is_cancelled=is_cancelled),

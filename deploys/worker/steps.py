@@ -231,9 +231,7 @@ class Steps:
         for warning in switch.warnings:
             self._log.say([Told(_("Warning: %(said)s"), {"said": warning})])
         if switch.is_waiting:
-            text = _(
-                "It runs, and waits %(seconds)s s to be confirmed; else the node goes back to %(before)s by itself."
-            )
+            text = _("It runs, and waits %(seconds)s s to be confirmed; else the node reverts to %(before)s by itself.")
             self._log.say([Told(text, {"seconds": switch.seconds_left, "before": before_told(switch)})])
         return switch_ended(self._assignment, package, switch, was_aborted=self._interruption.was_aborted)
 

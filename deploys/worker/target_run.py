@@ -154,7 +154,8 @@ class TargetRun:
         except NodeError as error:
             told = (on_node(self.assignment), *error.told)
             if self._interruption.phase == Phase.RECOVERING:
-                return unresolved(error.code, (*told, Told(_("What became of an earlier switch is not known."))))
+                told = (*told, Told(_("What became of an earlier switch is not known.")))
+                return unresolved(error.code, told, failed_step=self._step_recovered)
             return failure(error.code, told)
         except TransportError as error:
             what = of_node(self.assignment, error)
@@ -172,6 +173,11 @@ class TargetRun:
             logger.exception("Target %d failed in an unforeseen way.", self.assignment.target_id)
             what = Told(_("%(error)s in the worker; its log has the details."), {"error": type(error).__name__})
             return failure(ErrorCode.INTERNAL_ERROR, (what,))
+
+    @property
+    def _step_recovered(self) -> Step:
+        """What became of a switch is not known: that it failed at its link would say that nothing was switched."""
+        return Step.RESTART if self._log.step == Step.SWITCH else self._log.step
 
     def _disbelieved(self, error: NodeMisbehaved) -> Outcome:
         what = Told(_("Node '%(node)s' %(what)s."), {"node": self.assignment.node.name, "what": error.told})

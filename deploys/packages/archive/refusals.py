@@ -38,7 +38,7 @@ def truncated() -> Refused:
         Told(gettext_noop("the archive ends before its end: it was cut short")),
         Told(
             gettext_noop(
-                "Pack it again to the end, see that the upload to the package host was whole, and deploy that."
+                "Pack it again to the end, see that the upload to the package host was complete, and deploy that."
             )
         ),
     )

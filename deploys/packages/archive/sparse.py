@@ -115,7 +115,7 @@ def _check_count(count: int) -> None:
         raise Refused(
             TOO_LARGE,
             Told(gettext_noop("the archive holds a sparse file of more than %(most)s parts"), {"most": _MOST_PARTS}),
-            Told(gettext_noop("Store that file whole (tar without --sparse), and deploy that.")),
+            Told(gettext_noop("Store that file in full (tar without --sparse), and deploy that.")),
         )
 
 

@@ -51,7 +51,9 @@ def find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
         raise Refused(
             INVALID,
             Told(gettext_noop("the zip archive has no end: it was cut short, or something follows it")),
-            Told(gettext_noop("See that the upload to the package host was whole, or pack it again, and deploy that.")),
+            Told(
+                gettext_noop("See that the upload to the package host was complete, or pack it again, and deploy that.")
+            ),
         )
     _, disk, start_disk, on_disk, count, size, start, _ = _END.unpack_from(tail, at)
     end = tail_start + at

@@ -39,6 +39,8 @@ SUPERSEDED = {
     "status": "cancelled",
     "progress": {"total": 4, "completed": 0, "superseded": 4, "cancelled": 4},
 }
+UNREACHED = {"status": "failed", "step": "connect", "reverted": None, "error": {"code": "node_unreachable"}}
+BROKEN = {"status": "failed", "step": "restart", "reverted": True, "error": {"code": "command_failed"}}
 HELD = {"service": "shop", "held": True, "reason": "<at id=all>a & b", "held_by": "ada", "held_at": "x", "until": None}
 RELEASED = {**HELD, "held": False, "released_by": "bob"}
 LINK = {"instance_id": "shop-1", "version": None, "expected_version": "v2", "process_version": None, "drift": "link"}
@@ -75,6 +77,13 @@ def content(*args: Any, **webhook: Any) -> Any:
             {**ENDED, "until": "checked"},
             "en",
             "shop, Deploy d-1 by ci: Checked: all 4 instances could take v2",
+        ),
+        (
+            "operation.finished",
+            {**FINISHED, "instances": [UNREACHED, BROKEN, BROKEN]},
+            "en",
+            "shop, Deploy d-1 by ci: Failed on 3 of 4 instances. 1 runs v2. On 1 nothing was switched. 2 were reverted to "
+            "what they ran before.",
         ),
         ("operation.finished", SUPERSEDED, "en", "shop, Deploy d-1 by ci: Superseded: 0 of 4 done"),
         ("service.held", HELD, "en", "shop is held by ada: &lt;at id=all&gt;a &amp; b"),

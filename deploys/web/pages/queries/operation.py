@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db.models import Case, Count, IntegerField, Min, Q, QuerySet, Value, When
@@ -14,7 +15,9 @@ from django.utils import timezone
 
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
-from deploys.states import Step, StopReason, TargetStatus
+from deploys.operations.fates import Fate, TargetFacts, fate_of
+from deploys.operations.sentences import OperationFacts, target_sentences
+from deploys.states import Kind, OperationStatus, Step, StopReason, TargetStatus
 from deploys.web.pages.queries.pace import step_began
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
@@ -76,6 +79,16 @@ class TargetRow:
     parts: Sequence[StepPart]
     seconds: float | None
     step_began: datetime | None
+    until: str
+    version: str
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What is so on it, once it has ended."""
+        target = self.target
+        return target_sentences(
+            facts_of(target), until=self.until, version=self.version, previous=target.previous_version
+        )
 
     @property
     def is_open(self) -> bool:
@@ -87,11 +100,63 @@ class TargetRow:
         return "stopping" if is_stopping else self.target.status
 
 
-def target_rows(targets: QuerySet[Target], pages: Pages) -> list[TargetRow]:
+def facts_of(target: Target) -> TargetFacts:
+    return TargetFacts(
+        status=target.status,
+        step=target.step,
+        reverted=target.reverted,
+        code=target.error_code,
+        stop_reason=target.stop_reason,
+    )
+
+
+def operation_facts(row: OperationRow) -> OperationFacts:
+    """All that its page says of it in words."""
+    operation, progress = row.operation, row.progress
+    facts = OperationFacts(
+        kind=operation.kind,
+        until=operation.until,
+        version=operation.version,
+        state=row.state,
+        total=progress.total,
+        completed=progress.completed,
+        failed=progress.failed,
+        cancelled=progress.cancelled,
+        superseded=progress.superseded,
+        in_progress=progress.in_progress,
+        pending=progress.pending,
+        gives_way=row.state == OperationStatus.PENDING and _waits_for_deploys(operation),
+    )
+    return _with_ends(facts, operation) if progress.ended > progress.completed else facts
+
+
+def _waits_for_deploys(operation: Operation) -> bool:
+    """Of a rollback: a deploy of one of its instances is in progress, and has to stop first."""
+    deploys = Target.objects.filter(
+        kind=Kind.DEPLOY, status=TargetStatus.IN_PROGRESS, instance__in=operation.targets.values("instance")
+    )
+    return operation.kind == Kind.ROLLBACK and deploys.exists()
+
+
+def _with_ends(facts: OperationFacts, operation: Operation) -> OperationFacts:
+    """With what its targets came to, and the nodes' word for what the reverted ones went back to."""
+    ended = Target.objects.filter(operation=operation, is_latest=True, finished_at__isnull=False)
+    ended = ended.exclude(status=TargetStatus.COMPLETED).order_by()
+    rows = ended.values_list("status", "step", "reverted", "error_code", "stop_reason").annotate(count=Count("pk"))
+    counts: Counter[Fate] = Counter()
+    for status, step, reverted, code, reason, count in rows:
+        target = TargetFacts(status=status, step=step, reverted=reverted, code=code, stop_reason=reason)
+        counts[fate_of(target)] += count
+    gone_back = ended.filter(reverted=True).exclude(error_code=ErrorCode.REVERT_FAILED)
+    versions = set(gone_back.values_list("instance__running_version", flat=True).distinct()[:2])
+    return replace(facts, fates=counts, reverted_to=versions.pop() if len(versions) == 1 else "")
+
+
+def target_rows(operation: Operation, targets: QuerySet[Target], pages: Pages) -> list[TargetRow]:
     ordered = targets.select_related("instance__node").order_by(_RANK, "instance__natural_key")
     listed = list(ordered[pages.start : pages.end])
     widest = max((_total(target) for target in listed), default=0.0) or 1.0
-    return [_target_row(target, widest) for target in listed]
+    return [_target_row(operation, target, widest) for target in listed]
 
 
 def _total(target: Target) -> float:
@@ -111,7 +176,7 @@ def _steps(target: Target) -> Mapping[str, float]:
     return {**known, **others}
 
 
-def _target_row(target: Target, widest: float) -> TargetRow:
+def _target_row(operation: Operation, target: Target, widest: float) -> TargetRow:
     parts, x = [], 0.0
     for step, seconds in _steps(target).items():
         width = 100 * seconds / widest
@@ -126,7 +191,14 @@ def _target_row(target: Target, widest: float) -> TargetRow:
         parts.append(
             StepPart(step=target.step, seconds=seconds, x=f"{min(x, 99):.2f}%", width=f"{width:.2f}%", state=state)
         )
-    return TargetRow(target=target, parts=parts, seconds=_seconds(target), step_began=step_began(target))
+    return TargetRow(
+        target=target,
+        parts=parts,
+        seconds=_seconds(target),
+        step_began=step_began(target),
+        until=operation.until,
+        version=operation.version,
+    )
 
 
 def _seconds(target: Target) -> float | None:
@@ -141,27 +213,11 @@ def first_errors(operation: Operation) -> list[Target]:
     return list(failed.select_related("instance__node").order_by("finished_at", "pk")[:FIRST_ERRORS])
 
 
-@dataclass(frozen=True, kw_only=True)
-class WayBack:
-    """Of an operation that has ended. count: instances that may still run what it brought, which undoing it is about.
-
-    reverted_to: the version that all of them were reverted to by the nodes themselves, '' when that is not so.
-    """
-
-    count: int
-    reverted_to: str = ""
-
-
-def way_back(operation: Operation) -> WayBack:
-    """An instance counts as well when nobody knows what it runs."""
-    targets = Target.objects.filter(operation=operation, is_latest=True)
+def left_to_undo(operation: Operation) -> int:
+    """Of one that has ended: how many instances may still run what it brought. One counts when nobody knows what it runs."""
     runs_it = Q(instance__running_version=operation.version)
     not_known = Q(instance__run_status=RunStatus.UNKNOWN, error_code=ErrorCode.REVERT_FAILED)
-    count = targets.filter(runs_it | not_known).count()
-    if count or targets.exclude(reverted=True).exists():
-        return WayBack(count=count)
-    versions = set(targets.values_list("instance__running_version", flat=True).distinct()[:2])
-    return WayBack(count=0, reverted_to=versions.pop() if len(versions) == 1 else "")
+    return Target.objects.filter(runs_it | not_known, operation=operation, is_latest=True).count()
 
 
 @dataclass(frozen=True, kw_only=True)

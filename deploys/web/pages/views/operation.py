@@ -20,6 +20,7 @@ from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.operations.retention import lines_deleted
 from deploys.operations.retry import retry_operation
+from deploys.operations.sentences import operation_details, operation_sentence
 from deploys.states import Kind, Until
 from deploys.web.pages.queries import log as logs
 from deploys.web.pages.queries import operation as queries
@@ -72,6 +73,8 @@ def live_context(
     targets = wanted.matching(operation)
     total = targets.count() if wanted.query else row.progress.count(wanted.status)
     pages = Pages.of(request.GET, total=total, size=queries.PAGE_SIZE)
+    facts = queries.operation_facts(row)
+    may_be_undone = not row.is_running and operation.until == Until.SWITCHED
     pace = paces([operation])[operation.pk] if row.is_running else Pace()
     return {
         "row": row,
@@ -82,11 +85,15 @@ def live_context(
         "database_trouble": trouble,
         "wanted": wanted,
         "pages": pages,
-        "targets": queries.target_rows(targets, pages),
+        "targets": queries.target_rows(operation, targets, pages),
         "first_errors": queries.first_errors(operation) if row.progress.failed else [],
         "pace": pace,
         "is_far_beyond": pace.is_far_beyond(row.seconds),
-        "way_back": None if row.is_running or operation.until != Until.SWITCHED else queries.way_back(operation),
+        "facts": facts,
+        "sentence": operation_sentence(facts),
+        "details": operation_details(facts),
+        "left_to_undo": queries.left_to_undo(operation) if may_be_undone else 0,
+        "may_be_undone": may_be_undone,
         "kept_attempts": queries.attempts(operation),
         "unconfirmed": queries.unconfirmed(operation),
         "undone_by": list(operation.undone_by.order_by("pk")[:5]),
