@@ -16,7 +16,7 @@ from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import notify_stop
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
 from deploys.told import Told
-from deploys.told import marked as _
+from deploys.told import marked as gettext_noop
 from inventory.errors import Conflict
 from inventory.security.access import Access
 
@@ -72,7 +72,7 @@ def _already_ended(operation: Operation) -> Operation:
 
 
 def _cancel_pending(asked: list[MovableTarget], access: Access) -> None:
-    told = (Told(_("Cancelled by %(who)s before it had begun."), {"who": access.actor.name}),)
+    told = (Told(gettext_noop("Cancelled by %(who)s before it had begun."), {"who": access.actor.name}),)
     apply_moves([
         Move.of(target, to=TargetStatus.CANCELLED, actor=access.actor, told=told)
         for target in asked

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from deploys.models import Hold, Operation
 from deploys.states import Kind
 from deploys.told import Telling, Told
-from deploys.told import marked as _
+from deploys.told import marked as gettext_noop
 from inventory.errors import Problem
 from inventory.models import Service
 from inventory.wire.wire_time import wire_time
@@ -59,7 +59,9 @@ def holds_of_deploys(operation_ids: Collection[int]) -> dict[int, Hold]:
 
 def superseded_by(hold: Hold, *, has_begun: bool) -> Telling:
     """has_begun: its worker requeues it, before the switch."""
-    text = _("Superseded before it had begun, for %(who)s holds the service: %(reason)s")
+    text = gettext_noop("Superseded before it had begun, for %(who)s holds the service: %(reason)s")
     if has_begun:
-        text = _("Superseded when its worker requeued it, before the switch, for %(who)s holds the service: %(reason)s")
+        text = gettext_noop(
+            "Superseded when its worker requeued it, before the switch, for %(who)s holds the service: %(reason)s"
+        )
     return (Told(text, {"who": hold.held_by, "reason": hold.reason}),)

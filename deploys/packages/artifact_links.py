@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from deploys.error_codes import ErrorCode
 from deploys.packages.errors import PackageError
 from deploys.told import Told
-from deploys.told import marked as _
+from deploys.told import marked as gettext_noop
 from inventory.errors import Forbidden
 
 # To begin the download; one in progress is not cut off. A claim before ours on the node may take some minutes to end.
@@ -30,7 +30,7 @@ def artifact_url(sha256: str) -> str:
         raise PackageError(
             ErrorCode.PACKAGE_UNREACHABLE,
             Told(
-                _(
+                gettext_noop(
                     "The node has `delivery: pull`, but this worker does not know the address that nodes reach our web by. Set "
                     "RELEASE_PUBLIC_URL for the workers and restart them, or set the node to `delivery: push`; then retry."
                 )
