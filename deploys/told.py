@@ -68,9 +68,11 @@ def said(told: object, english: str) -> str:
     told: its sentences, or None. english: its text, which is the answer unless the sentences are this very text's: a release
     that knows nothing of them may have written another one beside them.
     """
-    from django.utils.translation import gettext
+    from django.utils.translation import get_language, gettext
 
-    return _sentences(told, gettext) if told and _sentences(told, str) == english else english
+    if not told or (get_language() or "en").startswith("en") or _sentences(told, str) != english:
+        return english
+    return _sentences(told, gettext)
 
 
 def _sentences(told: Any, translate: Callable[[str], str]) -> str:

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from deploys.models import LogLine, Operation, Target
@@ -17,6 +18,7 @@ from deploys.operations.naming import kind_word, no_such_instance
 from deploys.operations.progress import Progress, frozen, progress_of, status_of, updated_after, with_status
 from deploys.operations.retention import lines_deleted
 from deploys.states import Kind, OperationStatus, StopReason, TargetStatus
+from deploys.told import said
 from inventory.errors import NotFound
 from inventory.instances.queries import next_cursor
 from inventory.security.access import Access
@@ -58,18 +60,19 @@ def finished_payload(operation: Operation) -> Payload:
     rows = _target_rows(operation) if operation.total <= MOST_INSTANCES_IN_AN_EVENT else None
     payload = _summary(operation, progress, operation.updated_at)
     payload["progress"]["superseded"] = progress.superseded
-    return {**payload, "instances": None if rows is None else [_target(row) for row in rows]}
+    with translation.override("en"):
+        return {**payload, "instances": None if rows is None else [_target(row) for row in rows]}
 
 
 def _target(row: tuple[Any, ...]) -> Payload:
-    instance_id, status, version, at, step, error_code, error_message, reverted, source, attempt, confirm_by = row
+    instance_id, status, version, at, step, error_code, message, told, reverted, source, attempt, confirm_by = row
     return {
         "instance_id": instance_id,
         "status": status,
         "version": version or None,
         "updated_at": at,
         "step": step,
-        "error": {"code": error_code, "message": error_message} if error_code else None,
+        "error": {"code": error_code, "message": said(told, message)} if error_code else None,
         "reverted": reverted,
         "source": source or None,
         "attempt": attempt,
@@ -88,6 +91,7 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
             "step",
             "error_code",
             "error_message",
+            "error_told",
             "reverted",
             "source",
             "attempt",
@@ -184,7 +188,9 @@ def operation_log(
     lines = LogLine.objects.filter(operation=operation, seq__gt=after).order_by("-seq" if tail else "seq")
     if instance:
         lines = lines.filter(instance=_instance_of(operation, instance))
-    rows = list(lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text")[: tail or limit])
+    rows = list(
+        lines.values_list("seq", "at", "instance__instance_id", "step", "stream", "text", "told")[: tail or limit]
+    )
     rows.sort(key=itemgetter(0))
     return {
         "lines": [
@@ -194,9 +200,9 @@ def operation_log(
                 "instance_id": instance_id,
                 "step": step or None,
                 "stream": stream,
-                "text": text,
+                "text": said(told, text),
             }
-            for seq, at, instance_id, step, stream, text in rows
+            for seq, at, instance_id, step, stream, text, told in rows
         ],
         "next": str(rows[-1][0] if rows else after),
         "finished": operation.finished_at is not None and (bool(tail) or len(rows) < limit),

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 from django.utils import translation
 
-from deploys.models import LogLine
+from deploys.error_codes import ErrorCode
+from deploys.models import LogLine, Operation, Target
 from deploys.operations.log import write_system_line
+from deploys.operations.queries import finished_payload
 from deploys.operations.start import DeployRequest, start_deploy
+from deploys.operations.transitions import MovableTarget, Move, apply_moves
+from deploys.states import Step, TargetStatus
 from deploys.templatetags.operation_log import log_lines
 from deploys.told import Told, said, stored, verbatim
 from deploys.told import marked as _
+from inventory.actors import SYSTEM
+from tests.support.api import caller
 from tests.support.fleet import SCHEDULER, make_instances, make_node, make_service
 
 ENDED = Told(_("Claim %(fence)s's program has ended; going on."), {"fence": 7})
@@ -43,6 +49,38 @@ def test_what_an_older_release_wrote_beside_is_shown_instead_of_what_it_knew_not
 
     with translation.override("zh-hans"):
         assert "Something else." in log_lines([line], None)
+
+
+def test_an_error_is_told_in_the_callers_language_and_in_an_event_in_english(line: LogLine) -> None:
+    target = line.operation.targets.select_related("operation").get()
+    told = (Told(_("On node '%(node)s':"), {"node": "n1"}), Told(_("There is no %(path)s."), {"path": "/srv/x"}))
+    code = ErrorCode.SWITCH_FAILED
+    apply_moves([Move.of(MovableTarget.of(target), to=TargetStatus.FAILED, actor=SYSTEM, error_code=code, told=told)])
+
+    asked = caller("read").get("/v1/deploy/status/d", headers={"accept-language": "zh-hans"}).json()
+    with translation.override("zh-hans"):
+        event = finished_payload(Operation.objects.get(public_id="d"))
+
+    assert asked["instances"][0]["error"]["message"] == "在节点“n1”上：/srv/x 不存在。"
+    assert event["instances"][0]["error"]["message"] == "On node 'n1': There is no /srv/x."
+    assert (
+        "On node"
+        not in caller("read").get("/v1/deploy/logs/d", headers={"accept-language": "zh-hans"}).content.decode()
+    )
+
+
+@pytest.mark.parametrize("step_seconds", [{}, {"verify": 0.1}, {"verify": 0.1, "confirm": 3}])
+def test_an_error_while_its_node_went_back_is_told_at_the_step_that_failed(
+    line: LogLine, step_seconds: dict[str, float]
+) -> None:
+    Target.objects.update(status=TargetStatus.IN_PROGRESS, step=Step.REVERT, step_seconds=step_seconds)
+    target = line.operation.targets.select_related("operation").get()
+    move = Move.of(MovableTarget.of(target), to=TargetStatus.FAILED, actor=SYSTEM, error_code=ErrorCode.WORKER_LOST)
+
+    apply_moves([move])
+
+    target.refresh_from_db()
+    assert target.step == (list(step_seconds) or [Step.RESTART])[-1]
 
 
 @pytest.mark.parametrize("told", [None, [], [{"text": "%(gone)s", "facts": {}}], {"text": 1}, [1], "x"])
