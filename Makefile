@@ -1,6 +1,6 @@
 # Commands for people; README.md tells the story, CONTRIBUTING.md the details.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor soak hostile fuzz screenshots static messages
+.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor docs reference soak hostile fuzz screenshots static messages
 
 PYTHON ?= python3
 # Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
@@ -49,6 +49,14 @@ hostile: setup-dev ## what every kind of lying node costs the others: a table
 fuzz: setup-dev ## a long fuzzing of the API
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+docs: ## the documents as a site in var/site, its links checked
+	@VENV=var/docs-venv sh scripts/venv.sh requirements-docs.txt
+	@NO_MKDOCS_2_WARNING=1 var/docs-venv/bin/mkdocs build --strict --quiet
+	@echo 'docs: open var/site/index.html'
+
+reference: setup-dev ## docs/reference.md anew, from the code
+	@$(BIN)/python scripts/reference.py
+
 screenshots: setup-dev ## the pictures in the documentation
 	@sh scripts/system_packages.sh
 	@$(BIN)/python -m tests.support.screenshots $(ARGS)
@@ -79,5 +87,7 @@ lock: setup-dev ## new lock files from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra embedded --extra dev \
 		--constraint requirements-embedded.txt --custom-compile-command 'make lock' \
 		--output-file requirements-dev.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra docs \
+		--constraint requirements.txt --custom-compile-command 'make lock' --output-file requirements-docs.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command 'make lock' --output-file requirements-bench.txt requirements-bench.in

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes .venv and installs one lock file into it; does nothing when that has been done.
+# Makes .venv (or VENV) and installs one lock file into it; does nothing when that has been done.
 set -eu
 lock=$1
 python=${PYTHON:-python3}
-venv=.venv
+venv=${VENV:-.venv}
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

@@ -15,7 +15,7 @@ from rest_framework.parsers import BaseParser
 from inventory.errors import InvalidRequest
 from inventory.wire.query import duplicate_key
 
-# 10,000 instance ids of 100 characters are about 1 MB. A proxy's own limit has to be above it (docs/operations.md).
+# 10,000 instance ids of 100 characters are about 1 MB. A proxy's own limit has to be above it (packaging/nginx).
 MAX_BODY_BYTES = 4 * 1024**2
 
 

@@ -1,4 +1,4 @@
-"""`manage.py adopt SERVICE [--dry-run]`: what another tool has left on a service's nodes (docs/operations.md)."""
+"""`manage.py adopt SERVICE [--dry-run]`: what another tool has left on a service's nodes (docs/nodes.md)."""
 
 from __future__ import annotations
 

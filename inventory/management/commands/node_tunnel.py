@@ -1,4 +1,4 @@
-"""`manage.py node_tunnel NODE`: prints what makes that node dial out to its jump host (docs/operations.md)."""
+"""`manage.py node_tunnel NODE`: prints what makes that node dial out to its jump host (docs/nodes.md)."""
 
 from __future__ import annotations
 
