@@ -154,15 +154,15 @@ def test_the_printed_curl_lines_work_as_they_stand(demo: RunningDemo) -> None:
     assert demo.versions() == everywhere("v1.0.0")
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_the_commands_of_the_readme_work(demo: RunningDemo, readme: str) -> None:
-    make_run, *others = commands_of(ROOT / readme)
+@pytest.mark.parametrize("guide", ["docs/quick_start.md", "docs/zh/quick_start.md"])
+def test_the_commands_of_the_quick_start_work(demo: RunningDemo, guide: str) -> None:
+    make_run, *others = commands_of(ROOT / guide)
     commands = [command for command in others if command.startswith("curl ")]
     assert make_run == "make run"
     assert len(commands) == 9
     answers = []
     for command in commands:
-        answers.append(shell(demo, for_this_demo(demo, command, run=readme)))
+        answers.append(shell(demo, for_this_demo(demo, command, run=guide.replace("/", "-"))))
         demo.end_of_all()
 
     deploy, status, instance, _, _, versions, _, broken, logs = answers
@@ -175,8 +175,14 @@ def test_the_commands_of_the_readme_work(demo: RunningDemo, readme: str) -> None
     assert "KeyError: 'colour'" in json.dumps(logs)
 
 
-def test_the_client_does_the_same_as_the_readme_says(demo: RunningDemo) -> None:
-    install, *commands = [each for each in commands_of(ROOT / "README.md") if re.match("release |.venv/bin/pip", each)]
+def test_the_client_does_the_same_as_quick_start_and_readme_say(demo: RunningDemo) -> None:
+    install, *commands = [
+        each
+        for document in ("docs/quick_start.md", "README.md")
+        for each in commands_of(ROOT / document)
+        if re.match("release |.venv/bin/pip", each)
+    ]
+    commands.remove(install)
     client_without_pip(demo.folder)
     script = [install.partition("\n")[2], *(f"{command}; echo == $?" for command in commands)]
 
@@ -189,7 +195,7 @@ def test_the_client_does_the_same_as_the_readme_says(demo: RunningDemo) -> None:
         check=True,
     )
 
-    assert re.findall(r"^== (\d)$", done.stdout, re.MULTILINE) == ["0", "0", "0", "0", "0", "1", "0"], done
+    assert re.findall(r"^== (\d)$", done.stdout, re.MULTILINE) == ["0", "0", "0", "0", "0", "1", "0", "0", "0"], done
     assert "deploy my-first-deploy-client: demo-service v1.1.0: completed" in done.stdout
     assert "demo-service: v1.0.0: 3" in done.stdout
     assert "failed: 0 of 3 completed, 3 failed" in done.stderr
@@ -197,15 +203,18 @@ def test_the_client_does_the_same_as_the_readme_says(demo: RunningDemo) -> None:
 
 
 def client_without_pip(checkout: Path) -> None:
-    """The command where the README's `pip install` puts it."""
+    """The command where the quick start's `pip install` puts it."""
     command = checkout / ".venv" / "bin" / "release"
     command.parent.mkdir(parents=True)
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m release_client "$@"\n')
     command.chmod(0o755)
 
 
-def test_both_readmes_have_the_same_commands() -> None:
-    assert commands_of(ROOT / "README.md") == commands_of(ROOT / "README.zh-CN.md")
+@pytest.mark.parametrize(
+    ("english", "chinese"), [("README.md", "README.zh-CN.md"), ("docs/quick_start.md", "docs/zh/quick_start.md")]
+)
+def test_both_languages_have_the_same_commands(english: str, chinese: str) -> None:
+    assert commands_of(ROOT / english) == commands_of(ROOT / chinese)
 
 
 def test_a_process_that_is_killed_is_started_again(demo: RunningDemo) -> None:

@@ -130,7 +130,7 @@ def test_a_poller_over_its_limit_can_still_write(db: None, settings: Any) -> Non
     assert client.post("/v1/deploy/retry/deploy-1").status_code == 404
 
 
-READMES = ("README.md", "README.zh-CN.md")
+DOCUMENTS = ("docs/api.md", "docs/zh/api.md")
 STOPS: dict[tuple[str, str], dict[str, str]] = {
     ("post", "/v1/rollback/instance"): {"instance_id": "gone"},
     ("post", "/v1/rollback/batch"): {"service": "gone", "target_version": "v1"},
@@ -177,9 +177,9 @@ def test_what_is_urgent_has_a_limit_of_its_own(db: None, settings: Any) -> None:
     assert client.post("/v1/deploy/retry/gone").status_code == 404
 
 
-def test_the_limits_stand_in_the_readmes_and_in_the_document(db: None, settings: Any) -> None:
+def test_the_limits_stand_in_the_documents_and_in_the_schema(db: None, settings: Any) -> None:
     document = caller("read").get("/v1/schema").json()
-    texts = [document["info"]["description"], *((settings.BASE_DIR / name).read_text() for name in READMES)]
+    texts = [document["info"]["description"], *((settings.BASE_DIR / name).read_text() for name in DOCUMENTS)]
 
     for text in texts:
         for limit in settings.API_CALLS_PER_MINUTE.values():
