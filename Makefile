@@ -1,6 +1,6 @@
 # Commands for people; README.md tells the story, CONTRIBUTING.md the details.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor docs reference soak hostile fuzz screenshots static messages
+.PHONY: help run test check bench setup setup-production setup-dev lock audit password doctor docs reference soak hostile fuzz screenshots static bundle messages
 
 PYTHON ?= python3
 # Many tests kill, cut and race real processes. One that fails is tried once more, and the report says so: a machine that
@@ -66,6 +66,9 @@ password: setup-production ## a new password for the user admin
 
 doctor: setup-production ## why does it not start?
 	@$(BIN)/python manage.py doctor
+
+bundle: setup-production ## the offline bundle, for scripts/install.sh on hosts without an index
+	@sh scripts/bundle.sh
 
 static: setup-production ## collect static files, for production
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
