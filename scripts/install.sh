@@ -62,6 +62,8 @@ link() {
 check_bundle() {
 	[ -f "$offline/SHA256SUMS" ] || fail "$offline is no unpacked bundle: it has no SHA256SUMS"
 	(cd "$offline" && sha256sum --check --quiet --strict SHA256SUMS) || fail "$offline is damaged (see above): copy the bundle anew"
+	set -- "$offline/wheels/release_execution-$version-"*.whl
+	[ -e "$1" ] || fail "$offline has another version: $(basename "$offline"/wheels/release_execution-*.whl)"
 }
 
 pip_install() {
@@ -148,8 +150,12 @@ fi
 
 new=$releases/$version
 mkdir -p "$releases"
-[ -z "$offline" ] || { offline=$(cd "$offline" && pwd) && check_bundle; }
-if [ -e "$new/.complete" ]; then say "$new is there already"; else build; fi
+if [ -e "$new/.complete" ]; then
+	say "$new is there already"
+else
+	[ -z "$offline" ] || { offline=$(cd "$offline" && pwd) && check_bundle; }
+	build
+fi
 say 'migrating the database'
 server "$new" migrate --no-input --verbosity 0 || fail "the database could not be migrated (see above); current is $(linked current) as before"
 go_to "$version"
