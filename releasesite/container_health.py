@@ -1,6 +1,7 @@
 """`python3 -m releasesite.container_health web|worker`: a container's health check, cheap enough for every half minute.
 
-Exit status 1 where a new start of this very container may help. That the database is away is told by /readyz: no start helps then.
+Exit status 1 where a new start of this very container may help. Of a database that is away /readyz tells: no start
+helps then.
 """
 
 from __future__ import annotations

@@ -54,8 +54,10 @@ def test_the_image_runs_as_an_account_of_its_own_and_is_made_of_what_there_is() 
 
 
 class Refuses(BaseHTTPRequestHandler):
+    with_status = 400
+
     def do_GET(self) -> None:
-        self.send_error(int(self.server.server_name or 400))
+        self.send_error(self.with_status)
 
     def log_message(self, format: str, *args: object) -> None: ...
 
@@ -69,9 +71,11 @@ def server() -> Iterator[ThreadingHTTPServer]:
     found.server_close()
 
 
-@pytest.mark.parametrize(("answer", "is_healthy"), [("400", True), ("500", False)])
-def test_a_web_that_answers_is_healthy(answer: str, is_healthy: bool, server: ThreadingHTTPServer) -> None:
-    server.server_name = answer
+@pytest.mark.parametrize(("status", "is_healthy"), [(400, True), (500, False)])
+def test_a_web_that_answers_is_healthy(
+    status: int, is_healthy: bool, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Refuses, "with_status", status)
 
     assert web_is_healthy(server.server_port) is is_healthy
     assert web_is_healthy(free_port()) is False
