@@ -302,8 +302,8 @@ def small_fleet() -> Fleet:
     billing = add_service("billing", 8, version="v5.2.0", history=("v5.1.9",))
     Service.objects.create(name="recommendations")
     operations = _past(users, checkout, search, billing)
-    _packages(users, "v1.4.2")
-    _packages(checkout, "v2.9.0")
+    add_package(users, "v1.4.2")
+    add_package(checkout, "v2.9.0")
     operations["failed"] = add_operation(
         checkout, "deploy-2026-11-23-checkout", [done] * 15 + [failed] * 3, version="v2.9.0", minutes_ago=26
     )
@@ -323,14 +323,14 @@ def small_fleet() -> Fleet:
     return Fleet(services=services, operations=operations)
 
 
-def _packages(service: Service, version: str) -> None:
-    Package.objects.create(
+def add_package(service: Service, version: str, *, path: str = "") -> Package:
+    return Package.objects.create(
         service=service,
         version=version,
         release=version,
         sha256=f"{Random(service.name + version).getrandbits(256):064x}",
         size_bytes=18_900_000,
-        url=f"https://packages.example.com/{service.name}/{version}.tar.gz?signature=not-to-be-shown",
+        url=f"https://packages.example.com/{path or service.name}/{version}.tar.gz?signature=not-to-be-shown",
     )
 
 
