@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from deploys.error_codes import ErrorCode
 from deploys.told import Telling, english
@@ -205,13 +205,15 @@ class Staged:
     """outcome: present (it was intact already), installed, or needs_artifact (no artifact was given to make it of).
 
     state: from before. kept_artifact: where on the node the upload was kept, if it was asked for. unfit: why one that is there
-    was not taken, as `refusals.found_there` reads it; "" when none is there.
+    was not taken, as `refusals.found_there` reads it; "" when none is there. way: how what it is made of came: sent, fetched by
+    the node itself, or kept there.
     """
 
     state: NodeState
     outcome: str
     kept_artifact: str | None
     unfit: str
+    way: Literal["sent", "fetched", "kept"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +267,9 @@ class Answer:
             return NodeState()
         return NodeState(current=read.release, version=read.version, sha256=read.sha256, last=self._last())
 
-    def staged(self) -> Staged:
+    def staged(self, way: Literal["sent", "fetched", "kept"]) -> Staged:
         return Staged(
+            way=way,
             state=self.state(),
             outcome=self.words["outcome"],
             kept_artifact=self.words.get("kept"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from deploys.error_codes import ErrorCode
 from deploys.node import calls
@@ -128,15 +129,15 @@ class NodeSession:
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
             if artifact_path is None or answer.words.get("outcome") in ("present", "installed"):
-                return self._staged(answer)
+                return self._staged(answer, "kept")
         if url is not None:
-            return self._staged(await attempt(calls.URL, f"{url}\n".encode()))
-        return self._staged(await attempt(calls.STDIN, artifact_path))
+            return self._staged(await attempt(calls.URL, f"{url}\n".encode()), "fetched")
+        return self._staged(await attempt(calls.STDIN, artifact_path), "sent")
 
-    def _staged(self, answer: Answer) -> Staged:
+    def _staged(self, answer: Answer, way: Literal["sent", "fetched", "kept"]) -> Staged:
         if "damaged" in answer.words:
             raise ConnectionLost(f"{self._root}: {answer.words['damaged']}")
-        return answer.staged()
+        return answer.staged(way)
 
     async def check_release(self, *, release: str, sha256: str) -> Checked:
         """What a deploy of it would meet there. Claims nothing, changes nothing."""

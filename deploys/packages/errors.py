@@ -33,5 +33,9 @@ def never() -> bool:
     return False
 
 
+def ignore_size(size_bytes: int, seconds: float) -> None:
+    """The `on_downloaded` of a caller who does not care."""
+
+
 def ignore(note: str) -> None:
     """The `on_note` of a caller who keeps no log."""

@@ -50,6 +50,7 @@ class _Wanted:
     should_stop: Callable[[], bool]
     on_note: Callable[[str], None]
     on_signed: Callable[[str], None]
+    on_downloaded: Callable[[int, float], None]
     turn_to_read: Callable[[], AbstractContextManager[None]]
 
     @property
@@ -73,6 +74,7 @@ def fetch(
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[str], None] = errors.ignore,
     on_signed: Callable[[str], None] = errors.ignore,
+    on_downloaded: Callable[[int, float], None] = errors.ignore_size,
     turn_to_read: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Artifact:
     """Download the package once, check all of it, and return its artifact, which is then in the store.
@@ -80,7 +82,8 @@ def fetch(
     expected_sha256: hex; refused when it is another. signing_key: the Ed25519 key that must have signed it
     (`deploys.packages.signatures`); signature: that signature, or "" for the one at the URL with `.sig` behind its path.
     zip_names: the encoding of a zip's names that are not UTF-8 (`archive.zip_names`).
-    on_signed: told of the signature (hex) that has proven genuine. turn_to_read: held as long as the archive is being read.
+    on_signed: told of the signature (hex) that has proven genuine. on_downloaded: of the package's bytes and the seconds.
+    turn_to_read: held as long as the archive is being read.
     Blocks; all callbacks are called in this thread, the first two about ten times a second. Raises `PackageError`, or
     `FetchStopped` within about a second of `should_stop()`; either way nothing is left behind. No database.
     """
@@ -93,6 +96,7 @@ def fetch(
         should_stop=should_stop,
         on_note=on_note,
         on_signed=on_signed,
+        on_downloaded=on_downloaded,
         turn_to_read=turn_to_read,
     )
     store = PackageStore.of_this_host()
@@ -134,6 +138,7 @@ def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
     )
     seconds = time.monotonic() - began
     wanted.on_note(f"Downloaded {downloaded.size_bytes} bytes in {seconds:.1f} s, sha256 {downloaded.sha256}")
+    wanted.on_downloaded(downloaded.size_bytes, seconds)
     return downloaded
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from deploys.node.session import NodeError, NodeSession
+from deploys.states import Step
 from deploys.told import Told
 from deploys.told import marked as _
+from deploys.worker import story
 from deploys.worker.assignment import Assignment
 from deploys.worker.node_work import NodeWork
 from deploys.worker.target_log import TargetLog
-from inventory.nodes.transports.base import ConnectionLost, NodeMisbehaved, NodeUnreachable, TransportError
+from inventory.nodes.transports.base import (
+    ConnectionLost,
+    Login,
+    NodeMisbehaved,
+    NodeUnreachable,
+    Transport,
+    TransportError,
+)
 
 T = TypeVar("T")
 
@@ -24,10 +34,14 @@ class NodeLink:
         self._assignment = assignment
         self._node_work = node_work
         self._log = log
+        self._began = time.monotonic()
+        self._told: Transport | None = None
+        self._login: Login | None = None
 
     async def open(self, fence: int | None = None) -> NodeSession:
         """A session for this claim, or for another one's fence. Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable."""
         transport = await self._node_work.transport()
+        self._tell_of(transport)
         return NodeSession(
             transport,
             root=self._assignment.deploy_root,
@@ -36,6 +50,15 @@ class NodeLink:
             on_event=self._log.on_event,
             flow=self._log.flow,
         )
+
+    def _tell_of(self, transport: Transport) -> None:
+        """Once of each connection."""
+        login = transport.login
+        if self._told is transport and self._login == login:
+            return
+        self._told, self._login = transport, login
+        is_new = login is not None and login.began_at >= self._began
+        self._log.say(story.connected(self._assignment.node, login, is_new=is_new), step=Step.CONNECT)
 
     async def try_again(self, call: Callable[[NodeSession], Awaitable[T]], *, is_safe_to_repeat: bool = True) -> T:
         """Call over a connection, again when none can be opened; when one breaks meanwhile, only if that is safe.

@@ -12,6 +12,8 @@ from deploys.node.session import Checked, NodeError, NodeSession, Staged
 from deploys.packages import store
 from deploys.packages.artifact_links import artifact_url
 from deploys.packages.store import Artifact
+from deploys.told import Told
+from deploys.worker import story
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.package_fetch import PackageFetch
 from inventory.models import Delivery
@@ -57,6 +59,12 @@ class NodeWork:
 
     async def artifact(self) -> tuple[PinnedPackage, Artifact]:
         return await self._fetch.get()
+
+    def told_of_package(self, artifact: Artifact) -> Told:
+        download = self._fetch.download
+        if download is None:
+            return story.was_stored(artifact.size_bytes)
+        return story.downloaded(host=download.host, size_bytes=download.size_bytes, seconds=download.seconds)
 
     async def intact_artifact(self) -> tuple[PinnedPackage, Artifact]:
         """As `artifact`, with all of its bytes read in our store, and got anew if they have gone bad there."""

@@ -45,6 +45,11 @@ class Outcome:
     effect: Effect | None = None
     wait: Wait | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """All is done, the switch included."""
+        return self.status == TargetStatus.COMPLETED and self.last_step == Step.DONE
+
 
 def failure(code: ErrorCode, told: Telling, *, effect: Effect | None = None) -> Outcome:
     return Outcome(status=TargetStatus.FAILED, error_code=code, told=told, effect=effect)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent import futures
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -29,8 +30,20 @@ T = TypeVar("T")
 _SAY_AFTER_SECONDS = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """host: with its port, as the URL names it; nothing else of the URL."""
+
+    host: str
+    size_bytes: int
+    seconds: float
+
+
 class PackageFetch:
-    """One operation's package on this host, fetched once for all of its nodes that this work loop works on."""
+    """One operation's package on this host, fetched once for all of its nodes that this work loop works on.
+
+    download: what it took, once it is here; None when it was in the store.
+    """
 
     def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
         """say: writes a line of the operation's log, from any thread."""
@@ -41,6 +54,7 @@ class PackageFetch:
         self._check: asyncio.Task[bool] | None = None
         self._is_unwanted = False
         self._signature = ""
+        self.download: Download | None = None
 
     async def get(self) -> tuple[PinnedPackage, Artifact]:
         """Raises PackageError. One caller's end does not end the others' wait."""
@@ -122,6 +136,7 @@ class PackageFetch:
             should_stop=self._is_now_unwanted,
             on_note=self._say,
             on_signed=self._signed,
+            on_downloaded=partial(self._downloaded, wanted.host),
             turn_to_read=partial(self._turn_to_read, service),
         )
         if fetch.needs_no_host(**rules):
@@ -132,6 +147,10 @@ class PackageFetch:
     def _signed(self, signature: str) -> None:
         """In the download's thread."""
         self._signature = signature
+
+    def _downloaded(self, host: str, size_bytes: int, seconds: float) -> None:
+        """In the download's thread."""
+        self.download = Download(host=host, size_bytes=size_bytes, seconds=seconds)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         """An outage of the database must not turn a sound package into a failure."""

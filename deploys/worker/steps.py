@@ -13,7 +13,7 @@ from deploys.packages.store import Artifact
 from deploys.states import Kind, Step, Until
 from deploys.told import Facts, Told
 from deploys.told import marked as _
-from deploys.worker import recovery
+from deploys.worker import recovery, story
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.confirmation import conclude
 from deploys.worker.failpoints import pause_at
@@ -72,6 +72,7 @@ class Steps:
         self._log.begin(Step.FETCH)
         self._node_work.connect_early()
         package, artifact = await self._node_work.intact_artifact()
+        self._log.say([self._node_work.told_of_package(artifact)])
         await pause_at("fetched")
         self._log.begin(Step.CONNECT)
         checked = await self._link.try_again(lambda session: self._look(session, package, artifact))
@@ -101,6 +102,7 @@ class Steps:
             return pinned, False
         if pinned is not None and self._assignment.kind == Kind.ROLLBACK:
             self._log.source = "node"
+            self._log.say([story.is_taken(pinned.release)])
             return pinned, False
         if pinned is not None and self._assignment.is_staged:
             return await self._staged_before(pinned)
@@ -110,9 +112,11 @@ class Steps:
         """The switch looks itself whether it is intact; a before-switch command must not run in one that is not."""
         self._log.source = "node"
         if not self._assignment.service.before_switch_command:
+            self._log.say([story.is_taken(package.release)])
             return package, False
         seen = await self._link.try_again(lambda session: recovery.claim_root(session, self._assignment, package))
         if seen.outcome == "present":
+            self._log.say(story.found(seen, package.release))
             return package, True
         self._say_unfit(package, seen.unfit)
         return await self._stage(is_told=True), True
@@ -126,6 +130,7 @@ class Steps:
         self._node_work.connect_early()
         is_download = not self._node_work.is_in_store()
         pinned, artifact = await self._node_work.artifact()
+        self._log.say([self._node_work.told_of_package(artifact)])
         await pause_at("fetched")
         is_first = self._assignment.kind == Kind.DEPLOY and not self._assignment.is_staged
         self._log.source = "download" if is_download or is_first else "store"
@@ -133,12 +138,21 @@ class Steps:
         staged = await self._link.try_again(
             lambda session: self._node_work.stage(session, self._assignment, pinned, artifact, self._begin_stage)
         )
-        await self._conclude_others(staged)
         if staged.outcome == "present":
             self._log.source = "node"
-        elif staged.unfit and not is_told:
-            self._say_unfit(pinned, staged.unfit)
+        self._tell_of_staging(staged, pinned, artifact, is_told=is_told)
+        await self._conclude_others(staged)
         return pinned
+
+    def _tell_of_staging(self, staged: Staged, package: PinnedPackage, artifact: Artifact, *, is_told: bool) -> None:
+        seconds = self._log.seconds_in_step
+        self._log.say(story.found(staged, package.release))
+        if staged.outcome == "present":
+            return
+        if staged.unfit and not is_told:
+            self._say_unfit(package, staged.unfit)
+        size_bytes = artifact.artifact_bytes
+        self._log.say([story.was_staged(staged, package.release, size_bytes=size_bytes, seconds=seconds)])
 
     def _say_unfit(self, package: PinnedPackage, unfit: str) -> None:
         found = Told(_("It is not there any more."))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
-from deploys.node.session import Event, OutputLine, StepStarted, Waiting
+from deploys.node.session import CommandEnded, Event, Linked, OutputLine, Removed, StepStarted, Verified, Waiting
 from deploys.operations.transitions import Move
+from deploys.queue.worker_name import this_worker
 from deploys.states import Step, TargetStatus
 from deploys.told import Telling, Told
 from deploys.told import marked as _
+from deploys.worker import story
 from deploys.worker.assignment import Assignment
 from deploys.worker.batch import StepChange
 from deploys.worker.group_commit import GroupCommitWriter
@@ -41,11 +43,11 @@ class TargetLog:
             self.step = step
             self._writer.step(self._change_to(step))
 
-    def say(self, text: str | Telling) -> None:
-        """What the commands printed before, and found no room, comes before it."""
+    def say(self, text: str | Telling, *, step: Step | None = None) -> None:
+        """What the commands printed before, and found no room, comes before it. step: None for the one in progress."""
         for output in self._share.rest():
             self._write(output)
-        self._line(self.step, "system", text)
+        self._line(self.step if step is None else step, "system", text)
 
     def on_event(self, event: Event) -> None:
         """Of the node program."""
@@ -56,8 +58,24 @@ class TargetLog:
                     self._write(output)
             case StepStarted(step=step):
                 self.begin(Step(step))
+                self._tell_of_step()
+            case CommandEnded():
+                self.say([story.command_ended(self.step, event)])
+            case Linked():
+                self.say([story.linked(event, is_way_back=self.step != Step.SWITCH)])
+            case Verified():
+                self.say([story.verified(self._assignment.version)])
+            case Removed():
+                self.say([story.removed(event)])
             case Waiting():
                 self.say([_wait(event)])
+
+    def _tell_of_step(self) -> None:
+        service, version = self._assignment.service, self._assignment.version
+        if self.step == Step.VERIFY:
+            self.say([story.verifying(version, timeout_seconds=service.version_timeout_seconds)])
+        elif told := story.command_begins(self.step, timeout_seconds=service.command_timeout_seconds):
+            self.say([told])
 
     def _write(self, output: Output) -> None:
         self._line(output.step, output.stream, output.text)
@@ -72,6 +90,10 @@ class TargetLog:
             text=text,
             flow=self.flow,
         )
+
+    @property
+    def seconds_in_step(self) -> float:
+        return time.monotonic() - self._began
 
     async def ask_to_switch(self) -> Permit:
         """Commit that the switch begins, if it may. Granted, the step is `switch`."""
@@ -103,6 +125,7 @@ class TargetLog:
 
     async def requeue(self) -> None:
         """Put the target back for another claim, as if untouched. Raises EventRefused."""
+        self.say([story.stops(worker=this_worker())])
         await self._move(Outcome(status=TargetStatus.PENDING), Step.QUEUED)
 
     async def _move(self, outcome: Outcome, step: Step) -> None:
@@ -110,6 +133,8 @@ class TargetLog:
             self._write(output)
         if outcome.told:
             self.say(outcome.told)
+        elif outcome.is_whole:
+            self.say([story.completed(self._assignment.version)], step=Step.DONE)
         move = Move.of(
             self._assignment.as_claimed,
             to=outcome.status,

@@ -13,7 +13,7 @@ from deploys.queue.worker_name import this_worker
 from deploys.states import Step
 from deploys.told import Facts, Told
 from deploys.told import marked as _
-from deploys.worker import leases
+from deploys.worker import leases, story
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.claim_limits import MAX_REFUSALS
 from deploys.worker.confirmation import look_after
@@ -200,6 +200,8 @@ class TargetRun:
                     return ended
             elif self.assignment.prior_fence is not None:
                 self._log.say([self._whose_work(), Told(_("Nothing had been switched, so its work begins anew."))])
+            else:
+                self._log.say([story.begins(worker=this_worker(), fence=self.assignment.fence)], step=Step.QUEUED)
             return await self._steps.run(is_begun=self._broken_off is not None)
 
     async def _recover(self) -> Outcome | None:
@@ -245,6 +247,7 @@ class TargetRun:
 
     async def _end_command(self) -> None:
         """Of this target on the node; in a recovery it is the dead worker's."""
+        self._log.say([story.ends_command()])
         is_recovering = self._interruption.phase == Phase.RECOVERING
         fence = self.assignment.prior_fence if is_recovering else None
         await self._link.end_command(fence, within_seconds=self._abort_seconds)

@@ -178,7 +178,19 @@ class CommandResult:
     stderr: bytes = b""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How a connection was made. began_at: by time.monotonic(). seconds: with all that it waited for."""
+
+    began_at: float
+    seconds: float
+
+
 class Transport(Protocol):
+    """login: of the connection in use, None where there is none."""
+
+    login: Login | None
+
     async def run(
         self,
         program: str,

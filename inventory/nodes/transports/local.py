@@ -15,6 +15,7 @@ from inventory.nodes.transports.base import (
     STDOUT,
     CommandResult,
     IsDone,
+    Login,
     NodeUnreachable,
     OnOutput,
     Output,
@@ -35,6 +36,8 @@ _CHUNK_BYTES = 64 * 1024
 
 class LocalTransport:
     """Runs programs as children of this process. They outlive it: nothing but a timeout ever kills them."""
+
+    login: Login | None = None
 
     async def run(
         self,

@@ -14,6 +14,7 @@ from inventory.nodes.transports.base import (
     CommandResult,
     ConnectionLost,
     IsDone,
+    Login,
     NodeAddress,
     NodeMisbehaved,
     NodeUnreachable,
@@ -58,6 +59,7 @@ class SshTransport:
         standby: a program that understands `ssh_standby`; one is kept started ahead of its call. '' for none.
         """
         self.address = address
+        self.login: Login | None = None
         self.running = 0
         self.used_at = time.monotonic()
         self._owns_logins = logins is None
@@ -86,7 +88,9 @@ class SshTransport:
         return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
+        began = time.monotonic()
         self._connection = await self._logins.log_in(self.address)
+        self.login = Login(began_at=began, seconds=time.monotonic() - began)
         self._standby = Standby(self._standby_program, host=self.address.host)
         self._stand_by_later()
         return self._connection
