@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from django.db import connection
 
+from deploys.states import Step
 from deploys.told import Telling, stored
+from deploys.told import marked as _
+
+# How the log tells that a command begins; what it prints comes behind. By the step that it is run in.
+COMMAND_BEGINS: Mapping[Step, str] = {
+    Step.BEFORE_SWITCH: _("The before-switch command begins. It has %(seconds)s s."),
+    Step.RESTART: _("The restart command begins. It has %(seconds)s s."),
+    Step.REVERT: _("The restart command begins again, for the way back."),
+}
 
 # The number comes from the operation's row, which stays locked until the commit: readers see the lines in order.
 _APPEND = """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deploys.node.answers import ELSEWHERE
 from deploys.node.session import CommandEnded, Linked, Removed, Staged
+from deploys.operations.log import COMMAND_BEGINS
 from deploys.states import Step
 from deploys.told import Told
 from deploys.told import marked as _
@@ -103,11 +104,6 @@ def was_staged(staged: Staged, release: str, *, size_bytes: int, seconds: float)
 
 # The commands.
 
-_BEGINS: Mapping[Step, str] = {
-    Step.BEFORE_SWITCH: _("The before-switch command begins. It has %(seconds)s s."),
-    Step.RESTART: _("The restart command begins. It has %(seconds)s s."),
-    Step.REVERT: _("The restart command begins again, for the way back."),
-}
 _ENDED: Mapping[Step, str] = {
     Step.BEFORE_SWITCH: _("The before-switch command ended with exit status %(status)s after %(seconds)s s."),
     Step.RESTART: _("The restart command ended with exit status %(status)s after %(seconds)s s."),
@@ -122,7 +118,7 @@ _LATE: Mapping[Step, str] = {
 
 def command_begins(step: Step, *, timeout_seconds: int) -> Told | None:
     """None for a step that runs no command."""
-    return Told(_BEGINS[step], {"seconds": timeout_seconds}) if step in _BEGINS else None
+    return Told(COMMAND_BEGINS[step], {"seconds": timeout_seconds}) if step in COMMAND_BEGINS else None
 
 
 def command_ended(step: Step, ended: CommandEnded) -> Told:

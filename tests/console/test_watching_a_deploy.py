@@ -62,16 +62,18 @@ def test_the_log_follows_pauses_when_scrolled_up_and_jumps_to_the_latest(fleet: 
     page = open_page("viewer")
     page.goto(f"/deploys/{operation.public_id}")
     log = page.locator("#log-scroll")
-    demo_data.add_log_line(operation, "a first new line")
-    expect(page.get_by_text("a first new line")).to_be_visible()
+    last = operation.log_lines.exclude(instance=None).latest("seq").instance
+    demo_data.add_log_line(operation, "a first new line", last)
+    log.scroll_into_view_if_needed()
+    expect(page.get_by_text("a first new line")).to_be_in_viewport()
     log.hover()
     page.mouse.wheel(0, -2000)
     expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
-    demo_data.add_log_line(operation, "a line while paused")
+    demo_data.add_log_line(operation, "a line while paused", last)
     expect(page.get_by_text("a line while paused")).to_be_attached()
-    assert log.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") > 100
+    expect(page.get_by_text("a line while paused")).not_to_be_in_viewport()
     page.get_by_role("button", name="Jump to latest").click()
-    assert log.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") < 24
+    expect(page.get_by_text("a line while paused")).to_be_in_viewport()
 
 
 def test_a_line_has_a_permanent_link_and_is_copied_without_its_number(fleet: Fleet, open_page: OpenPage) -> None:
@@ -85,9 +87,9 @@ def test_a_line_has_a_permanent_link_and_is_copied_without_its_number(fleet: Fle
     )
     assert "9" not in copied.split()
     page.goto(f"/deploys/{operation.public_id}")
-    before = page.locator("#log-lines > li").count()
+    before = page.locator("#log-lines li").count()
     page.get_by_role("link", name="Earlier lines").click()
-    expect(page.locator("#log-lines > li")).to_have_count(before + 500)
+    expect(page.locator("#log-lines li")).to_have_count(before + 500)
 
 
 def test_lines_wrap_or_not_by_a_switch(fleet: Fleet, open_page: OpenPage) -> None:
@@ -152,3 +154,42 @@ def test_ticked_boxes_survive_an_update(fleet: Fleet, open_page: OpenPage) -> No
     expect(row).to_contain_text("Running")
     expect(page.get_by_label("Select user-service-2", exact=True)).to_be_checked()
     expect(page.locator("[data-chosen]")).to_have_text("1")
+
+
+def test_the_log_is_grouped_by_instance_and_step_and_what_is_folded_stays_so(fleet: Fleet, open_page: OpenPage) -> None:
+    operation = fleet.operations["running"]
+    failed = operation.targets.filter(status=TargetStatus.FAILED).get().instance
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    group = page.locator(f"details.log-group[data-group='{failed.pk}']")
+    expect(group).to_have_attribute("open", "")
+    expect(group.locator(".log-step-name")).to_have_text(["Wait", "Switch", "Restart"])
+    # One that is done is folded, and says how it ended.
+    done = operation.targets.filter(status=TargetStatus.COMPLETED).order_by("pk")[1]
+    of_done = page.locator(f"details.log-group[data-group='{done.instance_id}']")
+    expect(of_done.locator("li").first).to_be_hidden()
+    assert "Completed" in of_done.locator(".log-last").evaluate("e => getComputedStyle(e, '::after').content")
+
+    group.locator("> summary").focus()
+    page.keyboard.press("Enter")
+    demo_data.add_log_line(operation, "one more of it", failed, "restart")
+    expect(group.get_by_text("one more of it")).to_be_attached()
+    expect(group.get_by_text("one more of it")).to_be_hidden()
+    expect(page.locator(f"details.log-group[data-group='{failed.pk}']")).to_have_count(1)
+    group.locator("> summary").press("Enter")
+    expect(group.get_by_text("one more of it")).to_be_visible()
+    expect(group.locator(".log-step-name")).to_have_text(["Wait", "Switch", "Restart"])
+
+
+def test_the_failing_commands_last_lines_stand_beside_the_error_and_lead_into_the_log(
+    fleet: Fleet, open_page: OpenPage
+) -> None:
+    operation = fleet.operations["failed"]
+    page = open_page("viewer")
+    page.goto(f"/deploys/{operation.public_id}")
+    box = page.locator(".first-error .last-lines")
+    expect(box.locator("pre")).to_contain_text("ImportError: cannot import name 'settings' from 'app.config'")
+    expect(box.locator("pre")).to_contain_text("Traceback")
+    box.get_by_role("link", name="Show them in the log").click()
+    expect(page.locator("li.is-target .log-text")).to_have_text("Traceback (most recent call last):")
+    expect(page.locator("li.is-target .log-text")).to_be_in_viewport()

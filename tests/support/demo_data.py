@@ -15,8 +15,11 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from deploys.models import Lease, LogLine, Operation, Package, Target, Worker
+from deploys.node.session import CommandEnded, Linked
 from deploys.operations.finish import finalize_finished
 from deploys.states import TERMINAL, Kind, OperationStatus, Step, StopReason, TargetStatus
+from deploys.told import Told, to_json
+from deploys.worker import story
 from inventory.actors import ActorKind
 from inventory.models import Health, Instance, Node, RunStatus, Service, StatusChange, Survey
 
@@ -199,27 +202,31 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
     written: list[LogLine] = []
 
     def write(
-        at: datetime, text: str, *, instance: Instance | None = None, step: str = "", stream: str = "system"
+        at: datetime,
+        text: str | Told,
+        *,
+        instance: Instance | None = None,
+        step: str = "",
+        stream: str = "system",
     ) -> None:
-        written.append(
-            LogLine(
-                operation=operation, seq=len(written) + 1, at=at, instance=instance, step=step, stream=stream, text=text
-            )
-        )
+        text, told = str(text), to_json([text]) if isinstance(text, Told) else None
+        seq = len(written) + 1
+        line = LogLine(operation=operation, seq=seq, at=at, instance=instance, step=step, stream=stream, text=text)
+        line.told = told
+        written.append(line)
 
     at = operation.started_at
-    write(
-        at, f"Fetching https://packages.example.com/{operation.service.name}/{operation.version}.tar.gz", step="fetch"
-    )
-    write(at + timedelta(seconds=1), "Package is whole: 17.5 MiB, 412 files, sha256 as pinned.", step="fetch")
+    url = f"https://packages.example.com/{operation.service.name}/{operation.version}.tar.gz"
+    write(at, f"Downloading {url}", step="fetch")
     for target in operation.targets.select_related("instance").order_by("pk")[:60]:
         at = target.started_at or at
         if target.status == TargetStatus.PENDING:
             continue
-        one = target.instance
-        write(at, f"Staging releases/{operation.version}", instance=one, step="stage")
-        write(at, f"current: {target.previous_version} -> {operation.version}", instance=one, step="switch")
-        write(at, f"Restarting with: {operation.service.restart_command}", instance=one, step="restart")
+        one, before, now = target.instance, target.previous_version, operation.version
+        write(at, story.begins(worker="worker-1:4021", fence=target.pk), instance=one, step="queued")
+        write(at, story.linked(Linked(before=before, now=now), is_way_back=False), instance=one, step="switch")
+        if told := story.command_begins(Step.RESTART, timeout_seconds=60):
+            write(at, told, instance=one, step="restart")
         if target.status == TargetStatus.FAILED:
             for text in (
                 "Traceback (most recent call last):",
@@ -228,10 +235,12 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
                 "ImportError: cannot import name 'settings' from 'app.config'",
             ):
                 write(at, text, instance=one, step="restart", stream="stderr")
-            write(at, f"Failed; putting {target.previous_version} back.", instance=one, step="revert")
+            ended = CommandEnded(exit_status=1, timed_out=False, seconds=0.41)
+            write(at, story.command_ended(Step.RESTART, ended), instance=one, step="restart")
+            write(at, story.linked(Linked(before=now, now=before), is_way_back=True), instance=one, step="restart")
         elif target.status == TargetStatus.COMPLETED:
             write(at, f"listening on 0.0.0.0:{one.port}", instance=one, step="restart", stream="stdout")
-            write(at, f"Runs {operation.version}.", instance=one, step="done")
+            write(at, story.completed(now), instance=one, step="done")
     first = operation.targets.select_related("instance").order_by("pk")[0].instance
     for n in range(lines):
         write(
@@ -241,10 +250,10 @@ def add_log(operation: Operation, *, lines: int = 0) -> None:
     Operation.objects.filter(pk=operation.pk).update(log_seq=len(written))
 
 
-def add_log_line(operation: Operation, text: str) -> None:
+def add_log_line(operation: Operation, text: str, instance: Instance | None = None, step: str = "") -> None:
     operation.refresh_from_db()
     seq = operation.log_seq + 1
-    LogLine.objects.create(operation=operation, seq=seq, at=timezone.now(), text=text)
+    LogLine.objects.create(operation=operation, seq=seq, at=timezone.now(), text=text, instance=instance, step=step)
     Operation.objects.filter(pk=operation.pk).update(log_seq=seq)
 
 

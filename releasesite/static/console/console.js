@@ -83,7 +83,7 @@
   const opened = new Map();
   let ticked = [];
   document.addEventListener("toggle", (event) => {
-    if (event.target.matches?.("details.target[id]")) opened.set(event.target.id, event.target.open);
+    if (event.target.matches?.("details.target[id], details.error-group[id]")) opened.set(event.target.id, event.target.open);
   }, true);
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.target.matches("[data-poll]") && !mayPoll(event.target.getAttribute("hx-target"))) event.preventDefault();

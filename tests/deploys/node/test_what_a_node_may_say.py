@@ -28,6 +28,7 @@ from inventory.nodes.transports.base import (
     STDOUT,
     CommandResult,
     IsDone,
+    Login,
     NodeMisbehaved,
     OnOutput,
     Output,
@@ -47,6 +48,7 @@ class Wire:
     """The outside of the boundary: bytes, cut anywhere, in place of a node. MARK stands for the call's own."""
 
     def __init__(self, chunks: Iterable[Chunk]) -> None:
+        self.login: Login | None = None
         self._chunks = chunks
 
     async def run(

@@ -37,7 +37,7 @@ def test_a_line_is_told_in_the_readers_language_and_read_in_english_by_programs(
     assert line.text.startswith("Claim 7's program has ended; going on. token=")
 
     with translation.override("zh-hans"):
-        shown = log_lines([line], None)
+        shown = log_lines([line], None, 1)
 
     assert "第 7 次认领的程序已结束，继续执行。token=" in shown
     assert "1234567890" not in f"{line.text}{line.told}{shown}"
@@ -48,7 +48,7 @@ def test_what_an_older_release_wrote_beside_is_shown_instead_of_what_it_knew_not
     line.text = "Something else."
 
     with translation.override("zh-hans"):
-        assert "Something else." in log_lines([line], None)
+        assert "Something else." in log_lines([line], None, 1)
 
 
 def test_an_error_is_told_in_the_callers_language_and_in_an_event_in_english(line: LogLine) -> None:

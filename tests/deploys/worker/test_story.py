@@ -240,7 +240,7 @@ def test_a_worker_killed_in_the_switch(site: Site, run_work_loop: RunWorkLoop, t
     story = story_of(operation)
     assert story[: len(before)] == before
     assert story[len(before) :] == [
-        "restart| worker W takes this instance over from claim N, which ended in step 'restart': asking the node 'node-1' what "
+        "restart| worker W takes this instance over from claim N, which ended in step 'restart'. Asking the node 'node-1' what "
         "became of its switch.",
         HERE,
         "restart| Node 'node-1' says that the switch to 'v2' was finished. Nothing is run again.",

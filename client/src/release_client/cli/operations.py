@@ -45,7 +45,7 @@ def logs(
     tail: Annotated[int | None, option("Begin with the last so many lines.", "--tail", min=1, metavar="LINES")] = None,
     follow: Annotated[bool, option("Go on until it has ended.", "--follow", "-f")] = False,
 ) -> None:
-    """What its commands printed, line by line; with --json a JSON object on each line."""
+    """What was done, step by step, and what its commands printed; with --json a JSON object on each line."""
     found = kind or session.client.kind_of(operation_id)
     for lines, is_finished in session.client.logs(operation_id, found, tail=tail, instance=instance):
         _show_lines(session.screen, lines)

@@ -18,6 +18,7 @@ from deploys.models import Operation, Target
 from deploys.operations.fates import Fate, TargetFacts, fate_of
 from deploys.operations.sentences import OperationFacts, target_sentences
 from deploys.states import Kind, OperationStatus, Step, StopReason, TargetStatus
+from deploys.web.pages.queries.failures import LastLines, last_lines
 from deploys.web.pages.queries.pace import step_began
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
@@ -79,6 +80,7 @@ class TargetRow:
     parts: Sequence[StepPart]
     seconds: float | None
     step_began: datetime | None
+    last_lines: LastLines | None
     until: str
     version: str
 
@@ -156,7 +158,8 @@ def target_rows(operation: Operation, targets: QuerySet[Target], pages: Pages) -
     ordered = targets.select_related("instance__node").order_by(_RANK, "instance__natural_key")
     listed = list(ordered[pages.start : pages.end])
     widest = max((_total(target) for target in listed), default=0.0) or 1.0
-    return [_target_row(operation, target, widest) for target in listed]
+    printed = last_lines(operation, listed)
+    return [_target_row(operation, target, widest, printed.get(target.instance_id)) for target in listed]
 
 
 def _total(target: Target) -> float:
@@ -176,7 +179,7 @@ def _steps(target: Target) -> Mapping[str, float]:
     return {**known, **others}
 
 
-def _target_row(operation: Operation, target: Target, widest: float) -> TargetRow:
+def _target_row(operation: Operation, target: Target, widest: float, printed: LastLines | None) -> TargetRow:
     parts, x = [], 0.0
     for step, seconds in _steps(target).items():
         width = 100 * seconds / widest
@@ -198,6 +201,7 @@ def _target_row(operation: Operation, target: Target, widest: float) -> TargetRo
         step_began=step_began(target),
         until=operation.until,
         version=operation.version,
+        last_lines=printed,
     )
 
 

@@ -24,6 +24,7 @@ from deploys.operations.sentences import operation_details, operation_sentence
 from deploys.states import Kind, Until
 from deploys.web.pages.queries import log as logs
 from deploys.web.pages.queries import operation as queries
+from deploys.web.pages.queries.failures import error_groups, last_lines
 from deploys.web.pages.queries.pace import Pace, paces
 from deploys.web.pages.queries.rows import OperationRow, rows
 from deploys.web.pages.views.log import chosen_instance, log_context
@@ -75,6 +76,7 @@ def live_context(
     pages = Pages.of(request.GET, total=total, size=queries.PAGE_SIZE)
     facts = queries.operation_facts(row)
     may_be_undone = not row.is_running and operation.until == Until.SWITCHED
+    first_errors = queries.first_errors(operation) if row.progress.failed else []
     pace = paces([operation])[operation.pk] if row.is_running else Pace()
     return {
         "row": row,
@@ -86,7 +88,9 @@ def live_context(
         "wanted": wanted,
         "pages": pages,
         "targets": queries.target_rows(operation, targets, pages),
-        "first_errors": queries.first_errors(operation) if row.progress.failed else [],
+        "first_errors": first_errors,
+        "first_last_lines": next(iter(last_lines(operation, first_errors[:1]).values()), None),
+        "error_groups": error_groups(operation) if row.progress.failed > 1 else [],
         "pace": pace,
         "is_far_beyond": pace.is_far_beyond(row.seconds),
         "facts": facts,
