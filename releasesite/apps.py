@@ -15,6 +15,7 @@ class ReleaseSiteConfig(AppConfig):
 
     def ready(self) -> None:
         # Its models are not there yet at import.
+        from releasesite import checks  # noqa: F401 -- registers them
         from releasesite.login import audit
 
         bind_extra_request_finished_metadata.connect(add_caller)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
+import django
 from django.core.management import execute_from_command_line
 
 from releasesite import __version__
@@ -20,4 +22,14 @@ def main() -> None:
         return
     if sys.argv[1:2] == ["demo"]:
         os.environ[VARIABLE] = os.devnull  # never over what this machine is configured for
+    if Path(sys.argv[0]).name == NAME and sys.argv[1:2] in (["web"], ["worker"]):
+        _check_before_start()
     execute_from_command_line(sys.argv)
+
+
+def _check_before_start() -> None:
+    """In production. A checkout's manage.py starts at once: `make run` has its own way of telling what is wrong."""
+    django.setup()
+    from releasesite.checks import before_a_start
+
+    before_a_start()

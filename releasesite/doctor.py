@@ -1,4 +1,4 @@
-"""What may keep the system from starting or working, each with what to do about it. `manage.py doctor` shows it."""
+"""What may keep the system from starting or working, each with what to do about it. `doctor` shows it, `check --deploy` too."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ import asyncssh
 import django.db
 from django.conf import settings
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from inventory.database.outage import has_no_connection_left
 from inventory.models import Delivery, Node, TransportKind
 from inventory.nodes.transports.login_keys import fault_of_certificate
 from inventory.security.redaction import redact_url
+from releasesite import env_file, schema_versions
 from releasesite.api.probes import has_worker
 from releasesite.demo import ports
+from releasesite.embedded_postgres import programs
+from releasesite.site_files import COMMAND
 
 OLDEST_PYTHON, OLDEST_POSTGRES = (3, 11), 140_000
 LITTLE_ROOM_BYTES = 2 * 1024**3
@@ -44,25 +46,16 @@ class Finding:
     verdict: Verdict
     said: str
     advice: str = ""
+    number: int = 0
 
-
-def examine() -> Iterator[Finding]:
-    """In the order in which things are needed; what needs the database is left out when it is away."""
-    yield _python()
-    yield _data_folder()
-    yield _room()
-    database = _database()
-    yield database
-    if database.verdict is not Verdict.BAD:
-        migrated = _migrations()
-        yield migrated
-        if migrated.verdict is not Verdict.BAD:
-            yield _ssh_key()
-            yield from _database_trouble()
-            yield from _pulling_nodes()
-            yield _worker()
-    yield _package_hosts()
-    yield _port()
+    @property
+    def id(self) -> str:
+        """'' when all is well."""
+        return (
+            ""
+            if self.verdict is Verdict.GOOD
+            else f"release.{'E' if self.verdict is Verdict.BAD else 'W'}{self.number:03}"
+        )
 
 
 def good(said: str) -> Finding:
@@ -77,14 +70,14 @@ def bad(said: str, advice: str) -> Finding:
     return Finding(verdict=Verdict.BAD, said=said, advice=advice)
 
 
-def _python() -> Finding:
+def python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         return bad(f"Python {version} is too old.", "Install Python 3.11 or newer: make setup PYTHON=/path/to/python3")
     return good(f"Python {version}")
 
 
-def _data_folder() -> Finding:
+def data_folder() -> Finding:
     folder: Path = settings.DATA_DIR
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +87,7 @@ def _data_folder() -> Finding:
         return bad(f"Data folder {folder} cannot be written to: {error.strerror}.", "Fix it, or set RELEASE_DATA_DIR.")
 
 
-def _room() -> Finding:
+def room() -> Finding:
     folder = next(path for path in (settings.DATA_DIR, *settings.DATA_DIR.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     said = f"{free / 1024**3:.1f} GiB free for packages and data"
@@ -103,8 +96,31 @@ def _room() -> Finding:
     return good(said)
 
 
-def _database() -> Finding:
+def env_file_lines() -> Iterator[Finding]:
+    path = env_file.chosen()
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError):
+        return  # whoever started us has read it (environment.read)
+    if names := env_file.passed_over(text):
+        said = f"{path} has lines that are no NAME=value, and are passed over: {', '.join(names)[:200]}"
+        yield note(said, "Write NAME=value alone: no `export`, no commands.")
+    elif path and text:
+        yield good(f"The configuration is in {path}")
+
+
+def secret_key() -> Iterator[Finding]:
+    if not _is_embedded() and not os.environ.get("SECRET_KEY", "").strip():
+        yield note(
+            f"SECRET_KEY is not set: one was generated in {settings.DATA_DIR}, for this host alone.",
+            "Set the same one on every host: sessions and the queue's messages are signed with it.",
+        )
+
+
+def database() -> Finding:
     name = _database_name()
+    if _is_embedded() and (problem := programs.why_not(settings.DATA_DIR)):
+        return bad(f"There is no database: DATABASE_URL {problem}.", "Set DATABASE_URL.")
     try:
         connection.ensure_connection()
     except (django.db.Error, ValueError) as error:
@@ -135,15 +151,19 @@ def _is_embedded() -> bool:
     return engine == "releasesite.embedded_postgres"
 
 
-def _migrations() -> Finding:
-    executor = MigrationExecutor(connection)
-    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+def migrations() -> Finding:
+    missing, unknown = schema_versions.missing(), schema_versions.unknown()
     if missing:
-        return bad(f"The database lacks {len(missing)} migrations.", "Run: python manage.py migrate")
+        return bad(f"The database lacks {len(missing)} migrations.", f"Run: {COMMAND} migrate")
+    if unknown:
+        return note(
+            f"The database's schema is newer than this version: it has {len(unknown)} more migrations, up to {unknown[-1]}.",
+            "Go on to the version that made it, or ask that one whether this one may run over it: can_go_back.",
+        )
     return good("The database has every migration")
 
 
-def _database_trouble() -> Iterator[Finding]:
+def troubled_database() -> Iterator[Finding]:
     match database_trouble():
         case DatabaseTrouble.READ_ONLY:
             advice = "Point DATABASE_URL at the primary, or set default_transaction_read_only to off."
@@ -156,7 +176,7 @@ def _database_trouble() -> Iterator[Finding]:
             yield note(said, "Look at its load, its disk and the network to it.")
 
 
-def _ssh_key() -> Finding:
+def ssh_key() -> Finding:
     nodes = Node.objects.listed().filter(transport=TransportKind.SSH).count()
     if settings.SSH_KEY_FILE:
         return _key_file(settings.SSH_KEY_FILE)
@@ -178,7 +198,7 @@ def _key_file(path: str) -> Finding:
     return good(f"SSH key {path} can be read")
 
 
-def _pulling_nodes() -> Iterator[Finding]:
+def pulling_nodes() -> Iterator[Finding]:
     nodes = Node.objects.listed().filter(delivery=Delivery.PULL).count()
     if nodes and not settings.PUBLIC_URL:
         yield bad(
@@ -187,7 +207,7 @@ def _pulling_nodes() -> Iterator[Finding]:
         )
 
 
-def _worker() -> Finding:
+def worker() -> Finding:
     if has_worker():
         return good("A worker is alive")
     if has_worker(is_paused=True):
@@ -195,10 +215,10 @@ def _worker() -> Finding:
             "Every worker is paused: operations are accepted and wait.",
             "Send its main process SIGUSR1, or start it without --paused.",
         )
-    return note("No worker is alive: operations are accepted and wait.", "Run: python manage.py worker")
+    return note("No worker is alive: operations are accepted and wait.", f"Run: {COMMAND} worker")
 
 
-def _package_hosts() -> Finding:
+def package_hosts() -> Finding:
     if settings.PACKAGE_HOSTS:
         return good(f"Packages may come from {', '.join(settings.PACKAGE_HOSTS)}")
     return note(
@@ -207,7 +227,7 @@ def _package_hosts() -> Finding:
     )
 
 
-def _port() -> Finding:
+def port() -> Finding:
     text = os.environ.get("PORT") or DEFAULT_PORT
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         return bad(f"PORT={text} is no port.", "Set PORT to a number from 1 to 65535.")

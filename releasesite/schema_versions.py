@@ -16,22 +16,19 @@ VERSION = re.compile(r"\d+(\.\d+)*")
 
 
 @cache
-def ours() -> frozenset[tuple[str, str]]:
-    loader = MigrationLoader(None)
-    return frozenset(loader.graph.nodes) | frozenset(
-        replaced for migration in loader.disk_migrations.values() for replaced in migration.replaces
-    )
+def _ours() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).graph.nodes)
 
 
 def missing() -> list[str]:
     """What this code needs and the database lacks: it is older. Raises the database's errors."""
-    return _named(frozenset(MigrationLoader(None).graph.nodes) - _applied())
+    return _named(_ours() - _applied())
 
 
 def unknown() -> list[str]:
     """What the database has and this code does not know: a newer version has migrated it. Raises the database's errors."""
-    apps = {app for app, _ in ours()}
-    return _named({(app, name) for app, name in _applied() if app in apps} - ours())
+    apps = {app for app, _ in _ours()}
+    return _named({(app, name) for app, name in _applied() - _ours() if app in apps})
 
 
 def may_run_over_this_schema(version: str) -> bool:

@@ -8,6 +8,7 @@ failed=
 export SECRET_KEY='for-checks-only-0123456789-abcdefghijklmnopqrstuvwxyz'
 export DATABASE_URL='postgres://checks@localhost/none'
 export ALLOWED_HOSTS='releases.example.com' CSRF_TRUSTED_ORIGINS='https://releases.example.com'
+export RELEASE_PACKAGE_HOSTS='packages.example.com'
 export RELEASE_ENV_FILE=/dev/null
 unset DEBUG
 # The client's sources, as pytest finds them.

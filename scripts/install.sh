@@ -17,7 +17,6 @@ is_back=
 restart=yes
 account=release
 units='release-worker release-web'
-ready_seconds=${READY_SECONDS:-60}
 
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }

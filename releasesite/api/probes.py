@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import cache
 
 import django.db
-from django.db import connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from rest_framework.request import Request
@@ -19,7 +15,7 @@ from rest_framework.views import APIView
 from deploys.models import Lease, Worker
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from inventory.errors import Problem
-from releasesite import __version__
+from releasesite import __version__, schema_versions
 from releasesite.api import database_problems
 from releasesite.api.errors import error_body
 
@@ -79,21 +75,11 @@ def what_is_away(trouble: DatabaseTrouble | None) -> Problem | None:
     """Raises the database's own errors."""
     if trouble in TROUBLES:
         return TROUBLES[trouble]
-    if lacks_migrations():
+    if schema_versions.missing():
         return database_problems.NOT_MIGRATED
     if has_worker():
         return None
     return WORKERS_PAUSED if has_worker(is_paused=True) else WORKERS_AWAY
-
-
-def lacks_migrations() -> bool:
-    """The database is older than this process's code."""
-    return not _migrations() <= MigrationRecorder(connection).applied_migrations().keys()
-
-
-@cache
-def _migrations() -> frozenset[tuple[str, str]]:
-    return frozenset(MigrationLoader(None).graph.nodes)
 
 
 def has_worker(*, is_paused: bool = False) -> bool:

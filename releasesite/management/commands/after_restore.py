@@ -11,7 +11,7 @@ from django.db import connection
 
 from deploys.models import Operation
 from inventory.models import AuditEntry
-from releasesite.api.probes import lacks_migrations
+from releasesite import schema_versions
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *, database: str | None, **options: Any) -> None:
         if database:
             connection.settings_dict["NAME"] = database
-        if lacks_migrations():
+        if schema_versions.missing():
             raise CommandError("The database is older than this code: run migrate first.")
         newest = AuditEntry.objects.order_by("-pk").values_list("at", flat=True).first()
         self.stdout.write(f"newest entry of the audit: {newest:%Y-%m-%d %H:%M:%S} UTC" if newest else "an empty audit")
