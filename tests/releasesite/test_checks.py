@@ -1,4 +1,4 @@
-"""What `doctor` examines is a check of Django's framework, with an id and a way to fix it; a start in production asks it first."""
+"""What `doctor` examines is a check of Django's framework, with an id and a way to fix it; a start in production asks first."""
 
 from __future__ import annotations
 
