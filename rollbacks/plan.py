@@ -81,6 +81,11 @@ class Plan:
         return Counter(row.supersedes for row in self.moving if row.supersedes).most_common()
 
     @cached_property
+    def only_stops(self) -> bool:
+        """Each instance that it is about runs the version by what is known, and a deploy is to take it away."""
+        return bool(self.moving) and all(row.supersedes and row.from_version == self.version for row in self.moving)
+
+    @cached_property
     def nowhere(self) -> int:
         return sum(row.source == Source.NOWHERE for row in self.moving)
 

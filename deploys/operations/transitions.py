@@ -221,7 +221,7 @@ def _record(move: Move) -> dict[str, Any]:
         "source": move.source,
         "step": move.step,
         "terminal": move.new in TERMINAL,
-        "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED),
+        "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED, TargetStatus.CANCELLED),
         "waits": move.wait.seconds if move.wait else None,
         "asks_in": move.wait.ask_in_seconds if move.wait else None,
     }

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from deploys.models import Operation, Target
-from deploys.states import Step, TargetStatus
+from deploys.states import Kind, Step, TargetStatus
 from inventory.models import Health, Instance, RunStatus
 from tests.support import demo_data
 from tests.support.demo_data import Fleet
@@ -71,3 +71,31 @@ def test_a_restart_that_hangs_is_seen_to_hang(fleet: Fleet, client: Client) -> N
     widths = re.findall(r'<rect class="s-restart" x="[\d.]+%" y="0" width="([\d.]+)%"', page)
     assert max(float(width) for width in widths) > 95
     assert Target.objects.filter(pk__in=held).exists()
+
+
+def test_an_instance_that_still_runs_what_its_hung_deploy_is_to_replace_is_not_rolled_back_to_it(
+    fleet: Fleet, client: Client
+) -> None:
+    """“v1.1.0, before v1.1.0, Roll back to v1.1.0…” over a preview of “2 stay” and “Roll back 2 instances”."""
+    service = fleet.services["billing"]
+    operation = demo_data.add_operation(
+        service, "hung", [TargetStatus.IN_PROGRESS] * 2, version="v9.0.0", minutes_ago=1
+    )
+    runs = Instance.objects.get(targets__pk=operation.targets.all()[0].pk).running_version
+
+    page = shown(client, f"/services/{service.name}")
+    preview = shown(client, f"/services/{service.name}/roll-back?deploy=hung&to={runs}")
+
+    assert page.count(f"Stop the deploy, stay on {runs}…") == 2
+    assert f"Stop the deploy, keep 2 instances on {runs}" in preview
+    assert "Roll back 2 instances" not in preview
+
+
+def test_a_rollback_that_waits_for_a_deploy_says_so_on_its_page(fleet: Fleet, client: Client) -> None:
+    service = fleet.services["billing"]
+    demo_data.add_operation(service, "hung", [TargetStatus.IN_PROGRESS] * 2, version="v9.0.0", minutes_ago=1)
+    demo_data.add_operation(service, "back", [TargetStatus.PENDING] * 2, kind=Kind.ROLLBACK, minutes_ago=0)
+
+    assert "Waiting for a deploy to stop" in shown(client, "/rollbacks/back")
+    Target.objects.filter(operation__public_id="hung").delete()
+    assert "Waiting for a worker" in shown(client, "/rollbacks/back")

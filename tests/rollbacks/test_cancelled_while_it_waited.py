@@ -9,6 +9,7 @@ import pytest
 from deploys.models import Operation, Package, Target
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.states import Step, TargetStatus
+from deploys.told import verbatim
 from inventory.actors import SYSTEM
 from inventory.models import Instance
 from tests.support.api import caller
@@ -62,7 +63,7 @@ def test_a_target_that_did_switch_is_completed(target: Target) -> None:
 def test_one_that_failed_is_failed_and_can_be_retried(target: Target) -> None:
     post("rollback/cancel/r")
 
-    end(target, TargetStatus.FAILED, error_code="command_failed", error_message="x", reverted=True)
+    end(target, TargetStatus.FAILED, error_code="command_failed", told=(verbatim("x"),), reverted=True)
 
     assert told() == ("failed", "failed")
     assert post("deploy/retry/d")["instances"] == ["instance-1"]
@@ -74,6 +75,13 @@ def test_while_the_rollback_waits_it_is_superseded(target: Target) -> None:
     assert told() == ("cancelled", "superseded")
     answer = caller().post("/v1/deploy/retry/d")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "nothing_to_retry")
+
+
+def test_superseded_is_what_it_ends_as_when_a_stop_before_the_rollback_has_ended_its_restart(target: Target) -> None:
+    """As the rollback's preview promises."""
+    end(target, TargetStatus.CANCELLED, error_code="cancelled_in_switch", reverted=True)
+
+    assert told() == ("cancelled", "superseded")
 
 
 def test_a_deploy_that_is_being_cancelled_is_not_retried(fleet: list[Instance]) -> None:

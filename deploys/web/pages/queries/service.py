@@ -93,6 +93,11 @@ class InstanceRow:
         return version_before(past_of(self.instance), next(deploys, None))
 
     @property
+    def stays(self) -> bool:
+        """A rollback would only end the deploy in progress, which is not known to have switched yet."""
+        return self.previous_version == self.instance.running_version
+
+    @property
     def is_back(self) -> bool:
         """What ran before is not newer than what runs: after a deploy of an old version it is."""
         return not is_newer(self.previous_version, than=self.instance.running_version, ages=self.ages)
