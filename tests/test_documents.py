@@ -54,7 +54,7 @@ def test_every_command_and_file_that_is_named_exists(document: Path) -> None:
     commands = set(re.findall(r"(?:release-server|manage\.py) ([a-z_]+)\b", text))
     files = set(re.findall(r"\b((?:packaging|scripts)/[\w./-]+\w)(?!-?\*|[\w./-])", text))
     assert commands - set(get_commands()) == set()
-    assert {name for name in files if not (ROOT / name).exists()} <= {"scripts/install.sh"}
+    assert {name for name in files if not (ROOT / name).exists()} == set()
 
 
 def test_the_reference_is_what_the_code_makes() -> None:

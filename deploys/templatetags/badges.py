@@ -52,9 +52,15 @@ def explanation(code: str) -> ErrorCode | Explanation:
 
 @register.simple_tag
 def target_error(target: Target) -> str:
-    return scrub(said(target.error_told, target.error_message))
+    return _told(target.error_told, target.error_message)
 
 
 @register.simple_tag
 def package_error(operation: Operation) -> str:
-    return scrub(said(operation.package_error_told, operation.package_error_message))
+    return _told(operation.package_error_told, operation.package_error_message)
+
+
+def _told(told: object, english: str) -> SafeString:
+    """Marked as English where no other language is known of it."""
+    text = scrub(said(told, english))
+    return format_html('<span lang="en">{}</span>' if text == scrub(english) else "{}", text)

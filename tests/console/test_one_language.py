@@ -24,7 +24,7 @@ from tests.support.screenshots import PAGES
 LANGUAGES = ("en", "zh-hans")
 # Names of ours and of others, and what a person of the test's data wrote.
 NAMES = ("简体中文", "English", "Payments time out since", "Standard Webhooks", "admin login admin", "OrmQ object")
-CODES = {"Search", "user", "deploys", "rollbacks", "service bank"}  # as the audit, the queue and events keep them
+CODES = {"Search", "None", "user", "deploys", "rollbacks", "service bank"}  # as the audit, the queue and events keep them
 PERMISSION = re.compile(r"Can (add|change|delete|view) ")  # Django stores their names
 ENGLISH = re.compile(r"\b[A-Za-z]{3,} [a-z]{2,}\b")
 OPERATION = re.compile(r"\b(deploy|rollback) [\w.:-]+")
@@ -68,7 +68,8 @@ def test_a_page_is_in_one_language(reader: Client, language: str) -> None:
     forms = {**REFUSED, **{path: {} for path in paths if path.endswith("/add/")}}
     answers |= {f"POST {path}": reader.post(path, form) for path, form in forms.items()}
     answers["log in"] = Client(headers={"accept-language": language}).post("/login", {"username": "x"})
-    assert _strangers({path: answer.content.decode() for path, answer in answers.items()}, language) == {}
+    found = _strangers({path: answer.content.decode() for path, answer in answers.items()}, language)
+    assert found == {}, "\n".join(f"{path}: {texts}" for path, texts in found.items())
 
 
 def test_an_error_page_is_in_one_language(language: str) -> None:
