@@ -24,7 +24,14 @@ from tests.support.screenshots import PAGES
 LANGUAGES = ("en", "zh-hans")
 # Names of ours and of others, and what a person of the test's data wrote.
 NAMES = ("简体中文", "English", "Payments time out since", "Standard Webhooks", "admin login admin", "OrmQ object")
-CODES = {"Search", "None", "user", "deploys", "rollbacks", "service bank"}  # as the audit, the queue and events keep them
+CODES = {
+    "Search",
+    "None",
+    "user",
+    "deploys",
+    "rollbacks",
+    "service bank",
+}  # as the audit, the queue and events keep them
 PERMISSION = re.compile(r"Can (add|change|delete|view) ")  # Django stores their names
 ENGLISH = re.compile(r"\b[A-Za-z]{3,} [a-z]{2,}\b")
 OPERATION = re.compile(r"\b(deploy|rollback) [\w.:-]+")
