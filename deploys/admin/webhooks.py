@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from deploys.admin.webhook_form import WebhookForm
 from deploys.events.outbox import send_again
 from deploys.webhook_models import Webhook, WebhookDelivery
-from inventory.admin.base import AuditedAdmin, ForAllServices, ReadOnlyAdmin, sees_all, without_side_doors
+from inventory.admin.base import AuditedAdmin, ForAllServices, ReadOnlyAdmin, sees_all
 from inventory.security import audit
 from inventory.security.access import access_of
 
@@ -60,11 +60,6 @@ class WebhookAdmin(ForAllServices, AuditedAdmin):
         if webhook.all_services:
             return _("all")
         return ", ".join(service.name for service in webhook.services.all()) or _("none")
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        without_side_doors(form.base_fields)
-        return form
 
     def get_urls(self) -> list[URLPattern]:
         renew = self.admin_site.admin_view(require_POST(self.renew_secret))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from django.contrib import admin
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from inventory.editing.audit_diff import shown_changes
@@ -37,9 +38,14 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ScopedAdmin(Base):
-    """Shows what the person's services allow. service_path leads from a row to its service's key; '' is for all."""
+    """What all our pages have. Shows what the person's services allow.
+
+    service_path leads from a row to its service's key; '' is for all.
+    """
 
     service_path = ""
+    empty_value_display = "—"
+    show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 200
@@ -47,6 +53,40 @@ class ScopedAdmin(Base):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         queryset = super().get_queryset(request)
         return access_of(request).visible(queryset, self.service_path) if self.service_path else queryset
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of what is not there yet nothing can be shown: its form has only what is to be filled in."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return fieldsets
+        return tuple(_to_fill_in(fieldsets, self.get_readonly_fields(request)))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        without_side_doors(form.base_fields)
+        return form
+
+    # Titles of one word: Django's own sentences name a page after what its buttons say anyhow.
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        title = {"title": capfirst(str(self.opts.verbose_name_plural))}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        return super().history_view(request, object_id, {"title": _("History"), **(extra_context or {})})
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return super().delete_view(request, object_id, {"title": _("Delete"), **(extra_context or {})})
+
+
+def _to_fill_in(fieldsets: Any, shown: Collection[Any]) -> Iterator[Any]:
+    for name, options in fieldsets:
+        lines = [
+            [field for field in ([line] if isinstance(line, str) else line) if field not in shown]
+            for line in options["fields"]
+        ]
+        if fields := [tuple(line) if len(line) > 1 else line[0] for line in lines if line]:
+            yield name, {**options, "fields": fields}
 
 
 class ForAllServices(Base):

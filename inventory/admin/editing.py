@@ -69,10 +69,12 @@ class CountsInstances(InventoryAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         queryset = super().get_queryset(request)
+        return queryset.annotate(instance_count=_instances_of(request)) if self.is_list(request) else queryset
+
+    def is_list(self, request: HttpRequest) -> bool:
+        """Autocomplete asks for these rows too, and needs no counts."""
         pages = {f"inventory_{self.opts.model_name}_{page}" for page in ("changelist", "export")}
-        # Autocomplete asks for these rows too, and needs no counts.
-        is_list = request.resolver_match is not None and request.resolver_match.url_name in pages
-        return queryset.annotate(instance_count=_instances_of(request)) if is_list else queryset
+        return request.resolver_match is not None and request.resolver_match.url_name in pages
 
     @admin.display(description=gettext_lazy("instances"), ordering="instance_count")
     def instance_count(self, row: Any) -> int:

@@ -7,40 +7,51 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from inventory.admin.base import RetiredFilter, Retiring, visible_nodes, without_side_doors
+from inventory.admin.base import RetiredFilter, visible_nodes
+from inventory.admin.columns import badge_of, chip, mono, side_by_side
 from inventory.admin.editing import InventoryAdmin
+from inventory.admin.retire import RetireButton
+from inventory.console.badges import HEALTH, RUN
 from inventory.drift import DRIFTED, DRIFTED_AS, Drift
 from inventory.editing.forms import InstanceForm
 from inventory.editing.relocation import save_instance
+from inventory.editing.retirement import retire_instance
 from inventory.instances import in_progress
-from inventory.models import Instance, Service
-from inventory.security.access import access_of
+from inventory.models import STORED_RUN_STATUSES, Instance, Service
+from inventory.security.access import Access, access_of
 
 _SHOWN = (
-    "running_version",
-    "expected_version",
-    "process_version",
-    "running_release",
+    ("runs", "is_healthy", "drifted"),
+    ("running_version", "expected_version", "process_version"),
+    ("running_release", "releases"),
     "running_sha256",
-    "release_history",
-    "run_status",
-    "health",
-    "health_at",
-    "reported_version",
-    "reported_status",
-    "reported_at",
-    "changed_at",
-    "retired_at",
-    "created_at",
+    ("changed_at", "health_at"),
+    ("reported_version", "reported_status", "reported_at"),
+    ("created_at", "retired_at"),
 )
 # As many as fit into a URL.
 _MOST_PICKED = 200
+
+
+class RunStatusFilter(admin.SimpleListFilter):
+    """Those that are stored: what an operation is doing just now is for the console to show."""
+
+    title = gettext_lazy("run status")
+    parameter_name = "run_status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return ((status.value, status.label) for status in STORED_RUN_STATUSES)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Instance]) -> QuerySet[Instance]:
+        return queryset.filter(run_status=self.value()) if self.value() else queryset
 
 
 class DriftFilter(admin.SimpleListFilter):
@@ -59,21 +70,49 @@ class DriftFilter(admin.SimpleListFilter):
 
 
 @admin.register(Instance)
-class InstanceAdmin(Retiring, InventoryAdmin):
+class InstanceAdmin(RetireButton, InventoryAdmin):
     object_kind = "instance"
     service_path = "service_id"
     form = InstanceForm
-    list_display = ("instance_id", "service", "node", "port", "running_version", "drifted", "run_status", "health")
-    list_filter = (RetiredFilter, DriftFilter, "run_status", "health", ("service", admin.RelatedOnlyFieldListFilter))
+    list_display = ("instance_id", "service", "node", "port", "version", "runs", "is_healthy")
+    list_filter = (
+        RetiredFilter,
+        RunStatusFilter,
+        "health",
+        DriftFilter,
+        ("service", admin.RelatedOnlyFieldListFilter),
+    )
     list_select_related = ("service", "node")
     search_fields = ("instance_id", "node__name", "node__host", "service__name")
     autocomplete_fields = ("service", "node")
-    readonly_fields = _SHOWN
+    readonly_fields = flatten(_SHOWN)
     actions = ("roll_back",)
     fieldsets = (
-        (None, {"fields": ("instance_id", "service", "node", "port", "deploy_root")}),
+        (None, {"fields": ("instance_id", "service")}),
+        (gettext_lazy("Where it runs"), {"fields": (("node", "port"), "deploy_root")}),
         (gettext_lazy("What it runs"), {"fields": _SHOWN}),
     )
+
+    def view_on_site(self, obj: Instance) -> str:
+        return reverse("instance", args=[obj.instance_id])
+
+    @admin.display(description=gettext_lazy("running version"), ordering="running_version", empty_value="—")
+    def version(self, instance: Instance) -> Any:
+        if instance.drift is None:
+            return mono(instance.running_version)
+        return side_by_side([mono(instance.running_version), self.drifted(instance)])
+
+    @admin.display(description=gettext_lazy("run status"), ordering="run_status")
+    def runs(self, instance: Instance) -> SafeString:
+        return badge_of(RUN, instance.run_status)
+
+    @admin.display(description=gettext_lazy("health"), ordering="health")
+    def is_healthy(self, instance: Instance) -> SafeString:
+        return badge_of(HEALTH, instance.health)
+
+    @admin.display(description=gettext_lazy("release history"))
+    def releases(self, instance: Instance) -> str:
+        return ", ".join(instance.release_history)
 
     @admin.action(description=gettext_lazy("Roll back…"), permissions=("change",))
     def roll_back(self, request: HttpRequest, queryset: QuerySet[Instance]) -> HttpResponse | None:
@@ -88,19 +127,15 @@ class InstanceAdmin(Retiring, InventoryAdmin):
         return HttpResponseRedirect(f"{reverse('roll-back', args=[services.pop()])}?{picked}")
 
     @admin.display(description=gettext_lazy("drift"))
-    def drifted(self, instance: Instance) -> str:
+    def drifted(self, instance: Instance) -> SafeString:
         match instance.drift:
             case Drift.LINK:
-                return _("expected %(version)s") % {"version": instance.expected_version}
+                text = _("expected %(version)s") % {"version": instance.expected_version}
             case Drift.PROCESS:
-                return _("the process is %(version)s") % {"version": instance.process_version}
+                text = _("the process is %(version)s") % {"version": instance.process_version}
             case _:
-                return ""
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        without_side_doors(form.base_fields)
-        return form
+                return mark_safe("—")
+        return chip(text, icon_name="drift", tone="warn")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "service":
@@ -120,6 +155,8 @@ class InstanceAdmin(Retiring, InventoryAdmin):
 
     def history_of(self, obj: Any) -> str:
         if in_progress.operations.remember(instance=obj.pk) or obj.status_changes.exists():
-            text = _("%(name)s has a history, which is kept: retire it instead (DELETE /v1/instance/%(name)s).")
-            return text % {"name": obj}
+            return _("%(name)s has a history, which is kept: retire it instead.") % {"name": obj}
         return ""
+
+    def retire(self, access: Access, obj: Any) -> None:
+        retire_instance(access=access, instance_id=obj.instance_id)

@@ -13,17 +13,22 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from inventory.admin.base import sees_all, visible_nodes, without_side_doors
+from inventory.admin.columns import badge_of, mono
 from inventory.admin.editing import CountsInstances
+from inventory.admin.service_state import TroubleFilter, state_of, with_counts
+from inventory.console.badges import RUN
+from inventory.editing import help_texts
 from inventory.editing.forms import InstanceRowForm, ServiceForm, ask_rules
 from inventory.editing.relocation import save_instance
 from inventory.instances import in_progress
 from inventory.instances.sync_processes import forget_processes
 from inventory.instances.sync_queue import request_sync
-from inventory.models import Instance, Node, Service
+from inventory.models import Instance, Node, Service, natural_key
 from inventory.security.access import access_of
 
 if TYPE_CHECKING:
@@ -89,12 +94,20 @@ class InstanceInline(Inline):
     form = InstanceRowForm
     formset = InstanceFormSet  # type: ignore[assignment]  # the stubs know of no form of one's own
     template = "admin/inventory/instances_inline.html"
-    fields = ("instance_id", "node", "port", "deploy_root", "running_version", "run_status", "details")
-    readonly_fields = ("running_version", "run_status", "details")
+    fields = ("instance_id", "node", "port", "deploy_root", "version", "runs", "details")
+    readonly_fields = ("version", "runs", "details")
     autocomplete_fields = ("node",)
     extra = 0
     max_num = INSTANCES_A_PAGE + 100
     can_delete = False
+
+    @admin.display(description=gettext_lazy("running version"))
+    def version(self, instance: Instance) -> Any:
+        return mono(instance.running_version)
+
+    @admin.display(description=gettext_lazy("run status"))
+    def runs(self, instance: Instance) -> Any:
+        return badge_of(RUN, instance.run_status) if instance.pk else ""
 
     @admin.display(description="")
     def details(self, instance: Instance) -> str:
@@ -122,20 +135,37 @@ class ServiceAdmin(CountsInstances):
     service_path = "pk"
     form = ServiceForm
     inlines = (InstanceInline,)
-    list_display = (
-        "name",
-        "instance_count",
-        "keep_releases",
-        "staged_days",
-        "command_timeout",
-        "mutable_versions",
-        "sync_enabled",
-        "synced_at",
-    )
-    list_filter = ("mutable_versions", "require_sha256", "sync_enabled")
+    list_display = ("name", "state", "instance_count", "keep_releases", "mutable_versions", "sync_enabled", "synced_at")
+    list_filter = (TroubleFilter, "mutable_versions", "require_sha256", "sync_enabled")
+    ordering = (natural_key("name"),)
     search_fields = ("name",)
     readonly_fields = ("synced_at", "created_at")
+    fieldsets = (
+        (None, {"fields": ("name",)}),
+        (
+            gettext_lazy("Commands"),
+            {
+                "fields": ("before_switch_command", "restart_command", "command_timeout"),
+                "description": help_texts.COMMANDS,
+            },
+        ),
+        (gettext_lazy("Does the new version really run?"), {"fields": ("version_command", "version_timeout")}),
+        (gettext_lazy("Releases"), {"fields": (("keep_releases", "staged_days"), "mutable_versions")}),
+        (gettext_lazy("Which packages are taken"), {"fields": ("require_sha256", "signing_key", "zip_names")}),
+        (gettext_lazy("Sync"), {"fields": ("sync_enabled", ("synced_at", "created_at"))}),
+    )
     actions = ("sync_now",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset = super().get_queryset(request)
+        return with_counts(queryset) if self.is_list(request) else queryset
+
+    def view_on_site(self, obj: Service) -> str:
+        return reverse("service", args=[obj.name])
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, service: Any) -> SafeString:
+        return state_of(service)
 
     @admin.action(description=gettext_lazy("Read the versions from the nodes"), permissions=("change",))
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:

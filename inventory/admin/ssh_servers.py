@@ -1,135 +1,133 @@
-"""What the admin does with SSH servers: their host keys are fetched, looked at and accepted, and their connections tried."""
+"""What the forms of SSH servers ask: for the host key of the server that they describe, and whether it can be reached."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
-from django.contrib import messages
-from django.core import signing
+import asyncssh
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from inventory.admin.editing import InventoryAdmin
 from inventory.editing.forms import HostKeyForm
-from inventory.models import JumpHost
+from inventory.models import JumpHost, TransportKind
 from inventory.nodes.check import Connection
 from inventory.nodes.host_keys import fetch_host_key
-from inventory.nodes.transports.base import NodeAddress, TransportError
+from inventory.nodes.transports.base import NodeAddress, TransportError, shown
 from inventory.nodes.transports.jump_address import JumpAddress
-from inventory.nodes.transports.ssh_hops import Address
-from inventory.validation import host_key_fingerprint, is_authority
+from inventory.validation import host_key_fingerprint, is_authority, without_comment
 
-_ACCEPT_WITHIN_SECONDS = 600
-_SALTS = {"node": "inventory.host-key", "jumphost": "inventory.host-key.jump"}
+# What says where a server is and how one logs in to it.
+ADDRESS = frozenset({"host", "transport", "ssh_user", "ssh_port", "ssh_host_key", "jump", "jump_socket"})
 
 
 class SshServerAdmin(InventoryAdmin):
-    """Of nodes and of jump hosts."""
+    """Of nodes and of jump hosts. What is asked is about the form as it was sent, saved or not; nothing is saved by it."""
 
     change_form_template = "admin/inventory/ssh_server/change_form.html"
 
-    def address_of(self, obj: Any) -> Address:
+    def tried(self, server: Any, *, is_as_stored: bool) -> Connection:
         raise NotImplementedError
 
-    def tried(self, obj: Any) -> Connection:
-        raise NotImplementedError
-
-    def reached(self, obj: Any, milliseconds: int) -> str:
+    def reached(self, server: Any, milliseconds: int) -> str:
         """What to say of a connection that was tried and is good."""
         raise NotImplementedError
 
     def get_urls(self) -> list[URLPattern]:
-        view, name = self.admin_site.admin_view, f"inventory_{self.opts.model_name}"
-        own = [
-            path("host-key/", view(self.host_key), name=f"{name}_host_key"),
-            path("<int:pk>/host-key/", view(self.accept_host_key), name=f"{name}_accept_host_key"),
-            path("<int:pk>/test/", view(require_POST(self.test_connection)), name=f"{name}_test"),
-        ]
+        name = f"inventory_{self.opts.model_name}"
+        views = {"host_key": self.host_key, "test": self.test_connection}
+        own = []
+        for asked, view in views.items():
+            guarded = self.admin_site.admin_view(require_POST(view))
+            for route in ("", "<int:pk>/"):
+                own.append(path(f"{route}{asked.replace('_', '-')}/", guarded, name=f"{name}_{asked}"))
         return [*own, *super().get_urls()]
 
-    def host_key(self, request: HttpRequest) -> HttpResponse:
-        """For one that is not there yet: what is found goes into the form that adds it."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        form = HostKeyForm(request.POST or None)
-        context: dict[str, Any] = {"form": form, "title": _("Fetch a host key")}
-        if form.is_valid():
-            given = form.cleaned_data
-            context |= self._fetched(_unnamed(**given))
-            known = {**given, "jump": given["jump"].pk if given["jump"] else "", "ssh_host_key": context.get("key", "")}
-            context["add_url"] = f"{self._url('add')}?{urlencode(known)}"
-        return self._page(request, "admin/inventory/ssh_server/fetch_host_key.html", context)
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        server = self.get_object(request, object_id) if object_id else None
+        urls = {}
+        if self._may_ask(request, server):
+            own = [server.pk] if server else []
+            urls = {"fetch_url": self._url("host_key", own), "test_url": self._url("test", own)}
+        return super().changeform_view(request, object_id, form_url, {**urls, **(extra_context or {})})
 
-    def accept_host_key(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The first POST fetches and shows; the second, with what was shown signed, saves."""
-        server = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_change_permission(request, server):
-            raise PermissionDenied
-        if request.method == "POST" and "accept" in request.POST:
-            return self._accept(request, server)
-        context: dict[str, Any] = {"server": server, "title": _("Host key of %(name)s") % {"name": server}}
-        context["stored"] = host_key_fingerprint(server.ssh_host_key)
-        if is_authority(server.ssh_host_key):
+    def host_key(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
+        """An empty field is filled with what was fetched; another key that is there is left for a person to replace."""
+        self._server(request, pk)
+        return render(request, "admin/inventory/ssh_server/host_key.html", self._fetched(request))
+
+    def test_connection(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
+        server = self._server(request, pk)
+        form = self.get_form(request, server, change=server is not None)(request.POST, instance=server)
+        form.asks_rules = False  # whether it may be saved now is another question
+        context: dict[str, Any] = {"wrong": list(_wrong(form))}
+        if not context["wrong"]:
+            is_as_stored = pk is not None and ADDRESS.isdisjoint(form.changed_data)
+            tried = self.tried(form.instance, is_as_stored=is_as_stored)
+            context["problem"] = tried.error
+            context["reached"] = "" if tried.error else self.reached(form.instance, tried.milliseconds)
+        return render(request, "admin/inventory/ssh_server/tested.html", context)
+
+    def _fetched(self, request: HttpRequest) -> dict[str, Any]:
+        stored = without_comment(request.POST.get("ssh_host_key", ""))
+        form = HostKeyForm(request.POST)
+        if request.POST.get("transport") == TransportKind.LOCAL:
+            return {"problem": _("This machine is not reached over ssh: it has no host key to fetch.")}
+        if is_authority(stored):
             text = _("It shows certificates of the authority %(key)s: there is no single key to fetch.")
-            context["problem"] = text % {"key": context["stored"]}
-        elif request.method == "POST":
-            context |= self._fetched(self.address_of(server))
-            context["is_same"] = context.get("key") == server.ssh_host_key
-            context["signed"] = signing.dumps([server.pk, context.get("key")], salt=self._salt)
-        return self._page(request, "admin/inventory/ssh_server/host_key.html", context)
-
-    def _fetched(self, address: Address) -> dict[str, Any]:
+            return {"problem": text % {"key": _shown(stored)}}
+        if not form.is_valid():
+            return {"problem": " ".join(f"{label}: {text}" for label, text in _wrong(form))}
         try:
-            key = fetch_host_key(address)
+            key = fetch_host_key(_unnamed(**form.cleaned_data))
         except TransportError as error:
             return {"problem": error.message}
-        return {"key": key, "fetched": host_key_fingerprint(key)}
+        filled = self.get_form(request)(initial={"ssh_host_key": key})["ssh_host_key"]
+        return {
+            "host": form.cleaned_data["host"],
+            "port": form.cleaned_data["ssh_port"],
+            "key": key,
+            "fetched": host_key_fingerprint(key),
+            "stored": _shown(stored),
+            "key_field": filled.as_widget(attrs={"hx-swap-oob": "true"}),
+        }
 
-    def _accept(self, request: HttpRequest, server: Any) -> HttpResponse:
-        back = self._url("change", server.pk)
-        try:
-            pk, key = signing.loads(request.POST["accept"], salt=self._salt, max_age=_ACCEPT_WITHIN_SECONDS)
-        except signing.BadSignature:
-            pk, key = None, None
-        if pk != server.pk or not key:
-            messages.error(request, _("That page was too old. Fetch the host key again."))
-            return HttpResponseRedirect(back)
-        old, new = host_key_fingerprint(server.ssh_host_key), host_key_fingerprint(key)
-        with transaction.atomic():
-            server.ssh_host_key = key
-            server.save(update_fields=["ssh_host_key"])
-            self.record(request, server, "accept_host_key", changes={"ssh_host_key": [old, new]})
-        messages.success(request, _("The host key %(key)s was accepted.") % {"key": new})
-        return HttpResponseRedirect(back)
+    def _may_ask(self, request: HttpRequest, server: Any) -> bool:
+        if server is None:
+            return self.has_add_permission(request)
+        return self.has_change_permission(request, server)
 
-    def test_connection(self, request: HttpRequest, pk: int) -> HttpResponse:
-        server = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_change_permission(request, server):
+    def _server(self, request: HttpRequest, pk: int | None) -> Any:
+        """The stored row, None of one that is to be added. Raises PermissionDenied, Http404."""
+        server = None if pk is None else get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self._may_ask(request, server):
             raise PermissionDenied
-        tried = self.tried(server)
-        if tried.error:
-            messages.error(request, _("%(name)s: %(error)s") % {"name": server, "error": tried.error})
-        else:
-            messages.success(request, self.reached(server, tried.milliseconds))
-        return HttpResponseRedirect(self._url("change", server.pk))
+        return server
 
-    @property
-    def _salt(self) -> str:
-        return _SALTS[str(self.opts.model_name)]
+    def _url(self, asked: str, arguments: list[int]) -> str:
+        return reverse(f"admin:inventory_{self.opts.model_name}_{asked}", args=arguments)
 
-    def _url(self, page: str, *arguments: Any) -> str:
-        return reverse(f"admin:inventory_{self.opts.model_name}_{page}", args=arguments)
 
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        context |= {**self.admin_site.each_context(request), "opts": self.opts}
-        return TemplateResponse(request, template, context)
+def _wrong(form: Any) -> Iterator[tuple[str, str]]:
+    """The label and the text of each error that keeps the server from being asked."""
+    for name, errors in form.errors.items():
+        if name in ADDRESS:
+            yield from ((str(form.fields[name].label), text) for text in errors)
+
+
+def _shown(host_key: str) -> str:
+    """Its fingerprint; of what is no key, how it begins."""
+    try:
+        return host_key_fingerprint(host_key)
+    except (asyncssh.KeyImportError, ValueError):
+        return f"“{shown(host_key, 60)}”"
 
 
 def _unnamed(*, host: str, ssh_port: int, jump: JumpHost | None, jump_socket: str) -> NodeAddress:

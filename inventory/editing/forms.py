@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from inventory.editing import help_texts
 from inventory.editing.rules import Edit, faults
 from inventory.models import Instance, JumpHost, Node, Service
 from inventory.validation import misplaced_jump, validate_jump_socket
@@ -50,6 +51,7 @@ class ServiceForm(EditForm):
     class Meta:
         model = Service
         exclude: tuple[str, ...] = ()
+        help_texts = help_texts.SERVICE
         widgets = {  # Django's own way
             "restart_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
             "before_switch_command": forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
@@ -74,6 +76,7 @@ class JumpHostForm(EditForm):
     class Meta:
         model = JumpHost
         exclude: tuple[str, ...] = ()
+        help_texts = help_texts.JUMP_HOST
         widgets = {  # Django's own way
             "ssh_host_key": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
         }
@@ -83,6 +86,7 @@ class NodeForm(EditForm):
     class Meta:
         model = Node
         exclude: tuple[str, ...] = ()
+        help_texts = help_texts.NODE
         widgets = {  # Django's own way
             "ssh_host_key": forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
         }
@@ -92,6 +96,7 @@ class InstanceForm(EditForm):
     class Meta:
         model = Instance
         exclude: tuple[str, ...] = ()
+        help_texts = help_texts.INSTANCE
 
     def _get_validation_exclusions(self) -> set[str]:
         """The constraint on deploy roots has it in its condition: without it, Django does not look at that."""

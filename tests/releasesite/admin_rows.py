@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from tests.inventory.admin.test_editing import HOST_KEY, instance_form, node_form, row, service_form
@@ -105,16 +104,18 @@ def nodes() -> Iterator[Row]:
     yield from both("inventory_node_history", "node", SHOPS)
     yield Row(route="inventory_node_add", may=UNLIMITED)
     yield Row(route="inventory_node_add", may=UNLIMITED, data=lambda world: node_form(name="mine"))
-    yield Row(route="inventory_node_host_key", may=UNLIMITED)
-    unheard: Data = lambda world: {"host": "127.0.0.1", "ssh_port": free_port()}  # noqa: E731
-    yield Row(route="inventory_node_host_key", may=UNLIMITED, data=unheard, says="be asked")
+    unheard: Data = lambda world: node_form(transport="ssh", host="127.0.0.1", ssh_port=free_port())  # noqa: E731
+    asks: dict[str, Any] = {"may": UNLIMITED, "data": unheard}
+    yield Row(route="inventory_node_host_key", **asks, says="be asked")
+    yield Row(route="inventory_node_test", **asks, says="Not tried")
     for of in ("shop node", "bank node", "unused node"):
         about: dict[str, Any] = {"of": of, "may": UNLIMITED}
         yield Row(route="inventory_node_change", **about, data=moved_node(of))
-        yield Row(route="inventory_node_accept_host_key", **about)
-        yield Row(route="inventory_node_accept_host_key", **about, data=accepted_key(of))
-        yield Row(route="inventory_node_test", **about, data=YES, says="was reached")
+        yield Row(route="inventory_node_host_key", of=of, **asks, says="be asked")
+        yield Row(route="inventory_node_test", **about, data=lambda world: node_form(), says="was reached")
         yield Row(route="inventory_node_delete", **about)
+        yield Row(route="inventory_node_retire", **about)
+    yield Row(route="inventory_node_retire", may=UNLIMITED, of="unused node", data=YES)
     yield Row(route="inventory_node_delete", may=UNLIMITED, of="unused node", data=YES)
     yield Row(route="inventory_node_changelist", may=UNLIMITED, data=selected("delete_selected", "unused node"))
 
@@ -130,21 +131,15 @@ def jump_hosts() -> Iterator[Row]:
         yield Row(route=f"inventory_jumphost_{page}", **about)
     yield Row(route="inventory_jumphost_change", **about, data=lambda world: new)
     yield Row(route="inventory_jumphost_delete", **about, data=YES)
-    yield Row(route="inventory_jumphost_host_key", may=UNLIMITED)
-    yield Row(route="inventory_jumphost_accept_host_key", **about)
-    accepted: Data = lambda world: {  # noqa: E731
-        "accept": signing.dumps([world["jump host"].pk, HOST_KEY], salt="inventory.host-key.jump")
-    }
-    yield Row(route="inventory_jumphost_accept_host_key", **about, data=accepted)
-    yield Row(route="inventory_jumphost_test", **about, data=YES, says="be reached")
+    unheard: Data = lambda world: {**new, "host": "127.0.0.1", "ssh_port": free_port(), "ssh_host_key": ""}  # noqa: E731
+    silent: Data = lambda world: {**new, "host": "127.0.0.1", "ssh_port": free_port()}  # noqa: E731
+    for of in ("", "jump host"):
+        yield Row(route="inventory_jumphost_host_key", of=of, may=UNLIMITED, data=unheard, says="be asked")
+        yield Row(route="inventory_jumphost_test", of=of, may=UNLIMITED, data=silent, says="be reached")
 
 
 def moved_node(of: str) -> Data:
     return lambda world: node_form(name=world[of].name, host="192.0.2.1")
-
-
-def accepted_key(of: str) -> Data:
-    return lambda world: {"accept": signing.dumps([world[of].pk, HOST_KEY], salt="inventory.host-key")}
 
 
 def instances() -> Iterator[Row]:
@@ -154,6 +149,8 @@ def instances() -> Iterator[Row]:
     yield from both("inventory_instance_change", "instance", SHOPS)
     yield from both("inventory_instance_delete", "spare", SHOPS)
     yield from both("inventory_instance_delete", "spare", SHOPS, YES)
+    yield from both("inventory_instance_retire", "spare", SHOPS)
+    yield from both("inventory_instance_retire", "spare", SHOPS, YES)
     for of, may in (("shop", SHOPS), ("bank", UNLIMITED)):
         listed: dict[str, Any] = {"route": "inventory_instance_changelist", "may": may}
         rolled = selected("roll_back", f"{of} instance")

@@ -153,4 +153,4 @@ def test_of_a_shared_node_a_limited_person_counts_only_their_own_instances(world
 
     page = client_of(OF_SHOP, world).get(reverse("admin:inventory_node_changelist")).content.decode()
 
-    assert '<td class="field-instance_count">3</td>' in page
+    assert 'class="field-instance_count">3</td>' in page
