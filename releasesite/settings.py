@@ -268,7 +268,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["releasesite.api.permissions.ScopePermission"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False},
+    "SWAGGER_UI_SETTINGS": {"deepLinking": False, "persistAuthorization": False},
     "POSTPROCESSING_HOOKS": ["releasesite.api.schema.refuse_unknown_keys", "releasesite.api.examples.add_examples"],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

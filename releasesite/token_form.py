@@ -12,11 +12,16 @@ from releasesite.models import TokenScope, validate_network
 
 class TokenForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=100, help_text=_("Who or what will use it."))
-    scope = forms.ChoiceField(label=_("Scope"), choices=TokenScope.choices)
+    scope = forms.ChoiceField(
+        label=_("Scope"),
+        choices=TokenScope.choices,
+        help_text=_("A scheduler needs the first; a node that reports, the third."),
+    )
     services = forms.ModelMultipleChoiceField(
         label=_("Services"),
         queryset=Service.objects.all(),
         required=False,
+        widget=forms.CheckboxSelectMultiple,
         help_text=_("None selected: valid for all services, future ones included."),
     )
     expires_in_days = forms.IntegerField(

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db import models
 from django.db.models import Q
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from deploys.badges import OPERATION, TARGET
 from deploys.models import Deploy, Operation, Package, Target, Worker
 from deploys.states import Kind
 from inventory.admin.base import ReadOnlyAdmin
+from inventory.admin.columns import badge_of
 from inventory.models import Instance, Service
 from inventory.security.redaction import redact_url
-
-if TYPE_CHECKING:
-    from django.utils.safestring import SafeString
 
 
 class OperationAdmin(ReadOnlyAdmin):
@@ -29,21 +29,38 @@ class OperationAdmin(ReadOnlyAdmin):
         "public_id",
         "service",
         "version",
-        "status",
-        "total",
-        "failed",
+        "state",
+        "failed_of_total",
         "requested_by",
         "started_at",
         "finished_at",
     )
-    list_filter = ("status",)
+    list_filter = ("status", ("service", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("service",)
     ordering = ("-id",)
     search_fields = ("public_id",)
     search_help_text = _("A full id, or a service's name.")
     # The URL keeps its userinfo and query for the download alone.
     exclude = ("package_url", "fingerprint", "log_seq", "log_bytes", "package")
-    readonly_fields = ("shown_url", "page")
+    readonly_fields = ("shown_url", "state")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """First what one looks for."""
+        first = ["public_id", "service", "version", "state", "shown_url", "requested_by", "reason"]
+        times = ["started_at", "updated_at", "finished_at"]
+        rest = [name for name in self.get_fields(request, obj) if name not in {*first, *times, "status"}]
+        return ((None, {"fields": first}), (_("Times"), {"fields": times}), (_("Further"), {"fields": rest}))
+
+    def view_on_site(self, obj: Operation) -> str:
+        return reverse(obj.kind, args=[obj.public_id])
+
+    @admin.display(description=_("status"))
+    def state(self, operation: Operation) -> SafeString:
+        return badge_of(OPERATION, operation.status)
+
+    @admin.display(description=_("failed"))
+    def failed_of_total(self, operation: Operation) -> str:
+        return f"{operation.failed} / {operation.total}"
 
     def named(self, term: str) -> Q:
         return Q(public_id=term) | Q(service__in=_keys(Service, name=term))
@@ -51,12 +68,6 @@ class OperationAdmin(ReadOnlyAdmin):
     @admin.display(description=_("package URL"))
     def shown_url(self, operation: Operation) -> str:
         return redact_url(operation.package_url) if operation.package_url else ""
-
-    @admin.display(description=_("page"))
-    def page(self, operation: Operation) -> SafeString:
-        return format_html(
-            '<a href="{}">{}</a>', reverse(operation.kind, args=[operation.public_id]), _("Open in the console")
-        )
 
 
 @admin.register(Deploy)
@@ -67,12 +78,18 @@ class DeployAdmin(OperationAdmin):
 @admin.register(Target)
 class TargetAdmin(ReadOnlyAdmin):
     service_path = "instance__service_id"
-    list_display = ("id", "operation", "instance", "attempt", "status", "step", "error_code", "source", "updated_at")
+    list_display = ("id", "operation", "instance", "attempt", "state", "step", "error_code", "source", "updated_at")
     list_filter = ("status", "kind")
     list_select_related = ("operation", "instance")
     ordering = ("-id",)
     search_fields = ("instance",)
     search_help_text = _("A full instance id or operation id.")
+    exclude = ("status",)
+    readonly_fields = ("state",)
+
+    @admin.display(description=_("status"))
+    def state(self, target: Target) -> SafeString:
+        return badge_of(TARGET, target.status)
 
     def named(self, term: str) -> Q:
         return Q(instance__in=_keys(Instance, instance_id=term)) | Q(

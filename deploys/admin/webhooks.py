@@ -15,16 +15,28 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_POST
 
 from deploys.admin.webhook_form import WebhookForm
 from deploys.events.outbox import send_again
-from deploys.webhook_models import Webhook, WebhookDelivery
+from deploys.webhook_models import EventType, Webhook, WebhookDelivery
 from inventory.admin.base import AuditedAdmin, ForAllServices, ReadOnlyAdmin, sees_all
+from inventory.admin.columns import badge_of, chip
+from inventory.console.badges import Look, badges
 from inventory.security import audit
 from inventory.security.access import access_of
+
+DELIVERY = badges(
+    WebhookDelivery.Status,
+    {
+        WebhookDelivery.Status.PENDING: Look("clock", "run"),
+        WebhookDelivery.Status.SENT: Look("check", "ok"),
+        WebhookDelivery.Status.FAILED: Look("x", "fail"),
+    },
+)
 
 
 def new_secret() -> str:
@@ -39,13 +51,26 @@ class WebhookAdmin(ForAllServices, AuditedAdmin):
     object_kind = "webhook"
     form = WebhookForm
     change_form_template = "admin/deploys/webhook/change_form.html"
-    list_display = ("name", "host", "body", "told_of", "limited_to", "is_active", "unanswered")
+    list_display = ("name", "state", "host", "body", "told_of", "limited_to")
     list_filter = ("is_active", "body")
     search_fields = ("name",)
-    autocomplete_fields = ("services",)
+    fieldsets = (
+        (None, {"fields": ("name", "is_active")}),
+        (gettext_lazy("Where to"), {"fields": ("url", ("body", "language"), "chat_secret")}),
+        (gettext_lazy("What of"), {"fields": ("events", "services")}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("services")
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, webhook: Webhook) -> SafeString:
+        if not webhook.is_active:
+            return chip(_("Off"), icon_name="pause")
+        if webhook.unanswered:
+            text = ngettext("No answer to the last try", "No answer to %(count)d tries", webhook.unanswered)
+            return chip(text % {"count": webhook.unanswered}, icon_name="alert", tone="warn")
+        return chip(pgettext("of a webhook", "Active"), icon_name="check", tone="ok")
 
     @admin.display(description=gettext_lazy("URL"))
     def host(self, webhook: Webhook) -> str:
@@ -53,7 +78,8 @@ class WebhookAdmin(ForAllServices, AuditedAdmin):
 
     @admin.display(description=gettext_lazy("events"))
     def told_of(self, webhook: Webhook) -> str:
-        return ", ".join(webhook.events)
+        labels = dict(EventType.choices)
+        return ", ".join(str(labels.get(event, event)) for event in webhook.events)
 
     @admin.display(description=gettext_lazy("services"))
     def limited_to(self, webhook: Webhook) -> str:
@@ -111,30 +137,26 @@ class WebhookAdmin(ForAllServices, AuditedAdmin):
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ForAllServices, ReadOnlyAdmin):
     change_form_template = "admin/deploys/webhookdelivery/change_form.html"
-    list_display = ("happened_at", "webhook", "event", "subject", "status", "attempts", "answer_status", "error")
+    list_display = ("happened_at", "webhook", "event", "subject", "state", "attempts", "answer_status", "error")
     list_filter = ("status", "event", "webhook")
     list_select_related = ("webhook",)
     ordering = ("-id",)
     search_fields = ("message_id",)
     search_help_text = gettext_lazy("A full message id or subject.")
-    fields = (
-        "message_id",
-        "webhook",
-        "event",
-        "subject",
-        "happened_at",
-        "status",
-        "attempts",
-        "attempted_at",
-        "due_at",
-        "expires_at",
-        "finished_at",
-        "answer_status",
-        "answer",
-        "error",
-        "shown_data",
+    fieldsets = (
+        (None, {"fields": (("event", "state"), ("subject", "webhook"), "message_id")}),
+        (
+            gettext_lazy("Tries"),
+            {"fields": (("attempts", "attempted_at"), ("due_at", "expires_at"), "finished_at")},
+        ),
+        (gettext_lazy("The last answer"), {"fields": ("answer_status", "answer", "error")}),
+        (gettext_lazy("What is sent"), {"fields": ("happened_at", "shown_data")}),
     )
-    readonly_fields = ("shown_data",)
+    readonly_fields = ("shown_data", "state")
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, delivery: WebhookDelivery) -> SafeString:
+        return badge_of(DELIVERY, delivery.status)
 
     def named(self, term: str) -> Q:
         return Q(message_id=term) | Q(subject=term)

@@ -1,4 +1,4 @@
-"""Template tags for states and error codes. family: a key of `deploys.web.pages.badges.FAMILIES`."""
+"""Template tags for states and error codes. family: a key of `deploys.badges.FAMILIES`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deploys.badges import Explanation, badge, explained
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
 from deploys.told import said
-from deploys.web.pages.badges import Explanation, badge, explained
 from inventory.console.badges import Badge
 from inventory.security.redaction import scrub
 from inventory.templatetags.console import icon

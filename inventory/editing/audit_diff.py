@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Model, QuerySet
 from django.forms import BaseModelForm, ModelChoiceField
 
 from inventory.editing.file.report import shown
@@ -39,6 +40,8 @@ def _old(form: BaseModelForm[Any], name: str) -> str:
 def _shown(name: str, value: Any) -> str:
     if "password" in name:
         return "(not kept)"
+    if isinstance(value, (list, tuple, QuerySet)) and all(isinstance(each, Model) for each in value):
+        return ", ".join(sorted(str(each) for each in value))
     try:
         return shown(name, "" if value is None else value)
     except ValueError:

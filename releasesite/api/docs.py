@@ -24,7 +24,7 @@ class DocsView(SpectacularSwaggerSplitView):
 
     required_scope = Scope.READ
     url_name = "schema"
-    template_name = "releasesite/docs.html"
+    template_name = "docs.html"
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, NotAuthenticated):

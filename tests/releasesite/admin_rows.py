@@ -200,13 +200,12 @@ def people_and_tokens() -> Iterator[Row]:
         yield Row(route=f"{name}_delete", may=ROOTS, of=what, data=YES)
         yield Row(route=f"{name}_changelist", may=ROOTS, data=selected("delete_selected", what))
     new_password = {"password1": "another long passphrase", "password2": "another long passphrase"}
-    user = {**new_password, "usable_password": "true", "username": "eve"}
-    limits = {f"service_limit-{count}_FORMS": 0 for count in ("TOTAL", "INITIAL")}
-    yield Row(route="auth_user_add", may=ROOTS, data=lambda world: {**user, **limits})
+    user = {**new_password, "username": "eve", "limited": "all"}
+    yield Row(route="auth_user_add", may=ROOTS, data=lambda world: user)
     yield Row(route="auth_user_password_change", may=ROOTS, of="user")
     yield Row(route="auth_user_password_change", may=ROOTS, of="user", data=lambda world: user)
-    joined = {"username": "bob", "is_superuser": "on", "date_joined_0": "2024-01-01", "date_joined_1": "00:00:00"}
-    yield Row(route="auth_user_change", may=ROOTS, of="user", data=lambda world: {**joined, **limits})
+    super_bob = {"username": "bob", "is_superuser": "on", "limited": "all"}
+    yield Row(route="auth_user_change", may=ROOTS, of="user", data=lambda world: super_bob)
     yield Row(route="auth_group_add", may=ROOTS, data=lambda world: {"name": "new"})
     yield Row(route="auth_group_change", may=ROOTS, of="group", data=lambda world: {"name": "renamed"})
     token = {"name": "t", "scope": "deploy"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
 from inventory.models import AuditEntry
+from inventory.security.access import Scope
+from releasesite.api.people import access_of_user
 from releasesite.models import ApiToken
 from tests.support.fleet import make_service
 
@@ -127,9 +130,7 @@ def test_an_edit_of_a_person_is_in_the_audit_without_the_password(root: Client) 
             "username": "bob",
             "password1": "correct horse battery",
             "password2": "correct horse battery",
-            "usable_password": "true",
-            "service_limit-TOTAL_FORMS": 0,
-            "service_limit-INITIAL_FORMS": 0,
+            "limited": "all",
         },
     )
 
@@ -164,3 +165,60 @@ def test_a_group_that_is_no_role_is_edited_and_deleted(root: Client) -> None:
     root.post(reverse("admin:auth_group_delete", args=[group.pk]), {"post": "yes"})
 
     assert not Group.objects.filter(pk=group.pk).exists()
+
+
+def _person(**fields: Any) -> dict[str, Any]:
+    return {"username": "bob", "is_active": "on", "limited": "all", **fields}
+
+
+def test_a_person_gets_a_role_and_services_in_one_form(root: Client) -> None:
+    shop, bank = make_service("shop"), make_service("bank")
+    operator = Group.objects.get(name="operator")
+    passwords = {"password1": "correct horse battery", "password2": "correct horse battery"}
+
+    made = _person(**passwords, groups=[operator.pk], limited="some", services=[shop.pk])
+    root.post(reverse("admin:auth_user_add"), made)
+
+    bob = User.objects.get(username="bob")
+    assert bob.check_password("correct horse battery")
+    assert access_of_user(bob, address="").allows(Scope.DEPLOY)
+    assert access_of_user(bob, address="").services == {shop.pk}
+    assert ">shop<" in root.get(reverse("admin:auth_user_changelist")).content.decode()
+
+    change = reverse("admin:auth_user_change", args=[bob.pk])
+    root.post(change, _person(groups=[operator.pk], limited="some", services=[shop.pk, bank.pk]))
+    assert access_of_user(bob, address="").services == {shop.pk, bank.pk}
+    root.post(change, _person(groups=[operator.pk], limited="some"))
+    assert access_of_user(bob, address="").services == set()
+    root.post(change, _person(limited="all"))
+    assert access_of_user(bob, address="").services is None
+    assert not access_of_user(User.objects.get(pk=bob.pk), address="").scopes
+    changes = AuditEntry.objects.filter(action="user.change").order_by("pk")
+    assert changes[0].detail["changes"]["services"] == ["shop", "bank, shop"]
+    assert changes[2].detail["changes"]["limited"] == ["some", "all"]
+
+
+def test_no_hash_of_a_password_is_on_a_page(root: Client) -> None:
+    bob = User.objects.create_user("bob", password=PASSWORD)
+    algorithm, *_rest, digest = bob.password.split("$")
+
+    page = root.get(reverse("admin:auth_user_change", args=[bob.pk])).content.decode()
+
+    assert digest not in page
+    assert digest[:6] not in page
+    assert algorithm not in page
+    assert reverse("admin:auth_user_password_change", args=[bob.pk]) in page
+
+
+def test_a_group_keeps_the_permissions_that_its_form_offers(root: Client) -> None:
+    group = Group.objects.create(name="night")
+    seen = Permission.objects.get(codename="view_webhook")
+    kept = Permission.objects.get(codename="view_session")  # of no page of the admin
+    group.permissions.add(kept)
+    url = reverse("admin:auth_group_change", args=[group.pk])
+
+    page = root.get(url).content.decode()
+    root.post(url, {"name": "night", "permissions": [seen.pk, kept.pk]})
+
+    assert "Webhooks: see" in page
+    assert set(group.permissions.all()) == {seen, kept}

@@ -11,9 +11,9 @@ from django.template import Context, Template
 from django.utils import translation
 from django.utils.html import escape
 
+from deploys.badges import badge
 from deploys.error_codes import ErrorCode
 from deploys.states import Kind, OperationStatus, Source, Step, TargetStatus
-from deploys.web.pages.badges import badge
 from inventory.actors import ActorKind
 from inventory.console.badges import Look, badges
 from inventory.models import Health, RunStatus
