@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -123,8 +123,8 @@ class NodeAdmin(RetireButton, ForAllServices, SshServerAdmin, CountsInstances):
             return chip(_("Never reached"), icon_name="question")
         if node.seen_at >= _recent():
             return chip(_("Reached"), icon_name="check", tone="ok")
-        since = _("Last reached %(time)s ago") % {"time": timesince(node.seen_at, depth=1)}
-        return chip(since, icon_name="clock", tone="warn")
+        at = date_format(timezone.localtime(node.seen_at), "Y-m-d H:i")
+        return chip(_("Last reached %(time)s") % {"time": at}, icon_name="clock", tone="warn")
 
     def history_of(self, obj: Any) -> str:
         if obj.instances.listed().exists():

@@ -201,7 +201,7 @@ def test_the_page_has_nothing_inline_and_no_foreign_asset(db: None) -> None:
     assert "<style" not in page
     assert "style=" not in page
     assert not re.search(r"<script(?![^>]*\bsrc=)", page)
-    assert all(url.startswith("/") for url in re.findall(r'(?:src|href)="([^"]+)"', page))
+    assert all(url.startswith(("/", "#")) for url in re.findall(r'(?:src|href)="([^"]+)"', page))
 
 
 def test_the_page_brings_its_own_script(db: None) -> None:
