@@ -27,9 +27,17 @@ class RetireButton(Retiring):
         return [path("<int:pk>/retire/", view, name=name), *super().get_urls()]
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        url = {"retire_url": reverse(f"admin:inventory_{self.opts.model_name}_retire", args=[object_id])}
-        may = object_id.isdigit() and self.has_change_permission(request, self.get_object(request, object_id))
-        return super().change_view(request, object_id, form_url, {**(url if may else {}), **(extra_context or {})})
+        extra = {**self._button(request, object_id), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return super().delete_view(request, object_id, {**self._button(request, object_id), **(extra_context or {})})
+
+    def _button(self, request: HttpRequest, object_id: str) -> dict[str, str]:
+        obj = self.get_object(request, object_id)
+        if obj is None or not self.has_change_permission(request, obj):
+            return {}
+        return {"retire_url": reverse(f"admin:inventory_{self.opts.model_name}_retire", args=[obj.pk])}
 
     def retire_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         obj = get_object_or_404(self.get_queryset(request), pk=pk)

@@ -150,7 +150,7 @@ class ServiceAdmin(CountsInstances):
             },
         ),
         (gettext_lazy("Does the new version really run?"), {"fields": ("version_command", "version_timeout")}),
-        (gettext_lazy("Releases"), {"fields": (("keep_releases", "staged_days"), "mutable_versions")}),
+        (gettext_lazy("Releases on a node"), {"fields": (("keep_releases", "staged_days"), "mutable_versions")}),
         (gettext_lazy("Which packages are taken"), {"fields": ("require_sha256", "signing_key", "zip_names")}),
         (gettext_lazy("Sync"), {"fields": ("sync_enabled", ("synced_at", "created_at"))}),
     )

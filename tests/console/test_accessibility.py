@@ -26,6 +26,17 @@ RULES = {
 }
 
 
+# What a narrow page may have that the same page has not when it is wide.
+WHEN_NARROW = [*COLOURS, "link-name", "button-name", "label", "target-size", "scrollable-region-focusable"]
+
+
+def narrow_violations(page: Page) -> list[str]:
+    """Of a page whose wide form is asked with `violations`; in the dark."""
+    found = _asked(page, "dark", {**RULES, "runOnly": {"type": "rule", "values": WHEN_NARROW}})
+    page.emulate_media(color_scheme="light")
+    return found
+
+
 def violations(page: Page) -> list[str]:
     """In light and in dark."""
     page.wait_for_load_state("load")
