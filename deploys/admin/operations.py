@@ -84,7 +84,7 @@ class TargetAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("instance",)
     search_help_text = _("A full instance id or operation id.")
-    exclude = ("status",)
+    exclude = ("status", "error_told")
     readonly_fields = ("state",)
 
     @admin.display(description=_("status"))

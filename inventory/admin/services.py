@@ -79,7 +79,7 @@ class InstanceFormSet(InlineFormSet):
         super().add_fields(form, index)
         if form.instance.pk is not None:
             form.fields["node"].widget.widget.known = form.instance.node
-        for field in form.fields.values():
+        for field in filter(lambda field: field.label, form.fields.values()):
             getattr(field.widget, "widget", field.widget).attrs.setdefault("aria-label", field.label)
 
     def clean(self) -> None:
