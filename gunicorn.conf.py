@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from releasesite import environment
+from inventory.database import tallies
+from releasesite import environment, logs
 from releasesite.embedded_postgres import programs
 
 # A bad variable stops the master here; in a worker it would be started again and again.
@@ -12,6 +13,14 @@ _environment = environment.read()
 if _environment.database is None:
     programs.require(_environment.data_dir)
 
+
+def post_worker_init(_worker: object) -> None:
+    logs.tell_uncaught()
+    tallies.flush_regularly()
+
+
+# One object a line from the first line on: gunicorn's own come by the same handler as ours.
+logconfig_dict = logs.configure(for_people=_environment.debug)
 worker_class = "gthread"
 workers = 2
 threads = 4

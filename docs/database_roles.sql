@@ -63,5 +63,8 @@ GRANT UPDATE (unanswered, rests_until) ON deploys_webhook TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 
+-- What both have counted.
+GRANT SELECT, INSERT, UPDATE ON inventory_tally TO release_web, release_worker;
+
 -- The audit: both may append, its chain needs the newest row's hash, and nobody may change one.
 GRANT SELECT, INSERT ON inventory_auditentry TO release_web, release_worker;

@@ -444,3 +444,17 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.object_id}".strip()
+
+
+class Tally(models.Model):
+    """What has been counted under a key, by all processes together (`inventory.database.tallies`). The table is UNLOGGED."""
+
+    key = models.CharField(_("key"), max_length=300, primary_key=True)
+    value = models.FloatField(_("value"))
+
+    class Meta:
+        verbose_name = _("tally")
+        verbose_name_plural = _("tallies")
+
+    def __str__(self) -> str:
+        return self.key

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -38,6 +42,30 @@ def add_caller(request: HttpRequest, log_kwargs: dict[str, Any], **_: Any) -> No
         log_kwargs.update(caller=access.actor.name, address=access.actor.address)
 
 
+def without_traceback_of_refusals(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A stranger's host name or a forged cookie is no fault of the code's."""
+    if str(event.get("logger", "")).startswith("django.security."):
+        event.pop("exc_info", None)
+    return event
+
+
+def tell_uncaught() -> None:
+    """What ends a thread, or this process, goes into the log as one object, too."""
+    logger = logging.getLogger(__name__)
+
+    def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        logger.critical("uncaught %s", kind.__name__, exc_info=(kind, error, traceback))
+
+    def tell_of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            tell(args.exc_type, args.exc_value, args.exc_traceback)
+
+    sys.excepthook = tell
+    threading.excepthook = tell_of_thread
+
+
 def _as_json(value: Any, **_: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
@@ -56,6 +84,7 @@ def configure(*, for_people: bool) -> dict[str, Any]:
     )
     last: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        without_traceback_of_refusals,
         structlog.processors.format_exc_info,
         scrub_event,
         structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(serializer=_as_json),
@@ -77,6 +106,8 @@ def configure(*, for_people: bool) -> dict[str, Any]:
             "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "django.request": {"level": "ERROR"},
             "django-q": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+            "gunicorn.error": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+            "gunicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
             "asyncssh": {"level": "WARNING"},
             "axes": {"level": "WARNING"},
         },

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "releasesite.api.middleware.RequestIdMiddleware",
+    "releasesite.api.measures.MeasuringMiddleware",
     "releasesite.api.middleware.AnswerMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

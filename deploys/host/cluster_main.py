@@ -12,6 +12,7 @@ from django_q.signals import post_spawn
 import deploys.tasks  # noqa: F401  (loaded here, before the fork, and not by each worker at its first task)
 import inventory.tasks  # noqa: F401
 from deploys.host.parent_death import bind_every_fork, die_with_parent
+from inventory.database.tallies import flush_regularly
 
 SUPERVISOR_PID = "RELEASE_SUPERVISOR_PID"
 
@@ -30,6 +31,7 @@ def run_cluster() -> int:
 
 def _connect_early(**_: object) -> None:
     """In each worker, so that its first task need not wait for it."""
+    flush_regularly()
     try:
         connection.ensure_connection()
     except Error:  # that task will meet it

@@ -21,6 +21,7 @@ from deploys.operations.hold import end_expired_holds
 from deploys.queue.names import QUEUES
 from deploys.webhooks.sender import Sender
 from inventory.database import sessions
+from inventory.database.tallies import flush_regularly
 from inventory.instances.sync_queue import enqueue_due_syncs
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Supervisor:
         if self._is_paused:
             logger.warning("worker %s: paused, nothing is claimed until SIGUSR1: kill -USR1 %d", self.name, os.getpid())
         self._start_threads()
+        flush_regularly()
         while not self._is_stopping:
             if self._is_paused and self._is_asked_to_resume:
                 self._resume()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -21,6 +22,7 @@ from deploys.operations.finish import finalize_finished
 from deploys.operations.held import hold_problems
 from deploys.operations.hold import lock_unfinished_deploys, place_hold
 from deploys.operations.identity import Asked, fingerprint, is_same_request, use_newer_link
+from deploys.operations.journal import log_asked_for
 from deploys.operations.locks import lock_for_deploy, lock_for_hold, lock_instances
 from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
@@ -127,6 +129,7 @@ def _create(new: NewOperation) -> Operation:
         place_hold(new.service, by=new.access.actor, reason=new.reason or f"{operation} to {new.version}.")
     detail = {"version": new.version, "instances": len(new.instance_ids), "reason": new.reason}
     record_action(new.access, operation, "start", detail=detail)
+    transaction.on_commit(partial(log_asked_for, operation), robust=True)
     return operation
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from django.db import connection
+from django.db import connection, transaction
 
 from deploys.events import outbox
 from deploys.events.outbox import Event
+from deploys.measures import OPERATIONS
 from deploys.models import Operation
+from deploys.operations.journal import log_ended
 from deploys.operations.progress import Progress, count_targets
 from deploys.operations.queries import finished_payload
 from deploys.operations.sql import unfinished
@@ -17,7 +20,7 @@ from deploys.webhook_models import EventType
 
 # The one active target of an unfinished operation is found through the partial index target_claimable.
 _ENDED = f"""
-SELECT o.id FROM deploys_operation o
+SELECT o.id, o.kind FROM deploys_operation o
 WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
     SELECT FROM deploys_target t
     WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
@@ -37,9 +40,13 @@ def finalize_finished(operation_ids: Iterable[int]) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_ENDED, [sorted(operation_ids)])
-        ended = [row[0] for row in cursor.fetchall()]
+        kinds = dict(cursor.fetchall())
+        ended = list(kinds)
         for operation_id, progress in count_targets(ended).items():
             cursor.execute(_FINALIZE, [*_finalized(progress), operation_id])
+            transaction.on_commit(partial(OPERATIONS.add, kinds[operation_id], progress.status), robust=True)
+    if ended:
+        transaction.on_commit(partial(log_ended, ended), robust=True)
     if ended and outbox.is_wanted(EventType.OPERATION_FINISHED):
         _tell(ended)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from deploys.operations.create import (
     wake_workers,
 )
 from deploys.operations.held import hold_problems
+from deploys.operations.journal import log_asked_for
 from deploys.operations.locks import lock_for_deploy, lock_operation
 from deploys.operations.naming import named
 from deploys.operations.queries import visible_operation
@@ -78,6 +80,7 @@ def retry_operation(
         _reopen(operation, instance_ids, request)
         wake_workers(operation)
         record_action(access, operation, "retry", detail=_detail(request))
+        transaction.on_commit(partial(log_asked_for, operation), robust=True)
     return operation
 
 

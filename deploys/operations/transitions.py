@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 from django.db import connection, transaction
 
 from deploys.error_codes import ErrorCode
+from deploys.measures import TARGETS
 from deploys.models import Hold, Target
 from deploys.operations.finish import finalize_finished
 from deploys.operations.held import holds_of_deploys, superseded_by
+from deploys.operations.journal import log_failed
 from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.sql import unfinished
 from deploys.queue.announce import enqueue_work
@@ -140,8 +143,15 @@ def _superseded(requeued: Move, hold: Hold) -> Move:
 def _follow_up(ended: Sequence[Move]) -> None:
     if not ended:
         return
+    transaction.on_commit(partial(_count, ended), robust=True)
     finalize_finished({move.operation_id for move in ended})
     _wake_waiting_rollbacks([move.instance_id for move in ended])
+
+
+def _count(ended: Sequence[Move]) -> None:
+    for move in ended:
+        TARGETS.add(move.operation_name.partition(" ")[0], move.new, move.error_code)
+    log_failed([move.target_id for move in ended if move.new == TargetStatus.FAILED])
 
 
 # A rollback that goes before a deploy can start once the deploy's target has let go of the instance.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
 
+from deploys.measures import WEBHOOK_TRIES
 from deploys.webhook_models import WebhookDelivery
 from deploys.webhooks.bodies import message
 from deploys.webhooks.claims import claim, mark
@@ -53,6 +54,7 @@ class Sender:
         for ended in [each for each in self._tries if each.done()]:
             delivery, answer = self._tries[ended], ended.result()
             is_ours = mark(delivery, answer)
+            WEBHOOK_TRIES.add("failed" if answer.error else "delivered")
             # Only now: a database that is away is asked again.
             del self._tries[ended]
             if is_ours and answer.error:

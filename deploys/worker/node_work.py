@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from deploys.error_codes import ErrorCode
+from deploys.measures import NODE_BYTES
 from deploys.node.room import Room
 from deploys.node.session import Checked, NodeError, NodeSession, Staged
 from deploys.packages import store
@@ -125,7 +126,7 @@ class NodeWork:
         _, artifact = await self._fetch.get()
 
         async def stage(artifact: Artifact) -> Staged:
-            return await session.stage(
+            staged = await session.stage(
                 release=package.release,
                 version=assignment.version,
                 sha256=package.sha256,
@@ -137,6 +138,9 @@ class NodeWork:
                 keep_artifact=keep_artifact,
                 timeout_seconds=STAGE_TIMEOUT_SECONDS,
             )
+            if staged.outcome == "installed" and remote_artifact is None:
+                NODE_BYTES.add(assignment.delivery, by=artifact.artifact_bytes)
+            return staged
 
         try:
             return await stage(artifact)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from deploys import measures
 from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Package
 from deploys.packages import fetch
@@ -116,6 +117,7 @@ class PackageFetch:
                 lambda: pinning.pin(operation, artifact, wanted.url, signature=self._signature)
             ), artifact
         except PackageError as error:
+            measures.DOWNLOADS.add(error.code)
             # This host's own trouble says nothing of the package: whoever comes next tries again.
             if not self._is_unwanted and error.code != ErrorCode.INTERNAL_ERROR:
                 refusal = error
@@ -142,7 +144,7 @@ class PackageFetch:
         if fetch.needs_no_host(**rules):
             return await in_pool(DISK, get)
         async with self._turn_to_download(service, wanted.host):
-            return await in_pool(DOWNLOADS, get)
+            return _counted(await in_pool(DOWNLOADS, get))
 
     def _signed(self, signature: str) -> None:
         """In the download's thread."""
@@ -204,6 +206,12 @@ class PackageFetch:
 
     def _is_now_unwanted(self) -> bool:
         return self._is_unwanted
+
+
+def _counted(artifact: Artifact) -> Artifact:
+    measures.DOWNLOADS.add("ok")
+    measures.DOWNLOADED_BYTES.add(by=artifact.size_bytes)
+    return artifact
 
 
 def _is_done(future: futures.Future[None]) -> bool:

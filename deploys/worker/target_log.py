@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from deploys.measures import STEPS
 from deploys.node.session import CommandEnded, Event, Linked, OutputLine, Removed, StepStarted, Verified, Waiting
 from deploys.operations.transitions import Move
 from deploys.queue.worker_name import this_worker
@@ -114,6 +115,8 @@ class TargetLog:
         """Commit the outcome; a target with an error keeps the step in which it failed. Raises EventRefused."""
         self._finish_step()
         await self._move(outcome, self._failed_step(outcome) if outcome.error_code else outcome.last_step)
+        for step, seconds in self._seconds.items():
+            STEPS.observe(seconds, self._assignment.kind, step)
 
     def _failed_step(self, outcome: Outcome) -> Step:
         """What the way back is for is the failure of what came before it."""

@@ -84,6 +84,7 @@ class WorkLoop:
         self._runs: dict[int, TargetRun] = {}
         self._fetches: dict[int, PackageFetch] = {}
         self._node_pks: list[int] = []
+        self._begun: set[int] = set()
         self._lease_id = 0
         self._may_be_more = True
         self._looks_for_stops_at = 0.0
@@ -165,6 +166,7 @@ class WorkLoop:
             self._begin(assignments)
 
     def _begin(self, assignments: Sequence[Assignment]) -> None:
+        self._log_begun(assignments[0])
         service = assignments[0].service.pk
         task = asyncio.create_task(self._work_on_node(assignments))
         self._nodes.add(task)
@@ -175,6 +177,21 @@ class WorkLoop:
             self._slots.give_back(service)
 
         task.add_done_callback(end)
+
+    def _log_begun(self, first: Assignment) -> None:
+        """Once an operation."""
+        if first.operation_id in self._begun:
+            return
+        self._begun.add(first.operation_id)
+        facts = {
+            "operation": first.operation_name,
+            "service": first.service.name,
+            "version": first.version,
+            "requested_by": first.actor.name,
+            "instances": first.operation_total,
+            "attempt": first.attempt,
+        }
+        logger.info("operation begun here", extra=facts)
 
     async def _claim_groups(self, share: int) -> list[list[Assignment]] | None:
         """None in an outage, and after an error: what was claimed then is not known."""

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from django.db import Error
 from django.db.models import Count, DurationField, ExpressionWrapper, F, Max, Q
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from django_q.models import OrmQ
 from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from deploys.measures import COUNTERS, HISTOGRAMS
 from deploys.models import Hold, Operation, Target, Worker
 from deploys.operations.progress import UNFINISHED, with_status
 from deploys.queue.names import QUEUES
 from deploys.states import ACTIVE, Kind, TargetStatus
 from deploys.webhook_models import WebhookDelivery
+from inventory.database import tallies
 from inventory.drift import DRIFTED
 from inventory.models import Instance, RunStatus
 from inventory.security.access import Access, Scope
+from releasesite.api.measures import API
 from releasesite.api.probes import SEEN_WITHIN
 
 
@@ -47,9 +52,33 @@ class Metrics(APIView):
     schema = None
 
     def get(self, request: Request) -> HttpResponse:
+        with suppress(Error):  # a database that takes no writes
+            tallies.flush()
         registry = CollectorRegistry()
         registry.register(DatabaseCollector())
+        registry.register(TallyCollector())
         return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class TallyCollector(Collector):
+    """What has been counted since the database was set up, by all processes together."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        totals = tallies.totals()
+        for counter in COUNTERS:
+            found = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
+            values = totals.get(counter.name, {})
+            for labels, value in sorted(values.items()) or ([((), 0.0)] if not counter.labels else []):
+                found.add_metric(labels, value)
+            yield found
+        for histogram in (*HISTOGRAMS, API):
+            shown = HistogramMetricFamily(histogram.name, histogram.help, labels=histogram.labels)
+            for values_of, counts in tallies.series(totals.get(histogram.name, {}), histogram):
+                shown.add_metric(values_of, histogram.buckets(counts), counts.get("sum", 0))
+            yield shown
 
 
 class DatabaseCollector(Collector):
