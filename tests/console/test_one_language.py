@@ -15,9 +15,10 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import translation
 
+from tests.console.conftest import OpenPage
 from tests.releasesite.admin_world import make_world
 from tests.support import demo_data
-from tests.support.chinese import HAN, catalogue
+from tests.support.chinese import HAN, catalogue, faults
 from tests.support.page_text import said
 from tests.support.screenshots import PAGES
 
@@ -120,3 +121,18 @@ def _strangers(pages: Mapping[str, str], language: str) -> dict[str, list[str]]:
 
     found = {path: sorted({text for text in said(page, language) if is_strange(text)}) for path, page in pages.items()}
     return {path: texts for path, texts in found.items() if texts}
+
+
+@pytest.mark.parametrize("code", ["en", "zh"])
+def test_times_have_one_form_in_both_languages(fleet: demo_data.Fleet, open_page: OpenPage, code: str) -> None:
+    """The script's, too; and an age in Chinese has its space: 5 分钟前."""
+    page = open_page(language=code)
+    page.goto(PAGES["operation-failed"])
+    full = page.locator("time[data-as=full]").all_text_contents()
+    page.goto(PAGES["history"])
+    ages = page.locator("time[data-as=age]").all_text_contents()
+
+    assert full
+    assert ages
+    assert {text for text in full if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", text)} == set()
+    assert [fault for text in ages for fault in faults(text)] == []
