@@ -70,7 +70,7 @@ TRIES_TO_END = 3
 FENCE_ADVICE = Told(
     _(
         "See that no other system deploys to this deploy root; then look into .release below it, remove the claim.* folders "
-        'there, and retry (docs/operations.md, "A node that names a newer claim").'
+        'there, and retry (docs/upgrade.md, "A node that names a newer claim").'
     )
 )
 

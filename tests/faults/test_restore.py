@@ -59,7 +59,7 @@ def manage(*arguments: str) -> str:
 
 
 def restore(dump: Path) -> None:
-    """As docs/operations.md says."""
+    """As docs/upgrade.md says."""
     name = connection.settings_dict["NAME"]
     connections.close_all()
     manage(
