@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.utils import translation
+
 from deploys.models import LogLine, Operation, Target
 from deploys.operations.start import DeployRequest, start_deploy
-from deploys.states import TERMINAL, OperationStatus, TargetStatus, Until
+from deploys.states import TERMINAL, OperationStatus, Step, TargetStatus, Until
+from deploys.told import said
 from inventory.models import Instance, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
@@ -118,6 +122,7 @@ def check_invariants(instances: Sequence[Instance]) -> None:
     assert not unfinished.exists(), list(unfinished.values("operation__public_id", "status", "step"))
     assert not Operation.objects.filter(finished_at=None).exists()
     _check_frozen_counts()
+    _check_sentences()
     for instance in instances:
         instance.refresh_from_db()
         check_link(instance)
@@ -155,6 +160,16 @@ def check_chain(instance: Instance) -> None:
         assert change.old != change.new
         last[chain] = change.new
     assert last.get(StatusChange.Field.VERSION, "") == instance.running_version
+
+
+def _check_sentences() -> None:
+    """Whatever ended a target told why in sentences, which a Chinese page says in Chinese; a failure has its code and step."""
+    for target in Target.objects.exclude(error_message=""):
+        with translation.override("zh-hans"):
+            told = said(target.error_told, target.error_message)
+        assert re.search("[一-鿿]", told), target.error_message
+    assert not Target.objects.filter(status=TargetStatus.FAILED, error_code="").exists()
+    assert not Target.objects.exclude(error_code="").filter(step=Step.REVERT).exists()
 
 
 def _check_frozen_counts() -> None:
