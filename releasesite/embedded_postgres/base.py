@@ -12,7 +12,9 @@ from releasesite.embedded_postgres.errors import EmbeddedServerError
 from releasesite.embedded_postgres.programs import require
 from releasesite.embedded_postgres.server import PORT, SUPERUSER, server_in
 
-server = server_in(settings.DATA_DIR / "postgres")
+# The server that this process has, whatever the settings say later.
+data_dir = settings.DATA_DIR
+server = server_in(data_dir / "postgres")
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -20,7 +22,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """Ends the process where there is none, and nobody asks for one; until then nothing needs it."""
-        require(settings.DATA_DIR)
+        require(data_dir)
         try:
             host = server.use()
         except EmbeddedServerError as error:
