@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from deploys.packages.speed import LowestSpeed, Meter
+from inventory.told import Told
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Cutoff:
     """Between the two threads: the work's socket, whether to go on, and the work's notes."""
 
     def __init__(self, lowest: LowestSpeed) -> None:
-        self.notes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.notes: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._lowest = lowest
         self._is_cut = threading.Event()
         self._lock = threading.Lock()
@@ -117,7 +118,7 @@ def run(
     work: Callable[[Cutoff], T],
     *,
     should_stop: Callable[[], bool],
-    on_note: Callable[[str], None],
+    on_note: Callable[[Told], None],
     deadline_seconds: float,
     lowest: LowestSpeed,
 ) -> T:
@@ -150,7 +151,7 @@ def _settle(outcome: Future[T], work: Callable[[Cutoff], T], cutoff: Cutoff) -> 
         cutoff.release()
 
 
-def _hand_on(notes: queue.SimpleQueue[str], on_note: Callable[[str], None]) -> None:
+def _hand_on(notes: queue.SimpleQueue[Told], on_note: Callable[[Told], None]) -> None:
     with suppress(queue.Empty):
         while True:
             on_note(notes.get_nowait())

@@ -25,7 +25,7 @@ from deploys.packages.hosts import HostRule
 from deploys.packages.pinned_http import PinnedClient
 from deploys.packages.speed import LOWEST_SPEED, LowestSpeed
 from inventory.security.redaction import redact_url
-from inventory.told import Told
+from inventory.told import Facts, Told
 from inventory.told import marked as _
 
 PIECE_BYTES = 64 * 1024
@@ -87,7 +87,7 @@ def download(
     max_bytes: int,
     patience: Patience = PATIENCE,
     should_stop: Callable[[], bool] = errors.never,
-    on_note: Callable[[str], None] = errors.ignore,
+    on_note: Callable[[Told], None] = errors.ignore,
 ) -> Downloaded:
     """Write what `url` answers to `file` (empty, seekable). Never more than `max_bytes`, never whole in memory.
 
@@ -154,8 +154,11 @@ class _Download:
     def _pause(self, failures: int, why: Told) -> None:
         patience = self._patience
         seconds = min(patience.first_pause_seconds * 2 ** (failures - 1), patience.longest_pause_seconds)
-        goes_on = f", from byte {self._size} on" if self._size and self._validator else ""
-        self._cut.notes.put(f"Download of {redact_url(self._url)}: {why}; trying again in {seconds:g} s{goes_on}")
+        facts: Facts = {"url": redact_url(self._url), "why": why, "seconds": f"{seconds:g}", "size": self._size}
+        text = _("Download of %(url)s: %(why)s; trying again in %(seconds)s s")
+        if self._size and self._validator:
+            text = _("Download of %(url)s: %(why)s; trying again in %(seconds)s s, from byte %(size)s on")
+        self._cut.notes.put(Told(text, facts))
         self._cut.sleep(seconds)
 
     def _attempt(self) -> Downloaded:

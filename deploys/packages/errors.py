@@ -37,5 +37,5 @@ def ignore_size(size_bytes: int, seconds: float) -> None:
     """The `on_downloaded` of a caller who does not care."""
 
 
-def ignore(note: str) -> None:
+def ignore(note: Told | str) -> None:
     """The `on_note` of a caller who keeps no log."""

@@ -20,7 +20,7 @@ from deploys.packages.hosts import HostRule
 from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
 from inventory.signing_keys import raw_signature, verify_signature
-from inventory.told import Told
+from inventory.told import Facts, Told
 from inventory.told import marked as _
 
 # A package whose length the host did not say may be cut short unnoticed; then it is fetched again.
@@ -48,7 +48,7 @@ class _Wanted:
     signature: str
     zip_names: str
     should_stop: Callable[[], bool]
-    on_note: Callable[[str], None]
+    on_note: Callable[[Told], None]
     on_signed: Callable[[str], None]
     on_downloaded: Callable[[int, float], None]
     turn_to_read: Callable[[], AbstractContextManager[None]]
@@ -72,7 +72,7 @@ def fetch(
     signature: str = "",
     zip_names: str = UTF8,
     should_stop: Callable[[], bool] = errors.never,
-    on_note: Callable[[str], None] = errors.ignore,
+    on_note: Callable[[Told], None] = errors.ignore,
     on_signed: Callable[[str], None] = errors.ignore,
     on_downloaded: Callable[[int, float], None] = errors.ignore_size,
     turn_to_read: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -105,7 +105,7 @@ def fetch(
         known = _stored(wanted.expected_sha256, wanted.zip_names, store)
         if known is not None:
             _check_signature(wanted, known.sha256, signed_by)
-            on_note(f"Package {wanted.shown_url} is in the store already")
+            on_note(Told(_("The package at %(url)s is in the store already."), {"url": wanted.shown_url}))
             return known
         return _fetch(wanted, signed_by, store)
 
@@ -120,12 +120,13 @@ def _fetch(wanted: _Wanted, signature: bytes, store: PackageStore) -> Artifact:
                 may_be_cut = error.code in (ErrorCode.PACKAGE_CHECKSUM_MISMATCH, ErrorCode.PACKAGE_INVALID)
                 if downloaded.is_length_known or not may_be_cut or attempt == _MOST_DOWNLOADS:
                     raise
-                wanted.on_note(f"Package {wanted.shown_url} may have been cut short; downloading it again")
+                text = _("The package at %(url)s may have been cut short: downloading it again.")
+                wanted.on_note(Told(text, {"url": wanted.shown_url}))
     raise AssertionError("unreachable")
 
 
 def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
-    wanted.on_note(f"Downloading {wanted.shown_url}")
+    wanted.on_note(Told(_("Downloading %(url)s"), {"url": wanted.shown_url}))
     began = time.monotonic()
     downloaded = download.download(
         wanted.url,
@@ -137,7 +138,10 @@ def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
         on_note=wanted.on_note,
     )
     seconds = time.monotonic() - began
-    wanted.on_note(f"Downloaded {downloaded.size_bytes} bytes in {seconds:.1f} s, sha256 {downloaded.sha256}")
+    facts: Facts = {"count": downloaded.size_bytes, "seconds": f"{seconds:.2f}", "sha256": downloaded.sha256}
+    facts["speed"] = f"{downloaded.size_bytes / max(seconds, 0.001) / 1024**2:.1f} MiB/s"
+    text = _("Downloaded %(count)s bytes in %(seconds)s s, %(speed)s. Their sha256 is %(sha256)s.")
+    wanted.on_note(Told(text, facts))
     wanted.on_downloaded(downloaded.size_bytes, seconds)
     return downloaded
 

@@ -27,7 +27,7 @@ from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.repack import Repacked
 from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.errors import FetchStopped, PackageError
-from deploys.told import Told, from_json
+from deploys.told import Telling, Told, from_json
 from deploys.told import marked as _
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def repack(
     limits: Limits,
     zip_names: str = UTF8,
     should_stop: Callable[[], bool] = errors.never,
-    on_note: Callable[[str], None] = errors.ignore,
+    on_note: Callable[[Told], None] = errors.ignore,
 ) -> Repacked:
     """Write the artifact of `package` to `artifact`; both are open files with a descriptor.
 
@@ -73,7 +73,8 @@ def repack(
             logger.error("The archive's reader, %d of %d: %s.", reading, READINGS, died)
             if reading == READINGS:
                 raise _given_up(died) from None
-            on_note(f"The package's reader on this worker's host {died}; reading again ({reading + 1} of {READINGS})")
+            text = _("The package's reader on this worker's host %(died)s; reading again (%(reading)s of %(most)s).")
+            on_note(Told(text, {"died": died.told, "reading": reading + 1, "most": READINGS}))
         else:
             for note in notes:
                 on_note(note)
@@ -112,7 +113,7 @@ def _read(
     folder: Path,
     limits: Limits,
     should_stop: Callable[[], bool],
-) -> tuple[Repacked, list[str]]:
+) -> tuple[Repacked, Telling]:
     with _in_memory("stdout") as stdout, _in_memory("stderr") as stderr:
         child = subprocess.Popen(
             reader,
@@ -170,13 +171,13 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _result(exit_status: int, stdout: str, stderr: str) -> tuple[Repacked, list[str]]:
+def _result(exit_status: int, stdout: str, stderr: str) -> tuple[Repacked, Telling]:
     try:
         answer: dict[str, Any] = json.loads(stdout)
     except ValueError:
         raise _died(exit_status, stderr) from None
     if "code" not in answer:
-        return Repacked(**answer["repacked"]), answer["notes"]
+        return Repacked(**answer["repacked"]), from_json(answer["notes"])
     if answer["code"] != HOST_TROUBLE:
         raise PackageError(ErrorCode(answer["code"]), *from_json(answer["told"]), advice=from_json(answer["advice"]))
     if answer["errno"] == errno.ENOMEM:

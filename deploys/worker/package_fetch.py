@@ -17,6 +17,8 @@ from deploys.models import Operation, Package
 from deploys.packages import fetch
 from deploys.packages.errors import FetchStopped, PackageError
 from deploys.packages.store import Artifact, PackageStore
+from deploys.told import Told
+from deploys.told import marked as _
 from deploys.worker import pinning
 from deploys.worker.assignment import PinnedPackage, pinned
 from deploys.worker.fetch_lock import alone_on_this_host
@@ -46,7 +48,7 @@ class PackageFetch:
     download: what it took, once it is here; None when it was in the store.
     """
 
-    def __init__(self, operation_id: int, say: Callable[[str], None]) -> None:
+    def __init__(self, operation_id: int, say: Callable[[Told], None]) -> None:
         """say: writes a line of the operation's log, from any thread."""
         self._operation_id = operation_id
         self._say = say
@@ -82,7 +84,7 @@ class PackageFetch:
         is_damaged = await in_pool(HASHING, lambda: store.discard_if_damaged(artifact))
         if is_damaged:
             logger.warning("The package store's copy of %s has gone bad; it is fetched anew.", artifact.sha256)
-            self._say("The package has gone bad in this worker's store: getting it anew.")
+            self._say(Told(_("The package has gone bad in this worker's store: getting it anew.")))
             self._task = None
         return is_damaged
 
@@ -106,7 +108,7 @@ class PackageFetch:
             except PackageError:
                 if self._is_unwanted or not await self._ask(partial(pinning.has_newer_link, operation)):
                     raise
-            self._say("The request has come again with another link: trying that.")
+            self._say(Told(_("The request has come again with another link: trying that.")))
             operation = await self._ask(lambda: pinning.operation_to_fetch_for(self._operation_id))
 
     async def _get_and_pin(self, operation: Operation) -> tuple[Package, Artifact]:
@@ -163,7 +165,7 @@ class PackageFetch:
     def _on_wait_for_others(self, *, is_first: bool) -> None:
         self._check_wanted()
         if is_first:
-            self._say("Waiting for another worker process of this host, which is getting this package.")
+            self._say(Told(_("Waiting for another worker process of this host, which is getting this package.")))
 
     @asynccontextmanager
     async def _turn_to_download(self, service: int, host: str) -> AsyncIterator[None]:
@@ -172,11 +174,7 @@ class PackageFetch:
             granted = asyncio.wrap_future(turn.granted)
             await asyncio.wait({granted}, timeout=_SAY_AFTER_SECONDS)
             if not granted.done():
-                self._say(
-                    f"Waiting for a turn to download: {downloading.begun(host)} of at most "
-                    f"{downloading.most_at_a_place} from {host} run in this worker process, "
-                    f"{downloading.begun()} of at most {downloading.most} in all."
-                )
+                self._say(_turns(host))
             while not granted.done():
                 self._check_wanted()
                 await asyncio.wait({granted}, timeout=_SAY_AFTER_SECONDS)
@@ -190,10 +188,10 @@ class PackageFetch:
         turn = reading.ask(service=service)
         try:
             if not _is_done(turn.granted):
-                self._say(
-                    f"Waiting for a turn to read the package: {reading.begun()} of at most {reading.most} are being "
-                    "read in this worker process."
+                text = _(
+                    "Waiting for a turn to read the package: %(count)s of at most %(most)s are being read in this worker process."
                 )
+                self._say(Told(text, {"count": reading.begun(), "most": reading.most}))
             while not _is_done(turn.granted):
                 self._check_wanted()
             yield
@@ -212,6 +210,23 @@ def _counted(artifact: Artifact) -> Artifact:
     measures.DOWNLOADS.add("ok")
     measures.DOWNLOADED_BYTES.add(by=artifact.size_bytes)
     return artifact
+
+
+def _turns(host: str) -> Told:
+    text = _(
+        "Waiting for a turn to download: %(count)s of at most %(most)s from %(host)s run in this worker process, %(all)s of "
+        "at most %(most_of_all)s in all."
+    )
+    return Told(
+        text,
+        {
+            "host": host,
+            "count": downloading.begun(host),
+            "most": downloading.most_at_a_place,
+            "all": downloading.begun(),
+            "most_of_all": downloading.most,
+        },
+    )
 
 
 def _is_done(future: futures.Future[None]) -> bool:

@@ -18,6 +18,7 @@ from deploys.queue import draining, worker_name
 from deploys.queue.names import QUEUE_OF
 from deploys.queue.notifications import Wakeups
 from deploys.states import Kind
+from deploys.told import Told
 from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
 from deploys.worker.claim_failures import ClaimFailures, end_broken
@@ -248,11 +249,11 @@ class WorkLoop:
             if fetch is not None:
                 fetch.stop()
 
-    def _say_from_thread(self, operation_id: int) -> Callable[[str], None]:
+    def _say_from_thread(self, operation_id: int) -> Callable[[Told], None]:
         loop = asyncio.get_running_loop()
 
-        def say(text: str) -> None:
-            loop.call_soon_threadsafe(lambda: self._writer.line(operation_id=operation_id, text=text, step="fetch"))
+        def say(told: Told) -> None:
+            loop.call_soon_threadsafe(lambda: self._writer.line(operation_id=operation_id, text=[told], step="fetch"))
 
         return say
 
@@ -263,9 +264,9 @@ class WorkLoop:
             return
         self._looks_for_stops_at = time.monotonic() + TICK_SECONDS
         asked = await self._try(lambda: stop_requests(target_ids), patience=self._looking)
-        for target_id, reason in (asked or {}).items():
+        for target_id, stop in (asked or {}).items():
             if target_id in self._runs:
-                self._runs[target_id].ask(Request(reason.value))
+                self._runs[target_id].ask(Request(stop.reason.value), by=stop.by)
 
     async def _wait(self) -> None:
         """Until a notification, a node's end, or the next look."""

@@ -40,12 +40,12 @@ def main(artifact_descriptor: str, limits_json: str, zip_names: str, parent_pid:
 
 
 def _answer(artifact_descriptor: int, limits: Limits, zip_names: str) -> dict[str, object]:
-    notes: list[str] = []
+    notes: list[Told] = []
     try:
         # Closing the artifact writes what is left of it, and so may fail as any write.
         with open(0, "rb", closefd=False) as package, open(artifact_descriptor, "wb") as artifact:
             repacked = repack(package, artifact, limits, zip_names=zip_names, on_note=notes.append)
-        return {"repacked": asdict(repacked), "notes": notes}
+        return {"repacked": asdict(repacked), "notes": to_json(notes) or []}
     except Refused as refused:
         return _refusal(refused)
     except MemoryError:

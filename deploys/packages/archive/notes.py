@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from deploys.packages.archive.members import Member
 from deploys.packages.archive.refusals import shown
+from inventory.told import Told
+from inventory.told import marked as gettext_noop
 
 _NAMED = 3
 
@@ -22,10 +24,14 @@ class Tally:
         if len(self.names) < _NAMED and name not in self.names:
             self.names.append(name)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> Told:
         """`2 members ('a', 'b')`"""
         more = ", …" if self.count > len(self.names) else ""
-        return f"{self.count} {'member' if self.count == 1 else 'members'} ({', '.join(map(shown, self.names))}{more})"
+        text = gettext_noop("1 member (%(names)s)")
+        if self.count != 1:
+            text = gettext_noop("%(count)s members (%(names)s)")
+        return Told(text, {"count": self.count, "names": f"{', '.join(map(shown, self.names))}{more}"})
 
 
 class Notes:
@@ -43,16 +49,20 @@ class Notes:
     def has_guessed_names(self) -> bool:
         return self._guessed_names.count > 0
 
-    def lines(self, replaced: Tally) -> list[str]:
+    def lines(self, replaced: Tally) -> list[Told]:
         """replaced: members that came again."""
-        found = []
-        if self._special_bits.count:
-            found.append(
-                f"The setuid, setgid and sticky bits of {self._special_bits} are gone: releases are files of 0644 and "
-                "0755. What needs them is set up on the node, by its own administrator."
-            )
-        if replaced.count:
-            found.append(f"Repeated in the archive, so that the last of each counts: {replaced}.")
-        if self._guessed_names.count:
-            found.append(f"Read as GBK, as the service's zip_names says: the names of {self._guessed_names}.")
-        return found
+        texts = (
+            (
+                self._special_bits,
+                gettext_noop(
+                    "The setuid, setgid and sticky bits of %(members)s are gone: releases are files of 0644 and 0755. What needs "
+                    "them is set up on the node, by its own administrator."
+                ),
+            ),
+            (replaced, gettext_noop("Repeated in the archive, so that the last of each counts: %(members)s.")),
+            (
+                self._guessed_names,
+                gettext_noop("Read as GBK, as the service's zip_names says: the names of %(members)s."),
+            ),
+        )
+        return [Told(text, {"members": tally.told}) for tally, text in texts if tally.count]

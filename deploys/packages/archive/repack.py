@@ -71,7 +71,7 @@ def repack(
     limits: Limits,
     *,
     zip_names: str = UTF8,
-    on_note: Callable[[str], None] = lambda note: None,
+    on_note: Callable[[Told], None] = lambda note: None,
 ) -> Repacked:
     """Check all of `package` and write the artifact as it goes. Raises `Refused`; then the artifact is worthless."""
     read = _Package(file=package, limits=limits, zip_names=zip_names)

@@ -78,7 +78,7 @@ def test_a_reader_killed_once_is_followed_by_another(store: PackageStore, packag
     url = package_host.add("p.tar.gz", LONG)
 
     with killing_readers(1) as killed:
-        artifact = fetch.fetch(url, on_note=notes.append)
+        artifact = fetch.fetch(url, on_note=lambda note: notes.append(str(note)))
 
     assert len(killed) == 1
     assert len(package_host.requests) == 1

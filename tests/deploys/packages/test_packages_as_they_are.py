@@ -20,7 +20,7 @@ from tests.deploys.packages.repacking import LIMITS, Artifact, read_artifact
 def _repacked(case: Case, folder: Path) -> tuple[Artifact, list[str]]:
     out, notes = io.BytesIO(), list[str]()
     package = io.BytesIO(case.package(folder))
-    repack_in_process(package, out, LIMITS, zip_names=case.zip_names, on_note=notes.append)
+    repack_in_process(package, out, LIMITS, zip_names=case.zip_names, on_note=lambda note: notes.append(str(note)))
     return read_artifact(out.getvalue()), notes
 
 
@@ -78,7 +78,9 @@ def test_the_child_tells_what_was_taken_otherwise(tmp_path: Path) -> None:
     with (tmp_path / "package").open("w+b") as source, (tmp_path / "artifact").open("wb") as artifact:
         source.write(package)
         source.flush()
-        repack_process.repack(source, artifact, folder=tmp_path, limits=LIMITS, on_note=notes.append)
+        repack_process.repack(
+            source, artifact, folder=tmp_path, limits=LIMITS, on_note=lambda note: notes.append(str(note))
+        )
     assert [note.partition(":")[0] for note in notes] == [
         "The setuid, setgid and sticky bits of 10 members ('su', 'd0/s', 'd1/s', …) are gone",
         "Repeated in the archive, so that the last of each counts",

@@ -77,7 +77,7 @@ def test_one_slow_attempt_is_made_good_by_the_next(package_host: PackageHost) ->
     package_host.behave("p.tar.gz", Behaviour(chunk_bytes=1, pause_seconds=0.1, times=1))
     notes: list[str] = []
 
-    assert fetch.fetch(url, on_note=notes.append).sha256 == sha256(CONTENT)
+    assert fetch.fetch(url, on_note=lambda note: notes.append(str(note))).sha256 == sha256(CONTENT)
     assert "too slow" in notes[1]
     assert package_host.requests[1].headers["Range"].startswith("bytes=")
 
