@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, OuterRef, Subquery
 from django.db.models.functions import Now
 
 from deploys.models import Target
@@ -164,7 +165,21 @@ def let_go(lease_id: int, *, except_targets: Iterable[int]) -> int:
     return held.exclude(pk__in=list(except_targets)).update(lease=None, updated_at=Now())
 
 
-def stop_requests(target_ids: Iterable[int]) -> dict[int, StopReason]:
+@dataclass(frozen=True)
+class StopRequest:
+    """by: the rollback that goes first, as (id, who asked for it); None for a cancel, and when it has ended meanwhile."""
+
+    reason: StopReason
+    by: tuple[str, str] | None
+
+
+def stop_requests(target_ids: Iterable[int]) -> dict[int, StopRequest]:
     """Which of these targets have been asked to stop, and why."""
     asked = Target.objects.filter(pk__in=list(target_ids)).exclude(stop_reason=StopReason.NONE)
-    return {pk: StopReason(reason) for pk, reason in asked.values_list("pk", "stop_reason")}
+    rollback = Target.objects.filter(kind=Kind.ROLLBACK, instance=OuterRef("instance"), status__in=ACTIVE)
+    by_id, by_whom = (Subquery(rollback.values(f"operation__{name}")[:1]) for name in ("public_id", "requested_by"))
+    rows = asked.annotate(by_id=by_id, by_whom=by_whom).values_list("pk", "stop_reason", "by_id", "by_whom")
+    return {
+        pk: StopRequest(StopReason(reason), (name, whom) if reason == StopReason.SUPERSEDE and name else None)
+        for pk, reason, name, whom in rows
+    }

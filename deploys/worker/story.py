@@ -23,9 +23,18 @@ def stops(*, worker: str) -> Told:
     return Told(_("Worker '%(worker)s' stops: another one begins this instance anew."), {"worker": worker})
 
 
+def is_cancelled(operation: str) -> Told:
+    return Told(_("Operation '%(operation)s' is cancelled: this instance is to stop."), {"operation": operation})
+
+
+def gives_way(rollback: str, who: str) -> Told:
+    text = _("Rollback '%(rollback)s', which %(who)s asked for, goes before this deploy.")
+    return Told(text, {"rollback": rollback, "who": who})
+
+
 def ends_command() -> Told:
     """For a cancel, a rollback, or the worker's own stop."""
-    return Told(_("Asked to stop: ending the command that runs on the node."))
+    return Told(_("Ending the command that runs on the node."))
 
 
 # The package.

@@ -98,10 +98,20 @@ class TargetRun:
             end_command=self._end_command,
         )
         self._broken_off: Effect | None = None
+        self._is_ending = False
 
-    def ask(self, request: Request) -> None:
-        """What comes of it, and when, is the table's word in `interruption`."""
+    def ask(self, request: Request, *, by: tuple[str, str] | None = None) -> None:
+        """What comes of it, and when, is the table's word in `interruption`. by: the rollback that asks, and who asked for it."""
+        if request not in self._interruption.asked and not self._is_ending:
+            self._tell_of(request, by)
         self._interruption.ask(request)
+
+    def _tell_of(self, request: Request, by: tuple[str, str] | None) -> None:
+        match request:
+            case Request.CANCEL:
+                self._log.say([story.is_cancelled(self.assignment.public_id)])
+            case Request.SUPERSEDE if by is not None:
+                self._log.say([story.gives_way(*by)])
 
     async def run(self) -> bool:
         """Work until the target has ended, is requeued, or is somebody else's. False: our lease may hold it still.
@@ -112,6 +122,7 @@ class TargetRun:
             end = await self._interruption.run(self._ladder())
         except StaleFence as stale:
             end = await self._refused_as_stale(stale)
+        self._is_ending = True
         if isinstance(end, Outcome):
             await self._end(end if self._broken_off is None else broken_off(end, self._broken_off))
             await pause_at("recorded")

@@ -91,6 +91,7 @@ def without_figures(text: str) -> str:
     text = re.sub(r"[\d.]+ (?:B|KiB|MiB)\b(/s)?", r"SIZE\1", text)
     text = re.sub(r"\S+@127\.0\.0\.1:\d+|127\.0\.0\.1:\d+", "HOST", text)
     text = re.sub(r"claim \d+", "claim N", text)
+    text = re.sub(r"(Operation|Rollback) '[^']*'", r"\1 ID", text)
     text = re.sub(r"[Ww]orker '[^']*'", "worker W", text)
     return re.sub(r"in /\S+/instance-1", "in ROOT", text)
 
@@ -217,12 +218,33 @@ def test_a_cancel_in_the_restart(site: Site) -> None:
     assert Target.objects.get(operation=operation).status == TargetStatus.CANCELLED
     # The shell may have a word for it.
     story = [re.sub("status (124|143)", "status 124", line) for line in story_of(operation) if ">" not in line]
-    assert story[7:11] == [
-        "restart| Asked to stop: ending the command that runs on the node.",
+    assert story[7:12] == [
+        "restart| Operation ID is cancelled: this instance is to stop.",
+        "restart| Ending the command that runs on the node.",
         "restart| The restart command ended with exit status 124 after N s.",
         "restart| Reverted: `current` leads to 'v1' again, no longer to 'v2'.",
         "revert| The restart command begins again, for the way back.",
     ]
+
+
+def test_a_rollback_that_goes_before_a_deploy(site: Site) -> None:
+    for version in ("v1", "v2"):
+        site.deploy(version)
+    site.set(before_switch_command="sleep 60")
+    operation = site.begin("v3")
+    work = threading.Thread(target=lambda: work_loop.run("deploys"))
+    work.start()
+    wait_until(lambda: "The before-switch command begins" in str(story_of(operation)), what="command", seconds=20)
+    request = InstanceRollbackRequest(instance_id=site.instance.instance_id)
+    start_instance_rollback(access=SCHEDULER, request=request)
+    work.join(timeout=30)
+
+    story = [line for line in story_of(operation) if ">" not in line]
+    assert story[6:8] == [
+        "before_switch| Rollback ID, which scheduler asked for, goes before this deploy.",
+        "before_switch| Ending the command that runs on the node.",
+    ]
+    assert "Superseded" in story[-1]
 
 
 def test_a_worker_killed_in_the_switch(site: Site, run_work_loop: RunWorkLoop, tmp_path: Path) -> None:
