@@ -16,6 +16,7 @@ from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.download import Downloaded
 from deploys.packages.errors import PackageError
+from deploys.packages.figures import rounded, speed
 from deploys.packages.hosts import HostRule
 from deploys.packages.store import Artifact, PackageStore
 from inventory.security.redaction import redact_url, scrub
@@ -138,8 +139,8 @@ def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
         on_note=wanted.on_note,
     )
     seconds = time.monotonic() - began
-    facts: Facts = {"count": downloaded.size_bytes, "seconds": f"{seconds:.2f}", "sha256": downloaded.sha256}
-    facts["speed"] = f"{downloaded.size_bytes / max(seconds, 0.001) / 1024**2:.1f} MiB/s"
+    facts: Facts = {"count": downloaded.size_bytes, "seconds": rounded(seconds), "sha256": downloaded.sha256}
+    facts["speed"] = speed(downloaded.size_bytes, seconds)
     text = _("Downloaded %(count)s bytes in %(seconds)s s, %(speed)s. Their sha256 is %(sha256)s.")
     wanted.on_note(Told(text, facts))
     wanted.on_downloaded(downloaded.size_bytes, seconds)

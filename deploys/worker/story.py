@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from deploys.node.answers import ELSEWHERE
 from deploys.node.session import CommandEnded, Linked, Removed, Staged
 from deploys.operations.log import COMMAND_BEGINS
+from deploys.packages.figures import rounded, size, speed
 from deploys.states import Step
 from deploys.told import Told
 from deploys.told import marked as _
 from inventory.nodes.transports.base import Login, NodeAddress
-
-_UNITS = ("B", "KiB", "MiB", "GiB")
 
 
 def begins(*, worker: str, fence: int) -> Told:
@@ -166,23 +165,3 @@ def removed(event: Removed) -> Told:
 
 def completed(version: str) -> Told:
     return Told(_("Completed: version '%(version)s' runs."), {"version": version})
-
-
-# How much, and how long: the same in each language.
-
-
-def size(count: int) -> str:
-    value, unit = float(count), _UNITS[0]
-    for unit in _UNITS:
-        if value < 1024 or unit == _UNITS[-1]:
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == _UNITS[0] else f"{value:.1f} {unit}"
-
-
-def rounded(seconds: float) -> str:
-    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.1f}" if seconds >= 10 else f"{seconds:.2f}"
-
-
-def speed(count: int, seconds: float) -> str:
-    return f"{count / max(seconds, 0.001) / 1024**2:.1f} MiB/s"

@@ -38,7 +38,7 @@ def test_the_second_dies_while_it_waits_for_the_firsts_switch(
     operation = lab.deploy("v2", instances=[instance])
     with switching(lab, instance) as first:
         kill(first)  # what it runs on the node goes on
-    take_over_and_die(lab, operation, when=lambda: "asking the node" in log_of(operation))
+    take_over_and_die(lab, operation, when=lambda: "Asking the node" in log_of(operation))
     restart_held(instance).unlink()
 
     end_with_a_third(operation, run_work_loop)
@@ -59,7 +59,7 @@ def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, ru
     check_invariants([instance])
     log = log_of(operation)
     assert log.count("has died: its process") == 2
-    assert log.count("asking the node 'node-1' what became of its switch") == 2
+    assert log.count("Asking the node 'node-1' what became of its switch") == 2
     assert "broke off in its middle (switched): it is done again, and the restart command runs again" in log
     assert log.count("Node 'node-1' says that") == 2
 

@@ -330,6 +330,7 @@ def test_the_log_comes_line_by_line_after_a_cursor(log: Operation) -> None:
         ],
         "next": "4",
         "finished": False,
+        "lines_deleted": 0,
     }
 
 
@@ -351,7 +352,7 @@ def test_the_log_is_finished_once_its_last_line_is_read(log: Operation) -> None:
     full_page = get("/v1/deploy/logs/deploy-12345?limit=4")
     assert full_page["finished"] is False
     assert get(f"/v1/deploy/logs/deploy-12345?after={full_page['next']}") == {
-        "lines": [], "next": "4", "finished": True
+        "lines": [], "next": "4", "finished": True, "lines_deleted": 0
     }  # fmt: skip
 
 
