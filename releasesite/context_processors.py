@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import get_language_info
 
 from inventory.security.access import Access, Scope
+from releasesite.site_files import COMMAND
 
 THEMES = ("auto", "light", "dark")
 
@@ -28,4 +29,5 @@ def console(request: HttpRequest) -> dict[str, Any]:
         "languages": [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES],
         "now": timezone.now(),
         "release_system_version": settings.VERSION,
+        "server_command": COMMAND,
     }

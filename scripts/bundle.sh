@@ -16,8 +16,14 @@ bundle=$folder/$name
 mkdir -p "$bundle/wheels" "$out"
 
 $pip wheel . --no-deps ${BUILD_OPTIONS:-} --wheel-dir "$bundle/wheels"
-# shellcheck disable=SC2086
-$pip download --only-binary :all: --require-hashes --requirement requirements.txt ${DOWNLOAD_OPTIONS:-} --dest "$bundle/wheels"
+$pip download --only-binary :all: --require-hashes --requirement requirements.txt --dest "$bundle/wheels"
+
+# The client, for the machines that call: pip install --no-index --find-links client release-client
+sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dev.txt > "$folder/constraints.txt"
+$pip wheel ./client --no-deps ${BUILD_OPTIONS:-} --wheel-dir "$bundle/client"
+$pip download --only-binary :all: --constraint "$folder/constraints.txt" --find-links "$bundle/client" \
+	--dest "$bundle/client" release-client
+
 cp scripts/install.sh LICENSE CHANGELOG.md requirements.txt "$bundle"
 cp -R packaging "$bundle/packaging"
 

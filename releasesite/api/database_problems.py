@@ -6,6 +6,7 @@ import re
 
 from inventory.database.outage import has_no_connection_left, is_outage, is_read_only, sqlstate
 from inventory.errors import Problem
+from releasesite.site_files import COMMAND
 
 UNAVAILABLE = Problem(
     code="database_unavailable", detail="The database can't be reached. Check DATABASE_URL and that PostgreSQL runs."
@@ -25,7 +26,7 @@ LOGIN_REFUSED = Problem(
 )
 NOT_MIGRATED = Problem(
     code="database_not_migrated",
-    detail="The database lacks a migration of this version. Run: python manage.py migrate",
+    detail=f"The database lacks a migration of this version. Run: {COMMAND} migrate",
 )
 RIGHTS_MISSING = Problem(
     code="database_rights_missing",

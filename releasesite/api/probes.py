@@ -18,6 +18,7 @@ from inventory.errors import Problem
 from releasesite import __version__, schema_versions
 from releasesite.api import database_problems
 from releasesite.api.errors import error_body
+from releasesite.site_files import COMMAND
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ TROUBLES = {
 SLOW = "The database is slow: within the last minute a worker waited seconds for a small write."
 WORKERS_AWAY = Problem(
     code="no_worker",
-    detail="No worker is there: operations are accepted and wait. Start one with `python manage.py worker`.",
+    detail=f"No worker is there: operations are accepted and wait. Start one with `{COMMAND} worker`.",
 )
 
 WORKERS_PAUSED = Problem(

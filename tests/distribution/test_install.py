@@ -83,6 +83,7 @@ def pretend_version(prefix: Path, version: str) -> None:
 
 @pytest.mark.timeout(400)
 def test_a_bundle_is_installed_without_a_network_and_upgraded_and_taken_back_by_one_rename(host: Host) -> None:
+    assert list((host.bundle / "client").glob("release_client-*.whl"))
     first = host.install(__version__, "--offline", str(host.bundle))
     assert first.returncode == 0, first.stderr
     assert host.leads_to() == f"releases/{__version__}"

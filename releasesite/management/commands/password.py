@@ -14,6 +14,7 @@ from inventory.security import audit
 from releasesite.demo.database import is_embedded
 from releasesite.demo.layout import Layout, shown, write_secret
 from releasesite.demo.login import ADMIN
+from releasesite.site_files import COMMAND
 
 
 class Command(BaseCommand):
@@ -24,9 +25,7 @@ class Command(BaseCommand):
         try:
             set_password(password)
         except ProgrammingError as error:
-            raise CommandError(
-                "The database has no tables yet: run `python manage.py migrate` (or `make run`) first."
-            ) from error
+            raise CommandError(f"The database has no tables yet: run `{COMMAND} migrate` first.") from error
         self.stderr.write(f"The new password of {ADMIN}, shown this once{keep(password)}:")
         self.stdout.write(password)
 
