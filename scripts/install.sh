@@ -107,7 +107,19 @@ restart_services() {
 			systemctl is-active --quiet "$unit" || fail "$unit does not stay up: journalctl -u $unit; the way back: $0 --back"
 		fi
 	done
+	case $restarted in *release-web*) wait_for_web ;; esac
 	[ -n "$restarted" ] || say 'no service of ours is enabled on this host: nothing was restarted'
+}
+
+# It listens on 127.0.0.1:8000, as its unit says; elsewhere nothing is waited for.
+wait_for_web() {
+	systemctl cat release-web | grep -q '^ExecStart=.*127\.0\.0\.1:8000' || return 0
+	waited=0
+	until "$prefix/current/bin/python" -m releasesite.container_health web; do
+		waited=$((waited + 1))
+		[ "$waited" -lt 60 ] || fail "release-web does not answer: journalctl -u release-web; the way back: $0 --back"
+		sleep 1
+	done
 }
 
 note_changed_units() {
