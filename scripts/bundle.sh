@@ -20,7 +20,8 @@ $pip download --only-binary :all: --require-hashes --requirement requirements.tx
 
 # The client, for the machines that call: pip install --no-index --find-links client release-client
 sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dev.txt > "$folder/constraints.txt"
-$pip wheel ./client --no-deps ${BUILD_OPTIONS:-} --wheel-dir "$bundle/client"
+cp -R client "$folder/client" # setuptools leaves things behind where it builds
+$pip wheel "$folder/client" --no-deps ${BUILD_OPTIONS:-} --wheel-dir "$bundle/client"
 $pip download --only-binary :all: --constraint "$folder/constraints.txt" --find-links "$bundle/client" \
 	--dest "$bundle/client" release-client
 
