@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.console.conftest import OpenPage
 from tests.support.browser import Complaints
 from tests.support.demo_data import Fleet
-from tests.support.screenshots import PAGES
+from tests.support.demo_pages import PAGES
 
 # Light and dark differ by their colours alone, and axe takes long: in the dark only the rules on colours are asked.
 COLOURS = ["color-contrast", "link-in-text-block"]

@@ -19,8 +19,8 @@ from tests.console.conftest import OpenPage
 from tests.releasesite.admin_world import make_world
 from tests.support import demo_data
 from tests.support.chinese import HAN, catalogue, faults
+from tests.support.demo_pages import PAGES
 from tests.support.page_text import said
-from tests.support.screenshots import PAGES
 
 LANGUAGES = ("en", "zh-hans")
 # Names of ours and of others, and what a person of the test's data wrote.

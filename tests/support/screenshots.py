@@ -1,139 +1,121 @@
-# ruff: noqa: E402 - Django is set up before its models are imported
-"""`make screenshots`: a picture of every page, light and dark, wide and phone, in both languages.
+"""`make screenshots`: the pictures in README and docs, from a real run of the demo that `make run` starts.
+
+A deploy succeeds, an instance is rolled back, a deploy fails and is reverted; then the pages are taken as they are. A
+picture is written anew only if what it shows has changed, its times, ids and look aside: `shown.json` says what that was.
 
 python -m tests.support.screenshots [part of a name …]
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
-
-import django
-
-django.setup()
-
-from django.conf import settings
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.db import connections
-from django.test.testcases import LiveServerThread
-from django.test.utils import setup_databases, setup_test_environment, teardown_databases
 from playwright.sync_api import Page
 
-from tests.support import demo_data
 from tests.support.browser import Complaints, chromium, log_in, new_context
+from tests.support.demo import ROOT, RunningDemo, checkout, running_demo
 
-FOLDER = Path(settings.BASE_DIR) / "docs" / "screenshots"
-MOST_HEIGHT = 1500
-VARIANTS = (("wide", False), ("phone", True))
+FOLDER = ROOT / "docs" / "screenshots"
+SHOWN = FOLDER / "shown.json"
+MOST_HEIGHT = 1300
+SERVICE = "/services/demo-service"
 PAGES: dict[str, str] = {
     "overview": "/",
-    "service": "/services/user-service",
-    "service-drifted": "/services/search-api",
-    "operation-running": "/deploys/deploy-2026-11-23-0142",
-    "operation-failed": "/deploys/deploy-2026-11-23-checkout",
-    "operation-rollback": "/rollbacks/rollback-5f2c9a7714d0be31",
-    "operation-superseded": "/deploys/deploy-2026-11-22-checkout",
-    "roll-back": "/services/user-service/roll-back?deploy=deploy-2026-11-23-0142",
-    "roll-back-none": "/services/recommendations/roll-back",
-    "deploy": "/deploy?service=user-service",
-    "deploy-preview": "/deploy?service=billing",
-    "hold": "/services/billing/hold",
+    "service": SERVICE,
+    "operation-failed": "/deploys/demo-v1.3.0",
+    "operation-rollback": "/rollbacks/demo-back-to-v1.1.0",
+    "roll-back": f"{SERVICE}/roll-back",
+    "deploy-preview": "/deploy?service=demo-service&to=v1.1.0",
     "history": "/history",
-    "instance": "/instances/checkout-2",
-    "node": "/nodes/checkout-node-1",
-    "search": "/search?q=checkout",
-    "adopt": "/services/billing/adopt",
-    "adopted-instance": "/instances/billing-1",
-    "operation-log": "/deploys/deploy-2026-11-23-checkout?line=70#L70",
-    "password": "/password",
-    "not-found": "/nowhere",
-    "admin": "/admin/",
-    "admin-instances": "/admin/inventory/instance/",
-    "admin-services": "/admin/inventory/service/",
+    "instance": "/instances/demo-3",
 }
+# language, dark, phone
+VARIANTS = (("en", False, False), ("en", True, False), ("zh", False, False), ("zh", True, True))
+TEXT = """() => {
+  const page = document.body.cloneNode(true);
+  for (const each of page.querySelectorAll("time, script, .live, svg")) each.remove();
+  return page.textContent;
+}"""
+# Numbers, durations, random ids: what differs from run to run.
+CHANGING = re.compile(r"release-demo-\w+|\d+(\.\d+)?\s*(ms|s|min|h|毫秒|秒|分|小时)?\b|\b[0-9a-f]{6,}\b")
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """A server over a database of its own, filled with the small fleet."""
-    setup_test_environment()
-    old = setup_databases(verbosity=0, interactive=False)
-    demo_data.people()
-    demo_data.small_fleet()
-    thread = LiveServerThread("127.0.0.1", StaticFilesHandler)
-    thread.daemon = True
-    thread.start()
-    thread.is_ready.wait()
-    try:
-        yield f"http://127.0.0.1:{thread.port}"
-    finally:
-        thread.terminate()
-        connections.close_all()
-        teardown_databases(old, verbosity=0)
+def make_past(demo: RunningDemo) -> None:
+    """What the pictures show has happened. v1.0.0 runs from the start; v1.3.0 can't start."""
+    for version in ("v1.1.0", "v1.2.0"):
+        demo.deploy(version, f"demo-{version}")
+    back = {"instance_id": "demo-3", "target_version": "v1.1.0", "rollback_id": "demo-back-to-v1.1.0"}
+    demo.call("POST", "/v1/rollback/instance", back | {"reason": "demo-3 answers slowly since v1.2.0"})
+    demo.end_of("/v1/rollback/status/demo-back-to-v1.1.0")
+    demo.deploy("v1.3.0", "demo-v1.3.0")
 
 
 def main(wanted: list[str]) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    complaints = Complaints(expected=("404 (Not Found)",))
-    with server() as url, chromium() as browser:
-        for language in ("en", "zh"):
-            for dark in (False, True):
-                for size, phone in VARIANTS:
-                    if language == "zh" and dark != phone:
-                        continue  # in Chinese light when wide, dark on the phone: the layout is the same
-                    suffix = f"{language}-{'dark' if dark else 'light'}-{size}"
-                    context = new_context(browser, base_url=url, dark=dark, phone=phone, language=language)
-                    page = context.new_page()
-                    complaints.watch(page)
-                    if _is_wanted("login", suffix, wanted):
-                        page.goto("/login")
-                        _shoot(page, "login", suffix)
-                    log_in(page, "admin", demo_data.PASSWORD)
-                    for name, path in PAGES.items():
-                        if _is_wanted(name, suffix, wanted):
-                            page.goto(path)
-                            _prepare(page, name)
-                            _shoot(page, name, suffix)
-                    context.close()
+    complaints = Complaints()
+    with checkout() as folder, running_demo(folder) as demo, chromium() as browser:
+        make_past(demo)
+        shown = json.loads(SHOWN.read_text()) if SHOWN.exists() else {}
+        for language, dark, phone in VARIANTS:
+            context = new_context(browser, base_url=demo.url, dark=dark, phone=phone, language=language)
+            page = context.new_page()
+            complaints.watch(page)
+            log_in(page, "admin", (folder / "var" / "admin-password").read_text().strip())
+            suffix = f"{language}-{'dark' if dark else 'light'}-{'phone' if phone else 'wide'}"
+            for name, path in PAGES.items():
+                if all(part in f"{name}-{suffix}" for part in wanted):
+                    page.goto(path)
+                    _take(page, f"{name}-{suffix}", shown)
+            context.close()
+    if not wanted:
+        _leave_only(shown)
+    SHOWN.write_text(json.dumps(shown, indent=1, sort_keys=True) + "\n")
     for text in complaints.unexpected:
         print(text, file=sys.stderr)
     return 1 if complaints.unexpected else 0
 
 
-def _is_wanted(name: str, suffix: str, wanted: list[str]) -> bool:
-    return not wanted or all(part in f"{name}-{suffix}" for part in wanted)
-
-
-def _prepare(page: Page, name: str) -> None:
-    if name == "deploy-preview":
-        page.fill("#id_version", "v5.3.0")
-        page.fill("#id_package_url", "https://packages.example.com/billing/v5.3.0.tar.gz")
-        page.click("main form button.btn-primary")
-        page.wait_for_selector("text=v5.3.0")
-
-
-def _shoot(page: Page, name: str, suffix: str) -> None:
+def _take(page: Page, name: str, shown: dict[str, str]) -> None:
     page.wait_for_load_state("load")
-    page.evaluate("document.fonts.ready")
-    height = page.evaluate("document.documentElement.scrollHeight")
-    width = page.viewport_size["width"] if page.viewport_size else 1440
-    # The whole page, up to a height: what sticks to an edge then does so at the page's end, not in its middle.
+    page.evaluate("document.fonts.ready.then(() => null)")
+    path, digest = FOLDER / f"{name}.png", _digest(page)
+    if path.exists() and shown.get(name) == digest:
+        return
+    shown[name] = digest
+    _shoot(page, path)
+    print(path.relative_to(ROOT))
+
+
+def _digest(page: Page) -> str:
+    """Of what is said, and by which style sheets."""
+    styles = b"".join(path.read_bytes() for path in sorted((ROOT / "releasesite" / "static").rglob("*.css")))
+    said = CHANGING.sub("#", " ".join(page.evaluate(TEXT).split()))
+    return hashlib.sha256(said.encode() + hashlib.sha256(styles).digest()).hexdigest()[:16]
+
+
+def _shoot(page: Page, path: Path) -> None:
+    """The whole page, up to a height: what sticks to an edge then does so at the page's end, not in its middle."""
     size = page.viewport_size
-    page.set_viewport_size({"width": width, "height": max(700, min(height, MOST_HEIGHT))})
-    path = FOLDER / f"{name}-{suffix}.png"
+    assert size is not None
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": max(700, min(height, MOST_HEIGHT))})
     page.screenshot(path=path)
     if quantizer := shutil.which("pngquant"):
         subprocess.run([quantizer, "--force", "--skip-if-larger", "--ext", ".png", "128", str(path)], check=False)
-    if size:
-        page.set_viewport_size(size)
+    page.set_viewport_size(size)
+
+
+def _leave_only(shown: dict[str, str]) -> None:
+    """What is no picture of ours any more goes."""
+    for path in FOLDER.glob("*.png"):
+        if path.stem not in shown:
+            path.unlink()
 
 
 if __name__ == "__main__":
