@@ -194,7 +194,8 @@ def _key_file(path: str) -> Finding:
         advice = "Set RELEASE_SSH_KEY_FILE to a private key without a passphrase, or use an ssh agent."
         return bad(f"SSH key {path} cannot be used: {error}.", advice)
     if fault := fault_of_certificate(path):
-        return bad(f"{fault[0].upper()}{fault[1:]}.", "Without it only servers that know the key itself let us log in.")
+        text = str(fault)
+        return bad(f"{text[0].upper()}{text[1:]}.", "Without it only servers that know the key itself let us log in.")
     return good(f"SSH key {path} can be read")
 
 

@@ -37,22 +37,24 @@ def certificate_file(key_file: str) -> str:
     return f"{key_file}-cert.pub"
 
 
-def fault_of_certificate(key_file: str) -> str:
-    """Why the certificate beside the key is of no use, with the day; '' when there is none, or nothing is wrong with it."""
+def fault_of_certificate(key_file: str) -> Told | None:
+    """Why the certificate beside the key is of no use, with the day; None when there is none, or nothing is wrong with it."""
     path = certificate_file(key_file)
     if not key_file or not os.path.lexists(path):
-        return ""
+        return None
     try:
         certificate = asyncssh.read_certificate(path)
     except (OSError, asyncssh.KeyImportError) as error:
-        return f"the SSH certificate {path} can't be read: {error}"
+        return Told(_("the SSH certificate %(path)s can't be read: %(said)s"), {"path": path, "said": str(error)})
     begins_at, ends_at = validity(certificate)
     now = time.time()
     if now >= ends_at:
-        return f"the SSH certificate {path} expired on {_day(ends_at)}: have the key signed anew"
+        text = _("the SSH certificate %(path)s expired on %(day)s: have the key signed anew")
+        return Told(text, {"path": path, "day": _day(ends_at)})
     if now < begins_at:
-        return f"the SSH certificate {path} is not valid before {_day(begins_at)}"
-    return ""
+        text = _("the SSH certificate %(path)s is not valid before %(day)s")
+        return Told(text, {"path": path, "day": _day(begins_at)})
+    return None
 
 
 def validity(certificate: asyncssh.SSHCertificate) -> tuple[int, int]:
