@@ -33,7 +33,6 @@ CODES = {
     "rollbacks",
     "service bank",
 }  # as the audit, the queue and events keep them
-PERMISSION = re.compile(r"Can (add|change|delete|view) ")  # Django stores their names
 ENGLISH = re.compile(r"\b[A-Za-z]{3,} [a-z]{2,}\b")
 OPERATION = re.compile(r"\b(deploy|rollback) [\w.:-]+")
 # A form that is refused: its page, and what is sent to it.
@@ -113,7 +112,7 @@ def _strangers(pages: Mapping[str, str], language: str) -> dict[str, list[str]]:
 
     def is_strange(text: str) -> bool:
         text = OPERATION.sub("", text)
-        if any(name in text for name in NAMES) or text in CODES or PERMISSION.search(text):
+        if any(name in text for name in NAMES) or text in CODES:
             return False
         if language == "en":
             return HAN.search(text) is not None
