@@ -39,7 +39,7 @@ ALL, SOME = "all", "some"
 
 class RolesField(Groups):
     def label_from_instance(self, group: Group) -> str:
-        return f"{group.name}: {MAY[group.name]}" if group.name in MAY else group.name
+        return f"{group.name} — {MAY[group.name]}" if group.name in MAY else group.name
 
 
 class PermissionsField(Permissions):
@@ -57,7 +57,7 @@ class PermissionsField(Permissions):
         return (
             permission.name
             if model is None
-            else f"{capfirst(str(model._meta.verbose_name_plural))}: {verbs.get(verb, verb)}"
+            else f"{capfirst(str(model._meta.verbose_name_plural))} · {verbs.get(verb, verb)}"
         )
 
 

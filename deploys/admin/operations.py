@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from deploys.badges import OPERATION, TARGET
@@ -84,8 +85,14 @@ class TargetAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     search_fields = ("instance",)
     search_help_text = _("A full instance id or operation id.")
-    exclude = ("status", "error_told")
-    readonly_fields = ("state",)
+    exclude = ("status", "error_told", "reverted")
+    readonly_fields = ("state", "was_reverted")
+
+    @admin.display(description=_("reverted"))
+    def was_reverted(self, target: Target) -> str:
+        if target.reverted is None:
+            return ""
+        return gettext("Yes") if target.reverted else gettext("No")
 
     @admin.display(description=_("status"))
     def state(self, target: Target) -> SafeString:

@@ -15,10 +15,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from inventory.admin.base import sees_all, visible_nodes, without_side_doors
-from inventory.admin.columns import badge_of, mono
+from inventory.admin.columns import badge_of, chip, mono
 from inventory.admin.editing import CountsInstances
 from inventory.admin.service_state import TroubleFilter, state_of, with_counts
 from inventory.console.badges import RUN
@@ -135,7 +135,7 @@ class ServiceAdmin(CountsInstances):
     service_path = "pk"
     form = ServiceForm
     inlines = (InstanceInline,)
-    list_display = ("name", "state", "instance_count", "keep_releases", "mutable_versions", "sync_enabled", "synced_at")
+    list_display = ("name", "state", "instance_count", "keep_releases", "synced")
     list_filter = (TroubleFilter, "mutable_versions", "require_sha256", "sync_enabled")
     ordering = (natural_key("name"),)
     search_fields = ("name",)
@@ -166,6 +166,12 @@ class ServiceAdmin(CountsInstances):
     @admin.display(description=gettext_lazy("state"))
     def state(self, service: Any) -> SafeString:
         return state_of(service)
+
+    @admin.display(description=gettext_lazy("synced at"), ordering="synced_at")
+    def synced(self, service: Service) -> Any:
+        if not service.sync_enabled:
+            return chip(pgettext("of sync", "Off"), icon_name="pause")
+        return service.synced_at or ""
 
     @admin.action(description=gettext_lazy("Read the versions from the nodes"), permissions=("change",))
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Service]) -> None:

@@ -84,7 +84,7 @@ class SshServerAdmin(InventoryAdmin):
             text = _("It shows certificates of the authority %(key)s: there is no single key to fetch.")
             return {"problem": text % {"key": _shown(stored)}}
         if not form.is_valid():
-            return {"problem": " ".join(f"{label}: {text}" for label, text in _wrong(form))}
+            return {"wrong": list(_wrong(form))}
         try:
             key = fetch_host_key(_unnamed(**form.cleaned_data))
         except TransportError as error:

@@ -220,5 +220,5 @@ def test_a_group_keeps_the_permissions_that_its_form_offers(root: Client) -> Non
     page = root.get(url).content.decode()
     root.post(url, {"name": "night", "permissions": [seen.pk, kept.pk]})
 
-    assert "Webhooks: see" in page
+    assert "Webhooks · see" in page
     assert set(group.permissions.all()) == {seen, kept}

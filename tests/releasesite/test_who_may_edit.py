@@ -125,9 +125,10 @@ def test_each_thing_is_done_for_those_who_may_and_for_no_others(world: World, se
     assert not wrong, "\n".join(wrong)
 
 
-def test_another_role_does_not_get_in(world: World) -> None:
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_another_role_does_not_get_in(world: World, role: str) -> None:
     client = Client()
-    client.force_login(person("operator"))
+    client.force_login(person(role))
     before = snapshot()
     for each in ROWS:
         answer = ask(client, each, world, follow=False)

@@ -70,8 +70,8 @@ def test_the_key_that_the_form_has_is_said_to_be_it(admin_page: Client, sshd: Ss
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"ssh_port": "0"}, "Port: "),
-        ({"host": ""}, "Host: "),
+        ({"ssh_port": "0"}, "Port — "),
+        ({"host": ""}, "Host — "),
         ({"transport": "local"}, "no host key to fetch"),
         ({"ssh_host_key": f"@cert-authority {HOST_KEY}"}, "of the authority CA SHA256:"),
         ({"ssh_host_key": "no <key>"}, "“no &lt;key&gt;”"),
@@ -130,8 +130,8 @@ def test_only_what_is_wrong_with_the_address_keeps_it_from_being_tried(admin_pag
     page = ask(admin_page, "test", typed(sshd, host="user@host", ssh_host_key=""))
 
     assert "Not tried" in page
-    assert "<li>Host: " in page
-    assert "<li>SSH host key: " in page
+    assert "<li>Host — " in page
+    assert "<li>SSH host key — " in page
     assert "Name" not in page
 
 
