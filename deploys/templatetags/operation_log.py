@@ -50,13 +50,23 @@ def log_lines(lines: Iterable[LogLine], instance: Instance | None, total: int) -
     for line in lines:
         by_instance.setdefault(line.instance_id or 0, []).append(line)
     is_one = instance is not None or total == 1
-    return mark_safe("".join(_group(theirs, query, is_one) for theirs in by_instance.values()))  # noqa: S308
+    groups = sorted(by_instance.values(), key=_rank)
+    return mark_safe("".join(_group(theirs, query, is_one) for theirs in groups))  # noqa: S308
+
+
+def _rank(lines: Sequence[LogLine]) -> int:
+    """The operation itself first, those that are done last: what failed is not to be looked for."""
+    return 0 if lines[0].instance_id is None else 1 + _is_done(lines)
+
+
+def _is_done(lines: Sequence[LogLine]) -> bool:
+    return lines[-1].step == Step.DONE
 
 
 def _group(lines: Sequence[LogLine], query: str, is_one: bool) -> str:
     """Of one instance, or of the operation itself. Where there are many instances, one that is done needs no look."""
     first, last = lines[0], lines[-1]
-    is_done = last.step == Step.DONE and not is_one
+    is_done = _is_done(lines) and not is_one
     return _GROUP.format(
         key=first.instance_id or 0,
         open="" if is_done else " open",

@@ -159,13 +159,15 @@ def test_ticked_boxes_survive_an_update(fleet: Fleet, open_page: OpenPage) -> No
 def test_the_log_is_grouped_by_instance_and_step_and_what_is_folded_stays_so(fleet: Fleet, open_page: OpenPage) -> None:
     operation = fleet.operations["running"]
     failed = operation.targets.filter(status=TargetStatus.FAILED).get().instance
+    done = operation.targets.filter(status=TargetStatus.COMPLETED).order_by("pk")[1]
     page = open_page("viewer")
     page.goto(f"/deploys/{operation.public_id}")
     group = page.locator(f"details.log-group[data-group='{failed.pk}']")
     expect(group).to_have_attribute("open", "")
+    keys = page.locator("details.log-group").evaluate_all("groups => groups.map(each => each.dataset.group)")
+    assert keys.index(str(failed.pk)) < keys.index(str(done.instance_id))
     expect(group.locator(".log-step-name")).to_have_text(["Wait", "Switch", "Restart"])
     # One that is done is folded, and says how it ended.
-    done = operation.targets.filter(status=TargetStatus.COMPLETED).order_by("pk")[1]
     of_done = page.locator(f"details.log-group[data-group='{done.instance_id}']")
     expect(of_done.locator("li").first).to_be_hidden()
     assert "Completed" in of_done.locator(".log-last").evaluate("e => getComputedStyle(e, '::after').content")
