@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
+from deploys.packages import sources
 from inventory.database.outage import has_no_connection_left
 from inventory.models import Delivery, Node, TransportKind
 from inventory.nodes.transports.login_keys import fault_of_certificate
@@ -226,6 +227,23 @@ def package_hosts() -> Finding:
         "No package host is allowed: every download is refused.",
         "Set RELEASE_PACKAGE_HOSTS=packages.example.com (make run allows its own).",
     )
+
+
+def package_sources() -> Iterator[Finding]:
+    if settings.SOURCES_FILE:
+        try:
+            entries = sources.read(settings.SOURCES_FILE).entries
+        except sources.SourcesError as error:
+            yield bad(f"{error}.", "Workers do not start with it, and those that run go on with what it said before.")
+        else:
+            yield good(f"Package sources: {len(entries)} entries in {settings.SOURCES_FILE}")
+    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+    unused = [name for name in names if os.environ.get(name) or os.environ.get(name.lower())]
+    if unused and settings.PACKAGE_PROXY is None:
+        yield note(
+            f"{' and '.join(unused)} set, but not used for packages.",
+            "If packages have to come through a proxy, set RELEASE_PACKAGE_PROXY=http://proxy.example.com:3128.",
+        )
 
 
 def port() -> Finding:

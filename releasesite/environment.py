@@ -19,6 +19,7 @@ from environs import Env, EnvValidationError, ValidationError
 from marshmallow.validate import Range
 
 from deploys.packages.hosts import HostRule
+from deploys.packages.proxy import Proxy
 from inventory.security.redaction import SHORTEST_SECRET
 from releasesite import env_file
 from releasesite.site_files import DEFAULT_DATA_DIR
@@ -43,6 +44,8 @@ class Environment:
     allowed_hosts: list[str]
     csrf_trusted_origins: list[str]
     package_hosts: tuple[str, ...]
+    package_proxy: Proxy | None
+    sources_file: str
     webhook_hosts: tuple[str, ...]
     package_max_bytes: int
     ssh_key_file: str
@@ -89,6 +92,8 @@ def read() -> Environment:
         allowed_hosts=_items(env, "ALLOWED_HOSTS", _allowed_host) or LOCAL_HOSTS,
         csrf_trusted_origins=_items(env, "CSRF_TRUSTED_ORIGINS", _origin),
         package_hosts=tuple(_items(env, "RELEASE_PACKAGE_HOSTS", _host_rule)),
+        package_proxy=_parsed(env, "RELEASE_PACKAGE_PROXY", _proxy),
+        sources_file=_parsed(env, "RELEASE_SOURCES_FILE", _path) or "",
         webhook_hosts=tuple(_items(env, "RELEASE_WEBHOOK_HOSTS", _host_rule)),
         package_max_bytes=_number(env, "RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3, least=1),
         ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
@@ -201,6 +206,21 @@ def _host_rule(item: str) -> str:
             f"holds {item!r}: write host or host:port, separated by commas, without scheme or path"
         ) from None
     return item.lower()
+
+
+def _proxy(value: str) -> Proxy:
+    try:
+        proxy = Proxy.parse(value)
+    except ValueError:
+        raise ValidationError("must look like http://proxy.example.com:3128, or http://user:password@…") from None
+    if any(0 < len(secret) < SHORTEST_SECRET for secret in proxy.secrets):
+        raise ValidationError(f"has a password of less than {SHORTEST_SECRET} characters, too short to be masked")
+    return proxy
+
+
+def _path(value: str) -> str:
+    """Whether it can be used is for the workers to say: on web hosts it need not be there."""
+    return str(Path(value).expanduser().absolute())
 
 
 def _network(item: str) -> str:

@@ -125,5 +125,11 @@ EXAMINATIONS = (
         examine=doctor.package_hosts,
         fix="RELEASE_PACKAGE_HOSTS=packages.example.com   (environment file)",
     ),
+    Examination(
+        number=14,
+        examine=doctor.package_sources,
+        fix="chmod 0600 /etc/release/sources.yaml && chown release: /etc/release/sources.yaml\n"
+        "RELEASE_PACKAGE_PROXY=http://proxy.example.com:3128   (environment file)",
+    ),
     Examination(number=13, examine=doctor.port, fix="ss -ltnp | grep :8000\nPORT=8001 make run", is_local=True),
 )

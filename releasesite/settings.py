@@ -28,10 +28,13 @@ except OSError as error:
     environment.stop({"RELEASE_DATA_DIR": f"cannot be used to keep the secret key in ({error}): set it, or SECRET_KEY"})
 
 # What may never be read in a log, a page, an answer or a command's output.
-for _secret in (SECRET_KEY, _env.database_password, *_env.secrets):
+_proxy_secrets = _env.package_proxy.secrets if _env.package_proxy else ()
+for _secret in (SECRET_KEY, _env.database_password, *_env.secrets, *_proxy_secrets):
     register_secret(_secret)
 
 PACKAGE_HOSTS = _env.package_hosts
+PACKAGE_PROXY = _env.package_proxy
+SOURCES_FILE = _env.sources_file
 WEBHOOK_HOSTS = _env.webhook_hosts
 PACKAGE_MAX_BYTES = _env.package_max_bytes
 SSH_KEY_FILE = _env.ssh_key_file

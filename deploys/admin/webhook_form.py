@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from deploys.webhook_models import EventType, Webhook
 from deploys.webhooks.rules import webhook_url_problem
 from inventory.models import Service
-from inventory.wire.package_urls import is_package_url
+from inventory.wire.package_urls import is_http_url
 
 if TYPE_CHECKING:
     Base = forms.ModelForm[Webhook]
@@ -65,7 +65,7 @@ class WebhookForm(Base):
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"] or self.instance.url
-        if not is_package_url(url):
+        if not is_http_url(url):
             raise ValidationError(_NO_URL, code="invalid")
         # One that was allowed once may stay while something else is edited: nothing is sent to it then.
         if self.cleaned_data["url"] and webhook_url_problem(url):

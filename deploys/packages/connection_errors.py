@@ -9,6 +9,7 @@ import ssl
 import urllib3
 
 from deploys.packages.pinned_http import READ_SECONDS
+from deploys.packages.proxy import ProxyTrouble
 from deploys.told import Told, verbatim
 from deploys.told import marked as _
 from inventory.security.redaction import scrub
@@ -16,7 +17,12 @@ from inventory.security.redaction import scrub
 
 def explain(error: BaseException) -> Told:
     """The cause in a few words, without the URL that requests puts into its messages."""
-    for cause in causes(error):
+    found = causes(error)
+    for trouble in found:
+        # Before what it was made of: that is the proxy's, and not the host's.
+        if isinstance(trouble, ProxyTrouble):
+            return trouble.told
+    for cause in found:
         match cause:
             case ssl.SSLCertVerificationError():
                 return Told(_("its certificate is not valid: %(said)s"), {"said": scrub(cause.verify_message)})

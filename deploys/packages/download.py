@@ -21,8 +21,10 @@ from deploys.packages import cutoff, errors
 from deploys.packages.connection_errors import causes, explain
 from deploys.packages.cutoff import Cutoff
 from deploys.packages.errors import FetchStopped, PackageError
-from deploys.packages.hosts import HostRule
+from deploys.packages.hosts import DEFAULT_PORTS, HostRule
 from deploys.packages.pinned_http import PinnedClient
+from deploys.packages.proxy import Proxy, ProxyRefusal
+from deploys.packages.sources import NONE, Sources
 from deploys.packages.speed import LOWEST_SPEED, LowestSpeed
 from inventory.security.redaction import redact_url
 from inventory.told import Facts, Told
@@ -85,6 +87,8 @@ def download(
     *,
     rules: Sequence[HostRule],
     max_bytes: int,
+    sources: Sources = NONE,
+    proxy: Proxy | None = None,
     patience: Patience = PATIENCE,
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[Told], None] = errors.ignore,
@@ -95,7 +99,8 @@ def download(
     """
 
     def work(cut: Cutoff) -> Downloaded:
-        return _Download(url, file, PinnedClient(rules, cut), max_bytes, patience, cut).run()
+        client = PinnedClient(rules, cut, sources=sources, proxy=proxy)
+        return _Download(url, file, client, max_bytes, patience, cut, begins_at=sources.resolved(url)).run()
 
     try:
         return cutoff.run(
@@ -116,9 +121,19 @@ class _Download:
     """One package on its way. What has arrived stays, and the next attempt goes on from there where the host can."""
 
     def __init__(
-        self, url: str, file: BinaryIO, client: PinnedClient, max_bytes: int, patience: Patience, cut: Cutoff
+        self,
+        url: str,
+        file: BinaryIO,
+        client: PinnedClient,
+        max_bytes: int,
+        patience: Patience,
+        cut: Cutoff,
+        *,
+        begins_at: str,
     ) -> None:
+        """url: as it was given, for messages. begins_at: what is asked for, the same but for s3."""
         self._url = url
+        self._begins_at = begins_at
         self._file = file
         self._client = client
         self._max_bytes = max_bytes
@@ -184,14 +199,21 @@ class _Download:
             raise _unreachable(self._url, Told(_("it, or what it redirects to, can't be read as a URL"))) from None
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._cut.check()
+            if any(isinstance(cause, ProxyRefusal) for cause in causes(error)):
+                raise _unreachable(self._url, explain(error)) from None
             _raise_own(error)
             raise _Interrupted(explain(error)) from None
 
     def _open(self) -> requests.Response:
-        """The answer to the URL or to where it redirects to, whatever its status is."""
-        url = self._url
+        """The answer to the URL or to where it redirects to, whatever its status is.
+
+        Credentials are for the first host alone: once a redirect has led away from it, none are sent to anybody.
+        """
+        url = self._begins_at
+        stays = True
         for _hop in range(_MOST_REDIRECTS + 1):
-            response = self._get(url)
+            stays = stays and _origin(url) == _origin(self._begins_at)
+            response = self._get(url, with_credentials=stays)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or location is None:
                 return response
@@ -200,11 +222,11 @@ class _Download:
             url = _redirected(url, location)
         raise _unreachable(self._url, Told(_("it redirects more than %(count)s times"), {"count": _MOST_REDIRECTS}))
 
-    def _get(self, url: str) -> requests.Response:
+    def _get(self, url: str, *, with_credentials: bool) -> requests.Response:
         try:
-            return self._client.get(url, self._headers())
+            return self._client.get(url, self._headers(), with_credentials=with_credentials)
         except PackageError as refusal:
-            if url == self._url:
+            if url == self._begins_at:
                 raise
             elsewhere = Told(_("%(url)s redirects elsewhere."), {"url": redact_url(self._url)})
             raise PackageError(refusal.code, elsewhere, *refusal.told) from None
@@ -323,6 +345,11 @@ def _redirected(url: str, location: str) -> str:
         # The same host: it may see its own credentials again, as with any client.
         return after._replace(netloc=f"{userinfo}@{host}").geturl()
     return target
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def _length(response: requests.Response) -> int | None:

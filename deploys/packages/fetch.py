@@ -11,7 +11,7 @@ from typing import BinaryIO
 from django.conf import settings
 
 from deploys.error_codes import ErrorCode
-from deploys.packages import download, errors, repack_process, signatures
+from deploys.packages import download, errors, repack_process, signatures, sources
 from deploys.packages.archive.refusals import Limits
 from deploys.packages.archive.zip_names import UTF8
 from deploys.packages.download import Downloaded
@@ -133,6 +133,8 @@ def _download(wanted: _Wanted, package: BinaryIO) -> Downloaded:
         wanted.url,
         package,
         rules=_rules(),
+        sources=sources.current(settings.SOURCES_FILE),
+        proxy=settings.PACKAGE_PROXY,
         max_bytes=settings.PACKAGE_MAX_BYTES,
         patience=PATIENCE,
         should_stop=wanted.should_stop,
@@ -224,6 +226,8 @@ def _signature_beside(wanted: _Wanted) -> bytes:
             signatures.signature_url(wanted.url),
             file,
             rules=_rules(),
+            sources=sources.current(settings.SOURCES_FILE),
+            proxy=settings.PACKAGE_PROXY,
             max_bytes=signatures.SIGNATURE_FILE_BYTES,
             patience=PATIENCE,
             should_stop=wanted.should_stop,

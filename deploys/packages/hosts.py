@@ -137,6 +137,11 @@ def address_problem(address: str, rule: HostRule) -> str:
     return _("an IPv4 address embedded in IPv6") if ip in _IPV4_COMPATIBLE else ""
 
 
+def literal_address_problem(host: str, rule: HostRule) -> str:
+    """As `address_problem` of a host that is written as an address; "" for a name, too."""
+    return address_problem(host, rule) if "%" in host or _as_address(host) is not None else ""
+
+
 def _as_address(host: str) -> IPAddress | None:
     try:
         return ipaddress.ip_address(host)

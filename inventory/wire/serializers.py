@@ -158,10 +158,10 @@ class OperationIdField(StrictCharField):
         return value
 
 
-@extend_schema_field({"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_LENGTH})
+@extend_schema_field({"type": "string", "format": "uri", "pattern": "^(https?|s3)://", "maxLength": MAX_URL_LENGTH})
 class PackageUrlField(StrictCharField):
     default_error_messages = {
-        "invalid_url": _("Must be an absolute http or https URL of at most {limit} characters, percent-encoded.")
+        "invalid_url": _("Must be an absolute http, https or s3 URL of at most {limit} characters, percent-encoded.")
     }
 
     def to_internal_value(self, data: Any) -> str:

@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django_q.conf import Conf
 
+from deploys.packages import sources
 from deploys.queue.names import QUEUES
 
 
@@ -32,6 +34,7 @@ class Command(BaseCommand):
             # Ends the process here, and not a thread of it, where there is no database to wait for at all.
             with suppress(psycopg.OperationalError):
                 connection.get_connection_params()
+            _check_sources()
             from deploys.host.supervisor import Supervisor
 
             Supervisor(is_paused=paused).run()
@@ -40,3 +43,13 @@ class Command(BaseCommand):
         from deploys.host.cluster_main import run_cluster
 
         sys.exit(run_cluster())
+
+
+def _check_sources() -> None:
+    """Ends the process here, with one line, when the file can't be used."""
+    if settings.SOURCES_FILE:
+        try:
+            sources.read(settings.SOURCES_FILE)
+        except sources.SourcesError as error:
+            print(error, file=sys.stderr)
+            sys.exit(1)

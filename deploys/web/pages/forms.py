@@ -27,7 +27,7 @@ def _check_version(value: str) -> None:
 
 def check_package_url(value: str) -> None:
     if not is_package_url(value):
-        raise ValidationError(_("Enter a complete http or https URL, without spaces."), code="invalid")
+        raise ValidationError(_("Enter a complete http, https or s3 URL, without spaces."), code="invalid")
 
 
 def _check_signature(value: str) -> None:

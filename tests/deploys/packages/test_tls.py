@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -10,16 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pytest_django.fixtures import Settings
 
 from deploys.packages import download, fetch
 from deploys.packages.errors import PackageError
 from tests.support.package_builder import package, sha256
 from tests.support.package_host import Behaviour, PackageHost
+from tests.support.tls import self_signed
 
 CONTENT = package({"a": "b"})
 
@@ -51,7 +47,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     servers: list[HTTPServer] = []
 
     def start(*names: str, is_trusted: bool = True, age_days: int = 0, redirect_to: str = "") -> int:
-        certificate = _self_signed(names, tmp_path / f"{len(servers)}.pem", age_days)
+        certificate = self_signed(names, tmp_path / f"{len(servers)}.pem", age_days)
         if is_trusted:
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         server = HTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"redirect_to": redirect_to}))
@@ -70,27 +66,6 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 seen_names: list[str | None] = []
-
-
-def _self_signed(names: tuple[str, ...], path: Path, age_days: int) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-    began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=age_days + 1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(began)
-        .not_valid_after(began + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
-    return path
 
 
 @pytest.fixture(autouse=True)
