@@ -230,7 +230,8 @@ class _PinnedAdapter(HTTPAdapter):
     def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:
         """A proxy is told the whole URL where it reads the request itself; there are no other proxies here."""
         if self._client.proxy is not None and (request.url or "").startswith("http:"):
-            return urldefragauth(request.url or "")
+            whole: str = urldefragauth(request.url or "")
+            return whole
         return super().request_url(request, {})
 
 
