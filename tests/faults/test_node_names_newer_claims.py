@@ -20,7 +20,7 @@ from tests.support.package_host import PackageHost
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MOST_LINES = 40
+MOST_LINES = 80
 
 
 @pytest.fixture
