@@ -74,7 +74,7 @@ static: setup-production ## collect static files, for production
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
 
 messages: setup-dev ## update the translations' source and compile them
-	@$(BIN)/python manage.py makemessages --locale zh_Hans --ignore .venv --ignore var --ignore staticfiles --no-obsolete
+	@$(BIN)/python manage.py makemessages --locale zh_Hans --add-location file --ignore .venv --ignore var --ignore staticfiles --no-obsolete
 	@$(BIN)/python manage.py compilemessages --ignore .venv
 
 audit: setup-dev ## known holes in what we depend on
