@@ -69,12 +69,14 @@ def test_alerts_are_rules_and_fire_when_they_shall() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_tried() -> None:
+def test_every_alert_is_tried_and_told() -> None:
     names = re.findall(r"alert: (\w+)", (PROMETHEUS / "release.rules.yml").read_text())
     tried = (PROMETHEUS / "release.rules.test.yml").read_text()
 
     assert names
     assert [name for name in names if tried.count(f"alertname: {name}") < 2] == []
+    told = (Path(settings.BASE_DIR) / "docs" / "operations.md").read_text()
+    assert [name for name in names if f"`{name}`" not in told] == []
 
 
 @pytest.mark.django_db

@@ -68,6 +68,7 @@ def test_it_refuses_in_one_line_where_nothing_is_configured(installed: Installed
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.django_db(transaction=True)
 def test_web_and_worker_serve_from_it(installed: Installed, tmp_path: Path) -> None:
     file = tmp_path / "env"
