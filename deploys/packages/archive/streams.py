@@ -173,14 +173,14 @@ class Decompressed:
                 break
             data = rest + more
         if rest and not rest.startswith(self._kind.magic):
+            text = gettext_noop("bytes that are no part of it follow the end of the archive's %(name)s data: %(rest)s")
+            if len(rest) > 8:
+                text = gettext_noop(
+                    "bytes that are no part of it follow the end of the archive's %(name)s data: %(rest)s and more"
+                )
             raise Refused(
                 INVALID,
-                Told(
-                    gettext_noop(
-                        "bytes that are no part of it follow the end of the archive's %(name)s data: %(rest)s"
-                    ),
-                    {"name": self._kind.name, "rest": shown(rest[:8]) + ("…" if len(rest) > 8 else "")},
-                ),
+                Told(text, {"name": self._kind.name, "rest": shown(rest[:8])}),
                 Told(
                     gettext_noop(
                         "Something added them on the way from the build: pack it anew, or cut them off, and deploy that."
