@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from inventory.nodes.program import NodeCall, base_program, program_text
+from inventory.nodes.program import RUN, NodeCall, base_text, program_text
 
 STDIN = "stdin"
 URL = "url"
@@ -28,14 +28,23 @@ def stage(
     source: str,
     keeps_upload: bool,
     fetch_seconds: int,
+    upload_bytes: int,
 ) -> list[str]:
     """source: STDIN, URL (a line on stdin, so that no process list shows it), NO_SOURCE (only look), or a path there.
 
-    fetch_seconds: after how long the node gives up a URL.
+    fetch_seconds: after how long the node gives up a URL. upload_bytes: how many come on STDIN.
     """
-    keeps = "1" if keeps_upload else "0"
     return call.arguments(
-        "stage", release, version, sha256 or NOT_OURS, operation, artifact_sha256, source, keeps, str(fetch_seconds)
+        "stage",
+        release,
+        version,
+        sha256 or NOT_OURS,
+        operation,
+        artifact_sha256,
+        source,
+        "1" if keeps_upload else "0",
+        str(fetch_seconds),
+        str(upload_bytes),
     )
 
 
@@ -119,7 +128,7 @@ def forget(call: NodeCall, *, path: str) -> list[str]:
 @cache
 def node_program() -> str:
     """What all of these are for. It understands `inventory.nodes.transports.ssh_standby`."""
-    return f"{base_program()}\n{program_text(Path(__file__).parent / 'program.sh')}"
+    return f"{base_text()}\n{program_text(Path(__file__).parent / 'program.sh')}\n{RUN}"
 
 
 def _pairs(env: Mapping[str, str]) -> list[str]:

@@ -69,6 +69,8 @@ class Conversation:
         self._flow = flow
         self._flow.is_counted = True
         self._command_seconds = command_seconds
+        # What is sent along is about to be read.
+        self.wants_stdin = asyncio.Event()
         self._command_ends_at = 0.0
         self._unpaced_bytes = 0
         self._muting: set[asyncio.Task[None]] = set()
@@ -102,6 +104,8 @@ class Conversation:
     def _frame(self, words: str) -> None:
         word, rest = self._check.take(words)
         self.answer.take(word, rest)
+        if (word, rest) == ("step", "stage"):
+            self.wants_stdin.set()
         if word == "command":
             self._command_ends_at = time.monotonic() + self._command_seconds + LATE_SECONDS
             self._flow.is_counted = True

@@ -153,6 +153,7 @@ class Streams:
         self._given_up = {STDOUT: 0, STDERR: 0}
         self._is_muted = {STDOUT: False, STDERR: False}
         self._is_over = False
+        self._is_ready = False
         self._streams = {
             name: Stream(name, mark=mark, on_frame=self._take, on_line=on_line, on_cut=self._cut)
             for name in (STDOUT, STDERR)
@@ -171,6 +172,10 @@ class Streams:
         """The program has said its last word."""
         return self._is_over
 
+    def is_ready(self) -> bool:
+        """It has said, behind that, that it waits for another call."""
+        return self._is_ready
+
     def is_done(self) -> bool:
         """It has, and all output of its commands is here."""
         return self._is_over and all(count >= self._commands for count in self._ended.values())
@@ -188,7 +193,9 @@ class Streams:
         return self._ended[stream] + self._given_up[stream]
 
     def _take(self, stream: str, words: str) -> None:
-        if words == "gap":
+        if words == "ready" and self._is_over:
+            self._is_ready = True
+        elif words == "gap":
             self._count(self._gaps, stream, words)
             self._is_muted[stream] = True
             self._streams[stream].gap()

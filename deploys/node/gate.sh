@@ -74,6 +74,31 @@ is_mark() {
 }
 frame_start=$(printf '\036')
 
+# admit LINE: of a further call, which the program asks us about.
+admit() {
+	is_plain_line "$1" || refuse 'arguments that are not of plain and quoted words'
+	eval "set -- $1"
+	check_call "$@"
+}
+
+# The program asks us about each further call; those of earlier versions, which may be let through as well, do not.
+is_asking() { case $p in *release_gated*) ;; *) return 1 ;; esac; }
+
+# check_calls WORDS…: how the program is called; see inventory/nodes/base.sh.
+check_calls() {
+	case ${1-} in
+	wait)
+		is_asking && [ $# = 1 ] || refuse 'arguments that come later'
+		;;
+	stay)
+		is_asking || refuse 'arguments that come later'
+		shift
+		check_call "$@"
+		;;
+	*) check_call "$@" ;;
+	esac
+}
+
 # check_call MARK TASK ROOT FENCE ARGUMENTS…: as deploys/node/calls.py builds them.
 check_call() {
 	[ $# -ge 4 ] || refuse 'too few arguments'
@@ -100,7 +125,8 @@ check_call() {
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)
-		[ $# = 8 ] && is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
+		[ $# = 8 ] || { [ $# = 9 ] && is_number "$9"; } || refuse 'what to stage'
+		is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
 			refuse 'what to stage'
 		is_source "$6" || is_kept "$6" || refuse 'the source'
 		case $7 in 0 | 1) ;; *) refuse 'what to keep' ;; esac
@@ -142,6 +168,7 @@ p=$(head -c "$n") || refuse 'no program'
 digest_of "$p"
 is_node_program "$digest" || refuse 'another program: was this gate made for the version that calls it?'
 eval "set -- $a"
-check_call "$@"
+check_calls "$@"
+release_gated=yes
 set +fu
 eval "$p"

@@ -43,9 +43,7 @@
 # Nothing becomes visible but by renaming it out of claim.N by its full path, which fails once a newer claim has
 # renamed claim.N away. The working directory is claim.N itself: relative names go on working after that.
 
-base=$root/.release
-claim=$base/claim.$fence
-boot=- newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= found= compared=
+boot=- own=$$ readers= unread=0 newest=0 trash= message= budget=60 taken=0 warnings=0 template= release= found= compared=
 read -r boot </proc/sys/kernel/random/boot_id
 l_fence=0 l_release=- l_previous=- l_phase=- l_exit=- l_late=0 l_reverted=0 l_back= l_said= l_pid=- l_start=- l_boot=-
 l_until=0 l_until_boot=-
@@ -54,8 +52,24 @@ l_until=0 l_until_boot=-
 finish() {
 	[ "$taken" = 0 ] || note 'owner done - - - 0'
 	say "$@" over
+	[ -z "$stays" ] || leave_nothing "$@" || exit
 	[ -z "$trash" ] || { cd -- "$base" && exec rm -rf -- $trash 2>/dev/null; }
 	exit 0
+}
+
+# leave_nothing FRAME…: what could reach into the next call: some of an upload that was not read, the readers of a daemon's
+# output. Fails when something stays; of an ended command's readers it waits for the end. The next call need not wait for `rm`.
+leave_nothing() {
+	[ -z "$trash" ] || { cd -- "$base" && rm -rf -- $trash >/dev/null 2>&1 & }
+	trash=
+	[ "$unread" = 0 ] || return 1
+	for reader in $readers; do
+		tries=0
+		while identify "$reader" && [ "$id_parent" = "$own" ] && [ "$id_state" != Z ]; do
+			tries=$((tries + 1))
+			[ "$tries" -lt 20 ] && sleep 0.002 || return 1
+		done
+	done
 }
 
 stale() {
@@ -255,7 +269,8 @@ take_claim() {
 	go_home
 	settle "$claim"
 	identify self
-	note "owner $$ $id_start $boot $id_group $budget" || no_room
+	own=$id_pid
+	note "owner $own $id_start $boot $id_group $budget" || no_room
 	below=0 count=0
 	for other in "$base"/claim.*; do
 		number=${other##*.} count=$((count + 1))
@@ -392,10 +407,10 @@ say_state() {
 	say_before "$l_previous"
 }
 
-# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS; SOURCE is -, stdin, url (a line on
-# stdin), or a file on the node.
+# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS SIZE; SOURCE is -, stdin (SIZE bytes), url
+# (a line on stdin), or a file on the node.
 stage() {
-	release=$1 want=$5 source=$6 seconds=$8
+	release=$1 want=$5 source=$6 seconds=$8 size=$9
 	[ -d "$base/seals" ] || require_tools
 	take_claim
 	say_state
@@ -410,6 +425,8 @@ stage() {
 	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;
 	esac
 	spare_foreign
+	# Whoever called sends it now.
+	case $source in stdin | url) unread=1 ;; esac
 	say "step stage"
 	[ ! -e release ] || rm -rf -- release
 	if [ "$source" = stdin ] && [ "$7" = 0 ]; then
@@ -445,9 +462,10 @@ require_tools() {
 	[ -z "$missing" ] || fail node_unsuitable "$missing"
 }
 
-# Straight off the wire. SSH vouches for every byte, and gzip's own length and checksum for there being no less.
+# Straight off the wire. SSH vouches for every byte, and gzip's own length and checksum for there being no less. GNU's `head`
+# takes no byte more than it is told to: what follows is the next call.
 unpack_stream() {
-	message=$(tar -x -z -o -f - 2>&1) && return
+	message=$(head -c "$size" 2>/dev/null | tar -x -z -o -f - 2>&1) && unread=0 && return
 	case $message in
 	*'No space left on device'* | *'Disk quota exceeded'*) ;;
 	*gzip:*) give_up_as damaged "the upload broke off, or came with other bytes than were sent" ;;
@@ -461,7 +479,8 @@ unpack_upload() {
 	case $source in
 	stdin)
 		source=upload
-		message=$(cat 2>&1 >upload) || give_up "$message"
+		message=$(head -c "$size" 2>&1 >upload) || give_up "$message"
+		unread=0
 		;;
 	url)
 		source=upload wrong='package_checksum_mismatch what the node fetched is not what was packed for it'
@@ -477,6 +496,7 @@ unpack_upload() {
 # from their stdin. Their proxies and certificates are the login's own affair.
 fetch() {
 	read -r url
+	unread=0
 	if command -v curl >/dev/null; then
 		tool=curl
 	elif command -v wget >/dev/null; then
@@ -576,8 +596,8 @@ before_switch() {
 	go_home
 	[ -d "$root/releases/$release" ] || fail switch_failed 'nothing is staged there'
 	introduce "$release" "$now" "$@"
-	try mkfifo -- "out.$$" "err.$$" || fail internal_error "$message"
-	run_command before_switch "$$" "$release" "$seconds" "$command"
+	try mkfifo -- "out.$own" "err.$own" || fail internal_error "$message"
+	run_command before_switch "$own" "$release" "$seconds" "$command"
 	[ "$status" != 0 ] || restamp
 	finish "ended $status $late"
 }
@@ -629,7 +649,8 @@ run_command() {
 	out_reader=$!
 	{ cat || last_of_it; } <"err.$2" >&2 2>/dev/null &
 	err_reader=$!
-	say "step $1" "command $$ $out_reader $err_reader"
+	readers="$readers $out_reader $err_reader"
+	say "step $1" "command $own $out_reader $err_reader"
 	exec 7>"out.$2" 8>"err.$2"
 	read -r begun word </proc/uptime
 	folder=$root/releases/$3
@@ -728,8 +749,8 @@ switch() {
 	introduce "$release" "$previous" "$@"
 	fifos=mold
 	if ! is_from_template; then
-		fifos=$$
-		[ -z "$command" ] || try mkfifo -- "out.$$" "err.$$" "out.back.$$" "err.back.$$" || fail switch_failed "$message"
+		fifos=$own
+		[ -z "$command" ] || try mkfifo -- "out.$own" "err.$own" "out.back.$own" "err.back.$own" || fail switch_failed "$message"
 		try ln -sfT -- "releases/$release" "$claim/link" || fail switch_failed "$message"
 	fi
 	l_fence=$fence l_release=$release l_previous=$previous l_phase=switching l_exit=- l_late=0 l_reverted=0 l_back= l_said=
@@ -786,7 +807,9 @@ leave_waiting() {
 		say_unconfirmed
 		say "switched $previous $l_exit $l_late 0 - 0" over
 		exec </dev/null >/dev/null 2>&1
-		[ "$id_pid" = "$$" ] || kill -s KILL "$$"
+		# And whoever else would wait for this one's end.
+		[ "$id_pid" = "$own" ] || kill -s KILL "$own"
+		[ "$$" = "$own" ] || kill -s KILL "$$"
 		wait_for_confirmation
 		go_back_unconfirmed
 		taken=1
@@ -840,9 +863,9 @@ conclude() {
 	if is_unconfirmed; then
 		where
 		go_home
-		release=$l_release previous=$l_previous fifos=$$
+		release=$l_release previous=$l_previous fifos=$own
 		introduce "$release" "$previous" "$@"
-		[ -z "$command" ] || try mkfifo -- "out.back.$$" "err.back.$$" || fail switch_failed "$message"
+		[ -z "$command" ] || try mkfifo -- "out.back.$own" "err.back.$own" || fail switch_failed "$message"
 		l_fence=$fence l_reverted=0 logging=- status=0
 		conclude_it
 	fi
@@ -1066,14 +1089,20 @@ forget() {
 	say over
 }
 
-case $task in
-forget) forget "$@" ;;
-stage) stage "$@" ;;
-before_switch) before_switch "$@" ;;
-switch) switch "$@" ;;
-check_release) check_release "$@" ;;
-conclude) conclude "$@" ;;
-state) state ;;
-abort) abort ;;
-mute) mute "$@" ;;
-esac
+perform() {
+	perform_base "$@"
+	base=$root/.release claim=$root/.release/claim.$fence
+	[ "$task" = stage ] || exec </dev/null
+	case $task in
+	forget) forget "$@" ;;
+	stage) stage "$@" ;;
+	before_switch) before_switch "$@" ;;
+	switch) switch "$@" ;;
+	check_release) check_release "$@" ;;
+	conclude) conclude "$@" ;;
+	state) state ;;
+	abort) abort ;;
+	mute) mute "$@" ;;
+	esac
+	exit 0
+}

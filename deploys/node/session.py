@@ -113,6 +113,7 @@ class NodeSession:
 
         async def attempt(source: str, stdin: Path | bytes | None) -> Answer:
             call = self._call()
+            size = _size_of(stdin) if isinstance(stdin, Path) else 0
             arguments = calls.stage(
                 call,
                 release=release,
@@ -123,8 +124,9 @@ class NodeSession:
                 source=source,
                 keeps_upload=keep_artifact,
                 fetch_seconds=int(timeout_seconds * FETCH_SHARE),
+                upload_bytes=size,
             )
-            return await self._ask(call, arguments, timeout_seconds=timeout_seconds, stdin=stdin)
+            return await self._ask(call, arguments, timeout_seconds=timeout_seconds, stdin=stdin, upload_bytes=size)
 
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
@@ -247,6 +249,7 @@ class NodeSession:
         *,
         timeout_seconds: float,
         stdin: Path | bytes | None = None,
+        upload_bytes: int | None = None,
         is_urgent: bool = False,
         command_seconds: float = 0.0,
     ) -> Answer:
@@ -259,8 +262,11 @@ class NodeSession:
             calls.node_program(),
             arguments,
             stdin=stdin,
+            upload_bytes=upload_bytes,
+            wanted=None if stdin is None else conversation.wants_stdin,
             on_output=conversation.hear,
             is_done=conversation.streams.is_done,
+            is_ready=conversation.streams.is_ready,
             timeout_seconds=timeout_seconds,
             is_urgent=is_urgent,
             flow=flow,
@@ -284,3 +290,11 @@ class NodeSession:
             case _:
                 found, current = answer.words.get("found", ""), answer.current()
                 raise NodeError(code, refusal(code, text, root=self._root, found=found, current=current))
+
+
+def _size_of(path: Path) -> int:
+    """0 when it is not there: the transport says so."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,25 +1,61 @@
 # What every program of ours on a node begins with (inventory/nodes/program.py sends it): how it speaks, what `current`
 # leads to, and whether the node has what we need. POSIX sh; a builtin where one will do, because every fork costs.
 #
-#   MARK TASK ROOT FENCE ARGUMENTS…
+#   MARK TASK ROOT FENCE ARGUMENTS…           one call
+#   stay MARK TASK ROOT FENCE ARGUMENTS…      the first of several
+#   wait                                      several, all of them later (inventory/nodes/transports/ssh_standby.py)
 #
-# It speaks in frames, lines that start with MARK (a control character and a nonce). The first is `begun`: what comes
-# without it is not ours. The last is `over`.
+# It speaks in frames, lines that start with MARK (a control character and a nonce). The first of a call is `begun`: what
+# comes without it is not ours. The last is `over`; behind it `ready` says that another call may come on stdin.
 
 set -u
 umask 022
 trap '' HUP PIPE
-# Started ahead of its call (inventory/nodes/transports/ssh_standby.py).
-if [ "$1" = wait ]; then
-	read -r line || exit 0
-	printf '\006\n' 2>/dev/null
-	read -r line || exit 0
-	eval "set -- $line"
-fi
-mark=$1 task=$2 root=$3 fence=$4
-shift 4
 export LC_ALL=C TZ=UTC0
 unset CDPATH SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_AUTH_SOCK SSH_ORIGINAL_COMMAND
+# stays: more calls may come after this one.
+stays=
+
+# main WORDS…: all calls of one program. Each is carried out in a subshell, so that nothing of it is left for the next; one that
+# fails ends the program. An empty line is a question whether anybody is here. release_gated: whoever started us
+# (deploys/node/gate.sh) checks each line.
+main() {
+	case $1 in
+	wait) ;;
+	stay)
+		shift
+		call_and_stay "$@"
+		;;
+	*)
+		call "$@"
+		exit
+		;;
+	esac
+	while read -r line; do
+		if [ -z "$line" ]; then
+			printf '\006\n' 2>/dev/null
+			continue
+		fi
+		[ -z "${release_gated-}" ] || (admit "$line") || exit
+		eval "set -- $line"
+		call_and_stay "$@"
+	done
+	exit 0
+}
+
+call_and_stay() {
+	(stays=1 && call "$@") || exit
+	mark=$1
+	say ready
+}
+
+# call MARK TASK ROOT FENCE ARGUMENTS…
+call() {
+	mark=$1 task=$2 root=$3 fence=$4
+	shift 4
+	say begun
+	perform "$@"
+}
 
 # One frame for each argument, in one write.
 say() {
@@ -235,23 +271,19 @@ room() {
 	}
 }
 
-over() {
-	say over
+# perform ARGUMENTS…: the task. deploys/node/program.sh has more of them.
+perform() {
+	perform_base "$@"
 	exit 0
 }
 
-say begun
-case $task in
-survey)
-	survey "$@"
-	over
-	;;
-processes)
-	processes "$@"
-	over
-	;;
-check)
-	check "$@"
-	over
-	;;
-esac
+perform_base() {
+	case $task in
+	survey) survey "$@" ;;
+	processes) processes "$@" ;;
+	check) check "$@" ;;
+	*) return 1 ;;
+	esac
+	say over
+	exit 0
+}

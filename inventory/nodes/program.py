@@ -20,6 +20,8 @@ FRAME_START = "\x1e"
 # Of one call: its arguments are one line that the node reads byte by byte.
 ROOTS_AT_ONCE = 200
 _SHOWN_CHARACTERS = 300
+# The end of every program of ours.
+RUN = 'main "$@"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,12 @@ def new_mark() -> str:
 
 @cache
 def base_program() -> str:
-    """All that inventory itself asks of a node, and the beginning of deploys' node program."""
+    """All that inventory itself asks of a node."""
+    return f"{base_text()}\n{RUN}"
+
+
+def base_text() -> str:
+    """The beginning of every program of ours: functions alone."""
     return program_text(Path(__file__).parent / "base.sh")
 
 

@@ -78,6 +78,19 @@ def deploy(fleet: list[Instance], package_host: PackageHost, version: str, **fil
     return start(fleet, version, url)
 
 
+def test_a_deploy_takes_one_session_through_it(
+    fleet: list[Instance],
+    own_sshd: SshServer,
+    package_host: PackageHost,
+    run_work_loop: Callable[[str], None],
+) -> None:
+    Instance.objects.exclude(pk=fleet[0].pk).delete()
+    deploy(fleet[:1], package_host, "v1")
+    run_work_loop("deploys")
+    assert os.readlink(f"{fleet[0].deploy_root}/current") == "releases/v1"
+    assert own_sshd.log.count("Starting session") == 1
+
+
 def start(fleet: list[Instance], version: str, url: str, until: Until = Until.SWITCHED) -> Operation:
     request = DeployRequest(service="user-service", version=version, instances=ids(fleet), package_url=url, until=until)
     return start_deploy(access=SCHEDULER, request=request)
@@ -181,6 +194,7 @@ STAGE = {
     "artifact_sha256": "0" * 64,
     "keeps_upload": False,
     "fetch_seconds": 9,
+    "upload_bytes": 9,
 }
 SWITCH = {
     "confirm_within_seconds": 0,
@@ -214,7 +228,7 @@ CALLS: dict[str, list[str]] = {
     "another root": calls.state(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1)),
     "a root above": calls.state(NodeCall(mark="\x1ec0ffee", root="ROOT/..", fence=1)),
     "no root": calls.state(NodeCall(mark="\x1ec0ffee", root="-", fence=1)),
-    "arguments that come later": ["wait"],
+    "a first call of several": ["stay", *calls.state(NodeCall(mark="\x1ec0ffee", root="/etc", fence=1))],
     "arguments that come later, with more": calls.state(NodeCall(mark="wait", root="ROOT", fence=1)),
     "a mark of any words": calls.state(NodeCall(mark="\x1ec0ffee;id", root="ROOT", fence=1)),
     "reading another root": CALL.arguments("read", "/etc"),
@@ -286,6 +300,26 @@ def test_no_other_call_goes_through(fleet: list[Instance], own_sshd: SshServer, 
     refused(fleet, ask(own_sshd, LINE, stdin=bootstrap.message(calls.node_program(), arguments)))
 
 
+FIRST = {
+    "that waits": ["wait"],
+    "that takes several": ["stay", *calls.state(NodeCall(mark="\x1ec0ffee", root="ROOT", fence=1))],
+}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_no_other_call_goes_through_a_program(fleet: list[Instance], own_sshd: SshServer, first: str) -> None:
+    """As the second line of one session: neither a call that is none of ours, nor a line that would be expanded."""
+    root = fleet[0].deploy_root
+    message = bootstrap.message(calls.node_program(), [word.replace("ROOT", root) for word in FIRST[first]])
+    seconds = [bootstrap.line([word.replace("ROOT", root) for word in CALLS[name]]) for name in CALLS]
+    seconds += [HEADERS[name].split(" ", 2)[-1].encode() for name in HEADERS if name.startswith("a sub")]
+    for second in seconds:
+        answer = ask(own_sshd, LINE, stdin=message + second)
+        assert answer.returncode == 126, (second, answer)
+        assert b"release-gate: refused" in answer.stderr
+    assert not Path(root, ".release").exists()
+
+
 @pytest.mark.parametrize("name", HEADERS)
 def test_nothing_is_expanded_on_the_way(fleet: list[Instance], own_sshd: SshServer, name: str) -> None:
     program = bootstrap.framed(calls.node_program()).encode()
@@ -332,6 +366,16 @@ def test_no_line_is_ever_expanded(tmp_path: Path, line: str) -> None:
     assert run_gate(tmp_path, header.encode(), program="").returncode in (0, 126)
     assert run_gate(tmp_path, line.encode(), program="").returncode == 126
     assert run_gate(tmp_path, b"", line=line).returncode == 126
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gate"]
+
+
+@pytest.mark.parametrize("first", [["wait"], ["stay", "\x1ec0ffee", "state", "/srv/a", "1"]])
+def test_a_program_that_does_not_ask_gets_no_further_line(tmp_path: Path, first: list[str]) -> None:
+    """As those of earlier versions, which an upgrade lets through too."""
+    program = 'while read -r line; do eval "set -- $line"; "$@"; done'
+    message = bootstrap.message(program, first) + b"touch escaped\n"
+
+    assert run_gate(tmp_path, message, program=program).returncode == 126
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gate"]
 
 

@@ -178,7 +178,8 @@ class LyingNode:
         words = [word.replace("$nl", "\n") for word in shlex.split(line)]
         if words == ["wait"]:
             return None
-        mark, task, root, fence, *others = words
+        # We say nothing of being ready for another.
+        mark, task, root, fence, *others = words[1:] if words[0] == "stay" else words
         call = Call(mark=mark, task=task, root=root, fence=int(fence), arguments=tuple(others), number=len(self.calls))
         self.calls.append(call)
         return call

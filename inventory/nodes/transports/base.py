@@ -197,18 +197,25 @@ class Transport(Protocol):
         arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
+        upload_bytes: int | None = None,
+        wanted: asyncio.Event | None = None,
         on_output: OnOutput | None = None,
         timeout_seconds: float,
         is_done: IsDone | None = None,
+        is_ready: IsDone | None = None,
         is_urgent: bool = False,
         flow: Flow | None = None,
     ) -> CommandResult:
         """Run `program`, a text for `sh`, on the node to its exit; any exit status is a result, not an error.
 
         Neither its text nor its arguments stand in a process's arguments (see `bootstrap`). It may use $nl, a newline.
-        stdin: a file's content, bytes, or nothing. on_output(stream, data) gets each chunk as it comes. After the
+        stdin: a file's content, bytes, or nothing. upload_bytes: of a file, what the program was told; without it, its end
+        tells. wanted: set once the program is about to read it, which need not be waited for. on_output(stream, data) gets
+        each chunk as it comes. After the
         exit it waits for both streams' ends, but no longer than QUIET_SECONDS of silence. Once `is_done()` is true
         after some output it returns at once, exit or not. Cancelling leaves the program running; so does being done.
+        is_ready: given for a program that takes several calls, one after the other (see `ssh_standby`): whether it has said by
+        now that it waits for the next.
         is_urgent: don't queue behind the node's other programs. flow: held, nothing is read; the deadline counts on.
         Raises NodeUnreachable, HostKeyMismatch, NodeUnsuitable, ConnectionLost, RunTimeout; NodeMisbehaved for more than
         MOST_BYTES, or MOST_KEPT_BYTES that no on_output takes; and what on_output raises. Nothing is read after that.
@@ -238,6 +245,11 @@ class Output:
     def is_over(self) -> bool:
         """The program has ended, or can't be heard any more."""
         return self.has_exited or self._error is not None or not self._open
+
+    @property
+    def is_held(self) -> bool:
+        """Nothing is read for now: see `Flow`."""
+        return self._flow.is_held
 
     @property
     def is_refused(self) -> bool:

@@ -29,7 +29,7 @@ from inventory.nodes.transports.bootstrap import COMMAND_LINE, message
 from inventory.nodes.transports.flow import Flow
 from inventory.nodes.transports.ssh_login import Logins
 from inventory.nodes.transports.ssh_session import Session, feed
-from inventory.nodes.transports.ssh_standby import Standby
+from inventory.nodes.transports.ssh_standby import STAY, Standby
 from inventory.told import Told, verbatim
 from inventory.told import marked as _
 
@@ -101,21 +101,35 @@ class SshTransport:
         arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
+        upload_bytes: int | None = None,
+        wanted: asyncio.Event | None = None,
         on_output: OnOutput | None = None,
         timeout_seconds: float,
         is_done: IsDone | None = None,
+        is_ready: IsDone | None = None,
         is_urgent: bool = False,
         flow: Flow | None = None,
     ) -> CommandResult:
         output = Output(on_output=on_output, is_done=is_done, flow=flow)
+        may_stay = is_ready is not None and program == self._standby_program
         async with self._turn(is_urgent=is_urgent):
             session: Session | None = None
             feeding: asyncio.Task[None] | None = None
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    session, before = await self._start(program, arguments, output)
-                    feeding = asyncio.create_task(feed(session, before, stdin))
-                    return await output.result()
+                    session, before = await self._start(program, arguments, output, is_last=not may_stay)
+                    sending = feed(session, before, stdin, is_last=not may_stay, size=upload_bytes, wanted=wanted)
+                    feeding = asyncio.create_task(sending)
+                    result = await output.result()
+                if may_stay and not before and output.has_exited and not (is_done and is_done()):
+                    # It may have ended before it heard of the call, which says nothing of the node.
+                    text = _("%(host)s: the program that waited there for a call has ended")
+                    raise ConnectionLost(Told(text, {"host": self.address.host}))
+                is_sent = feeding.done() or (wanted is not None and not wanted.is_set())
+                if may_stay and is_sent and _may_wait(session, output):
+                    self._standby.keep(session, is_ready=is_ready is not None and is_ready())
+                    session = None
+                return result
             except TimeoutError:
                 if session is not None:
                     await _kill(session, output)
@@ -159,7 +173,10 @@ class SshTransport:
             self._standby_timer = loop.call_later(STAND_BY_AFTER_SECONDS, self._stand_by)
 
     def _stand_by(self) -> None:
-        if self.is_warm and not self.running and self._standby.is_wanted:
+        if not self.is_warm or self.running:
+            return
+        self._standby.drop(but=1)
+        if self._standby.is_wanted:
             self._standing_by = asyncio.create_task(self._open_standby())
 
     async def _open_standby(self) -> None:
@@ -169,8 +186,10 @@ class SshTransport:
             async with asyncio.timeout(CHANNEL_SECONDS):
                 await self._standby.open(self._connection)
 
-    async def _start(self, program: str, arguments: Sequence[str], output: Output) -> tuple[Session, bytes]:
-        """Start the program; with it, what it is to read first.
+    async def _start(
+        self, program: str, arguments: Sequence[str], output: Output, *, is_last: bool
+    ) -> tuple[Session, bytes]:
+        """Start the program, and what it is to read first; b'' for one that stood by, which has read it.
 
         When a warm connection proves dead before anything was sent on it, on a new one.
         """
@@ -183,7 +202,7 @@ class SshTransport:
                 if woken is not None:
                     return woken, b""
                 await self._open(connection, session)
-                return session, message(program, arguments)
+                return session, message(program, arguments if is_last else [STAY, *arguments])
             except (OSError, asyncssh.Error) as error:
                 text = _("%(host)s: the connection broke: %(said)s")
                 said = verbatim(shown(str(error))) if shown(str(error)) else Told(_("no answer"))
@@ -218,6 +237,11 @@ class SshTransport:
                     facts = {"host": self.address.host, "said": shown(error.reason)}
                     raise NodeUnreachable(Told(text, facts)) from error
             await asyncio.sleep(SESSION_RETRY_SECONDS)
+
+
+def _may_wait(session: Session, output: Output) -> bool:
+    """Its program may take another call, as far as is known here."""
+    return not (output.is_over or output.is_held or session.has_input_ended)
 
 
 async def _kill(session: Session, output: Output) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from deploys.node.calls import node_program
 from deploys.node.session import Event, NodeSession, NodeState, OutputLine, Staged, StepStarted, Switch
 from deploys.packages.archive.writer import ArtifactWriter
 from deploys.packages.store import Artifact
@@ -62,7 +63,7 @@ class NodeLab:
     def transport(self) -> Transport:
         if self._address is None:
             return LocalTransport()
-        return SshTransport(self._address, key_file=self._key_file)
+        return SshTransport(self._address, key_file=self._key_file, standby=node_program())
 
     def session(self, transport: Transport, fence: int, *, env: Mapping[str, str] | None = None) -> NodeSession:
         return NodeSession(

@@ -20,9 +20,9 @@ def test_the_program_travels_without_comments_and_is_sound() -> None:
 def test_stage() -> None:
     argv = calls.stage(
         CALL, release="1.0.0@abc", version="1.0.0", sha256="s" * 64, operation="op:1", artifact_sha256="a" * 64,
-        source=calls.STDIN, keeps_upload=True, fetch_seconds=90,
+        source=calls.STDIN, keeps_upload=True, fetch_seconds=90, upload_bytes=7,
     )  # fmt: skip
-    assert argv == [MARK, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90"]
+    assert argv == [MARK, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90", "7"]
 
 
 def test_before_switch() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from deploys.node.session import NodeError
 from inventory.nodes.check import try_connection
+from inventory.nodes.transports import ssh_session
 from inventory.nodes.transports.base import NodeAddress, NodeUnsuitable
 from tests.deploys.node.node_lab import NodeLab
 from tests.support.sshd import SshServer, ssh_server
@@ -106,7 +107,10 @@ def test_so_is_one_with_a_forced_command(login: Callable[..., LoginLab]) -> None
 
 
 @pytest.mark.parametrize("taken", ["read -r line", "head -c 1", "head -c 40", "cat >/dev/null", "read -r a; read -r b"])
-def test_nothing_is_done_when_a_profile_has_taken_the_beginning(login: Callable[..., LoginLab], taken: str) -> None:
+def test_nothing_is_done_when_a_profile_has_taken_the_beginning(
+    login: Callable[..., LoginLab], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_session, "SILENT_SECONDS", 0.5)
     node = login("/bin/bash")
     (node.sshd.home / ".bashrc").write_text(f"{taken}\n")
 

@@ -57,9 +57,12 @@ class Wire:
         arguments: Sequence[str] = (),
         *,
         stdin: Path | bytes | None = None,
+        upload_bytes: int | None = None,
+        wanted: asyncio.Event | None = None,
         on_output: OnOutput | None = None,
         timeout_seconds: float,
         is_done: IsDone | None = None,
+        is_ready: IsDone | None = None,
         is_urgent: bool = False,
         flow: Flow | None = None,
     ) -> CommandResult:

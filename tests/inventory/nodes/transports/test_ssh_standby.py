@@ -12,6 +12,7 @@ import pytest
 from deploys.node import calls
 from inventory.nodes.program import NodeCall
 from inventory.nodes.transports import ssh
+from inventory.nodes.transports.base import ConnectionLost
 from inventory.nodes.transports.bootstrap import ARGV
 from inventory.nodes.transports.ssh import SshTransport
 from tests.inventory.nodes.transports.conftest import ssh_address
@@ -93,6 +94,29 @@ def test_an_upload_reaches_it_whole(own_sshd: SshServer, tmp_path: Path) -> None
             await stands_by(own_sshd)
             result = await transport.run(PROGRAM, ["x"], stdin=tmp_path / "source", timeout_seconds=20)
             assert result.stdout == b"stood by;x;" + content
+
+    asyncio.run(main())
+
+
+def test_an_upload_that_is_not_as_long_as_the_program_was_told_ends_the_call(
+    own_sshd: SshServer, tmp_path: Path
+) -> None:
+    """A program that takes several calls would wait for the rest of it, or take what is too much for the next one."""
+    (tmp_path / "source").write_bytes(bytes(1000))
+
+    async def main() -> None:
+        async with connected(own_sshd) as transport:
+            for size in (999, 1001):
+                with pytest.raises(ConnectionLost, match=f"has 1000 bytes, {size} were to be sent"):
+                    await transport.run(
+                        PROGRAM,
+                        ["x"],
+                        stdin=tmp_path / "source",
+                        upload_bytes=size,
+                        is_done=lambda: False,
+                        is_ready=lambda: False,
+                        timeout_seconds=20,
+                    )
 
     asyncio.run(main())
 
@@ -182,7 +206,8 @@ def test_the_node_program_understands_it(own_sshd: SshServer) -> None:
             plain = await transport.run(calls.node_program(), calls.state(call), timeout_seconds=20)
             await stands_by(own_sshd)
             sessions = own_sshd.log.count("Starting session")
-            assert await transport.run(calls.node_program(), calls.state(call), timeout_seconds=20) == plain
+            again = await transport.run(calls.node_program(), calls.state(call), timeout_seconds=20)
+            assert again.stdout.replace(b"\x1eabc ready\n", b"") == plain.stdout
             assert own_sshd.log.count("Starting session") == sessions
 
     asyncio.run(main())
