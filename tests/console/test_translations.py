@@ -16,7 +16,7 @@ from tests.support.chinese import HAN, MESSAGES, catalogue, faults, hole_faults
 # Names of things, and one of Django's that is a symbol.
 SAME_IN_BOTH = {"SHA-256", "JSON", "HTTP Accept"}
 # Their holes are filled with our Chinese names of models, fields and kinds.
-CHINESE_IN_HOLES = re.compile(r"%\((kind|name|verbose_name|model)\)s|\{(name|fields)\}|%s")
+CHINESE_IN_HOLES = re.compile(r"%\((kind|name|verbose_name|model|what|how)\)s|\{(name|fields)\}|%s")
 
 
 def _entries(path: Path, *options: str) -> str:
