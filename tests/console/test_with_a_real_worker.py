@@ -59,7 +59,9 @@ def test_deploy_fail_and_roll_back_as_an_operator_sees_it(
         expect(page.locator(".hero-sentence")).to_have_text("Failed on 3 of 3 instances", timeout=SLOW_MS)
         expect(page.locator(".hero")).to_contain_text("The service's command failed")
         expect(page.locator("#log-lines")).to_contain_text("broken")
-        expect(page.locator("#log-lines")).to_contain_text("Reverted: `current` leads to 'v2' again, no longer to 'v3'.")
+        expect(page.locator("#log-lines")).to_contain_text(
+            "Reverted: `current` leads to 'v2' again, no longer to 'v3'."
+        )
         expect(page.locator(".first-error .last-lines pre")).to_contain_text("broken")
         expect(page.locator(".error-group summary")).to_contain_text("3 instances")
         assert _running(shop) == {"v2"}, "each was reverted"
