@@ -33,7 +33,7 @@ def opened(page: Page, wanted: AdminPage) -> None:
         page.wait_for_selector(".errorlist")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("is_phone", [False, True], ids=["wide", "phone"])
 def test_each_is_sound(pages: list[AdminPage], open_page: OpenPage, is_phone: bool) -> None:
     page = open_page("admin", phone=is_phone)

@@ -101,7 +101,10 @@ def fill() -> Iterator[AdminPage]:
 
 
 def _of(name: str, obj: Model, wrong: Mapping[str, str]) -> Iterator[AdminPage]:
-    for page, of in (("changelist", False), ("add", False), ("change", True), ("history", True), ("delete", True)):
-        path = reverse(f"admin:{name}_{page}", args=[obj.pk] if of else [])
-        yield AdminPage(name=f"{name}-{page.removeprefix('change') if page == 'changelist' else page}", path=path)
+    """The history and the question before deleting look alike for all: those of a service stand for them."""
+    of_row = ("change", "history", "delete") if name == "inventory_service" else ("change",)
+    yield AdminPage(name=f"{name}-list", path=reverse(f"admin:{name}_changelist"))
+    yield AdminPage(name=f"{name}-add", path=reverse(f"admin:{name}_add"))
+    for page in of_row:
+        yield AdminPage(name=f"{name}-{page}", path=reverse(f"admin:{name}_{page}", args=[obj.pk]))
     yield AdminPage(name=f"{name}-wrong", path=reverse(f"admin:{name}_add"), typed=wrong)
