@@ -39,10 +39,10 @@ PAGES: dict[str, str] = {
 VARIANTS = (("en", False, False), ("en", True, False), ("zh", False, False), ("zh", True, True))
 TEXT = """() => {
   const page = document.body.cloneNode(true);
-  for (const each of page.querySelectorAll("time, script, .live, svg")) each.remove();
+  for (const each of page.querySelectorAll("time, script, .live, svg, pre, .error-text, #log, tbody")) each.remove();
   return page.textContent;
 }"""
-# Numbers, durations, random ids: what differs from run to run.
+# Numbers, durations, random ids: what differs from run to run. What commands print and how many changes there are does, too.
 CHANGING = re.compile(r"release-demo-\w+|\d+(\.\d+)?\s*(ms|s|min|h|毫秒|秒|分|小时)?\b|\b[0-9a-f]{6,}\b")
 
 
