@@ -19,7 +19,7 @@ ENGLISH = (
     r"in ipv6 clothes", r"running it for real",
 )  # fmt: skip
 CHINESE = (
-    r"(?<!队列)任务", r"个中完成", r"将会发生什么", r"按实例(?!、)", r"操作者", r"(?<!发布)包地址", r"人员", r"你", r"让位",
+    r"(?<!队列)任务", r"个中完成", r"将会发生什么", r"按实例(?!、)", r"操作者", r"(?<!发布)包地址", r"人员", r"您", r"让位",
     r"[\u4e00-\u9fff]:",
 )  # fmt: skip
 _QUOTED = r'((?:".*"\n)+)'
