@@ -19,24 +19,29 @@ from deploys.states import ACTIVE, Kind, OperationStatus, StopReason, TargetStat
 from deploys.told import joined
 
 
-def target_sentences(facts: TargetFacts, *, until: str, version: str, previous: str) -> list[str]:
-    """What is so on it now that it has ended. version: what was asked for. previous: what ran before, '' if not known."""
+def target_sentences(facts: TargetFacts, *, until: str, version: str, previous: str, now: str = "") -> list[str]:
+    """What is so on it now that it has ended.
+
+    version: what was asked for. previous: what ran before, '' if not known. now: what runs today, '' for what ran at its end.
+    """
     if facts.status in ACTIVE:
         return []
-    words = {"version": version, "previous": previous}
+    words = {"version": version, "previous": previous, "now": now}
     if facts.status == TargetStatus.COMPLETED:
-        return [_completed(until) % words]
+        return [_completed(until, has_moved_on=now not in ("", version)) % words]
     stays = previous if facts.status != TargetStatus.SUPERSEDED else ""
     return [text % words for text in (_stopped(facts), _FATES[fate_of(facts)](facts, stays)) if text]
 
 
-def _completed(until: str) -> str:
+def _completed(until: str, *, has_moved_on: bool) -> str:
     match until:
         case Until.CHECKED:
             return _("It could take %(version)s; nothing was changed.")
         case Until.STAGED:
             return _("It has %(version)s ready; nothing was switched.")
-        case _other:
+        case _switched if has_moved_on:
+            return _("It was switched to %(version)s; it runs %(now)s now.")
+        case _switched:
             return _("It runs %(version)s.")
 
 
@@ -107,7 +112,8 @@ class OperationFacts:
     """state: its status, or `stopping`. The counts are those of `deploys.operations.progress.Progress`.
 
     gives_way: it waits for deploys of its instances to stop. fates: of its targets that have not completed, where that is
-    known. reverted_to: the version that all of the reverted ones went back to, '' when it is not one.
+    known. reverted_to: the version that all of the reverted ones went back to, '' when it is not one. moved_on: of the completed
+    ones, how many run another version by now.
     """
 
     kind: str
@@ -124,6 +130,7 @@ class OperationFacts:
     gives_way: bool = False
     fates: Mapping[Fate, int] = field(default_factory=dict)
     reverted_to: str = ""
+    moved_on: int = 0
 
     @property
     def are_all_reverted(self) -> bool:
@@ -179,7 +186,13 @@ def _headline_of_completed(facts: OperationFacts) -> str:
                 "Staged: all %(total)s instances have %(version)s ready",
                 facts.total,
             )
-        case _other:
+        case _switched if facts.moved_on:
+            return ngettext(
+                "Completed: %(total)s instance was switched to %(version)s",
+                "Completed: all %(total)s instances were switched to %(version)s",
+                facts.total,
+            )
+        case _switched:
             return ngettext(
                 "Completed: %(total)s instance runs %(version)s",
                 "Completed: all %(total)s instances run %(version)s",
@@ -201,6 +214,8 @@ def operation_details(facts: OperationFacts) -> str:
             return _("%(now)s in progress, %(waiting)s waiting") % words
         case _ended if facts.until != Until.SWITCHED:
             return _("What the instances run is as it was: nothing is switched.")
+        case OperationStatus.COMPLETED if facts.moved_on:
+            return _moved_on(facts)
         case OperationStatus.COMPLETED if facts.kind == Kind.ROLLBACK:
             return _("All instances run the requested version again.")
         case OperationStatus.COMPLETED:
@@ -211,13 +226,23 @@ def operation_details(facts: OperationFacts) -> str:
 
 def _what_is_so(facts: OperationFacts) -> Iterator[str]:
     """A sentence for each kind of end that its targets have come to, the worst last."""
-    count = facts.completed
-    if count:
+    if count := facts.completed - facts.moved_on:
         text = ngettext("%(count)s runs %(version)s.", "%(count)s run %(version)s.", count)
         yield text % {"count": count, "version": facts.version}
+    if facts.moved_on:
+        yield _moved_on(facts)
     for fate, tell in _COUNTED.items():
         if count := facts.fates.get(fate, 0):
             yield tell(count, facts) % {"count": count, "version": facts.version, "before": facts.reverted_to}
+
+
+def _moved_on(facts: OperationFacts) -> str:
+    text = ngettext(
+        "%(count)s was switched to %(version)s and runs another version now.",
+        "%(count)s were switched to %(version)s and run another version now.",
+        facts.moved_on,
+    )
+    return text % {"count": facts.moved_on, "version": facts.version}
 
 
 def _count_reverted(count: int, facts: OperationFacts) -> str:

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from deploys.models import Operation, Target
 from deploys.states import Kind, TargetStatus
-from inventory.models import Instance
+from inventory.models import Instance, StatusChange
 from tests.console.conftest import OpenPage
 from tests.support import demo_data
 from tests.support.browser import Complaints
@@ -152,6 +152,29 @@ def test_a_deploy_that_no_instance_runs_offers_no_way_back_and_says_why(fleet: F
     failed.targets.filter(pk=target.pk).update(error_code="node_unreachable")
     Instance.objects.filter(pk=target.instance_id).update(running_version="v9.9.9", run_status="failed")
     assert 'id="do-back"' in shown()
+
+
+def test_an_operation_of_last_month_does_not_say_what_runs_today(fleet: Fleet, client: Client) -> None:
+    service = fleet.services["billing"]
+    old = demo_data.add_operation(service, "old", [TargetStatus.COMPLETED] * 2, version="v5.1.0", minutes_ago=90)
+    failed = demo_data.add_operation(service, "bad", [TargetStatus.FAILED] * 2, version="v9.9.9", minutes_ago=60)
+    client.force_login(User.objects.get(username="operator"), "django.contrib.auth.backends.ModelBackend")
+
+    def shown(public_id: str) -> str:
+        return " ".join(client.get(f"/deploys/{public_id}").content.decode().split())
+
+    Instance.objects.filter(service=service).update(running_version="v5.1.0")
+    assert "Completed: all 2 instances run v5.1.0" in shown("old")
+    for target in old.targets.all():
+        change = {"field": "version", "old": "v5.1.0", "new": "v5.4.0", "actor_kind": "user", "actor_name": "ann"}
+        StatusChange.objects.create(instance_id=target.instance_id, **change)
+    Instance.objects.filter(service=service).update(running_version="v5.4.0")
+    failed.targets.update(reverted=True, error_code="command_failed")
+
+    assert "Completed: all 2 instances were switched to v5.1.0" in shown("old")
+    assert "2 were switched to v5.1.0 and run another version now." in shown("old")
+    assert "It was switched to v5.1.0; it runs v5.4.0 now." in shown("old")
+    assert "All 2 instances were reverted to v5.1.0" in shown("bad")
 
 
 def test_a_mistaken_rollback_is_undone_in_two_clicks(fleet: Fleet, open_page: OpenPage) -> None:

@@ -229,6 +229,21 @@ def test_the_details_say_what_each_instance_came_to() -> None:
     )
 
 
+def test_what_has_got_another_version_since_is_not_said_to_run_this_one() -> None:
+    ended = replace(FACTS, state=OperationStatus.COMPLETED, total=3, completed=3, moved_on=2)
+    target = TargetFacts(status=TargetStatus.COMPLETED, step=Step.DONE, reverted=None, code="")
+
+    assert operation_sentence(ended) == "Completed: all 3 instances were switched to v2"
+    assert operation_details(ended) == "2 were switched to v2 and run another version now."
+    assert operation_details(replace(ended, state=OperationStatus.FAILED, total=4)).startswith(
+        "1 runs v2. 2 were switched to v2 and run another version now."
+    )
+    assert target_sentences(target, until=Until.SWITCHED, version="v2", previous="v1", now="v3") == [
+        "It was switched to v2; it runs v3 now."
+    ]
+    assert target_sentences(target, until=Until.SWITCHED, version="v2", previous="v1", now="v2") == ["It runs v2."]
+
+
 def test_a_rollback_that_waits_for_a_deploy_to_stop_does_not_say_that_it_waits_for_a_worker() -> None:
     waits = replace(FACTS, kind=Kind.ROLLBACK, state=OperationStatus.PENDING, gives_way=True)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.db.models import Case, Count, IntegerField, Min, Q, QuerySet, Value, When
-from django.db.models.functions import Now
+from django.db.models import Case, Count, IntegerField, Min, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, Now
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -17,12 +17,12 @@ from deploys.error_codes import ErrorCode
 from deploys.models import Operation, Target
 from deploys.operations.fates import Fate, TargetFacts, fate_of
 from deploys.operations.sentences import OperationFacts, target_sentences
-from deploys.states import Kind, OperationStatus, Step, StopReason, TargetStatus
+from deploys.states import Kind, OperationStatus, Step, StopReason, TargetStatus, Until
 from deploys.web.pages.queries.failures import LastLines, last_lines
 from deploys.web.pages.queries.pace import step_began
 from deploys.web.pages.queries.rows import OperationRow
 from inventory.console.pages import Pages, word
-from inventory.models import RunStatus
+from inventory.models import RunStatus, StatusChange
 
 PAGE_SIZE = 25
 FIRST_ERRORS = 3
@@ -89,7 +89,11 @@ class TargetRow:
         """What is so on it, once it has ended."""
         target = self.target
         return target_sentences(
-            facts_of(target), until=self.until, version=self.version, previous=target.previous_version
+            facts_of(target),
+            until=self.until,
+            version=self.version,
+            previous=target.previous_version,
+            now=target.instance.running_version,
         )
 
     @property
@@ -129,7 +133,16 @@ def operation_facts(row: OperationRow) -> OperationFacts:
         pending=progress.pending,
         gives_way=row.state == OperationStatus.PENDING and _waits_for_deploys(operation),
     )
+    facts = replace(facts, moved_on=_moved_on(operation)) if progress.completed and not row.is_running else facts
     return _with_ends(facts, operation) if progress.ended > progress.completed else facts
+
+
+def _moved_on(operation: Operation) -> int:
+    """Of its completed targets, how many instances run another version by now; none is said to, of one that is not known."""
+    if operation.until != Until.SWITCHED:
+        return 0
+    completed = Target.objects.filter(operation=operation, is_latest=True, status=TargetStatus.COMPLETED)
+    return completed.exclude(instance__running_version__in=("", operation.version)).count()
 
 
 def _waits_for_deploys(operation: Operation) -> bool:
@@ -141,7 +154,7 @@ def _waits_for_deploys(operation: Operation) -> bool:
 
 
 def _with_ends(facts: OperationFacts, operation: Operation) -> OperationFacts:
-    """With what its targets came to, and the nodes' word for what the reverted ones went back to."""
+    """With what its targets came to, and the nodes' word at that time for what the reverted ones went back to."""
     ended = Target.objects.filter(operation=operation, is_latest=True, finished_at__isnull=False)
     ended = ended.exclude(status=TargetStatus.COMPLETED).order_by()
     rows = ended.values_list("status", "step", "reverted", "error_code", "stop_reason").annotate(count=Count("pk"))
@@ -150,8 +163,16 @@ def _with_ends(facts: OperationFacts, operation: Operation) -> OperationFacts:
         target = TargetFacts(status=status, step=step, reverted=reverted, code=code, stop_reason=reason)
         counts[fate_of(target)] += count
     gone_back = ended.filter(reverted=True).exclude(error_code=ErrorCode.REVERT_FAILED)
-    versions = set(gone_back.values_list("instance__running_version", flat=True).distinct()[:2])
+    ran_then = Coalesce(Subquery(_changed_since(operation)), "instance__running_version")
+    versions = set(gone_back.annotate(ran_then=ran_then).values_list("ran_then", flat=True).distinct()[:2])
     return replace(facts, fates=counts, reverted_to=versions.pop() if len(versions) == 1 else "")
+
+
+def _changed_since(operation: Operation) -> QuerySet[StatusChange, str]:
+    """Of a target's instance: the version that the first change after it has replaced."""
+    changes = StatusChange.objects.filter(instance=OuterRef("instance"), field=StatusChange.Field.VERSION)
+    later = changes.filter(at__gt=OuterRef("finished_at")).exclude(operation_id=operation.pk)
+    return later.order_by("pk").values_list("old", flat=True)[:1]
 
 
 def target_rows(operation: Operation, targets: QuerySet[Target], pages: Pages) -> list[TargetRow]:
