@@ -91,15 +91,19 @@ def test_nothing_goes_back_unless_it_is_asked_for(lab: Lab, tmp_path: Path, clie
     assert f"deploy {midway.public_id}: user-service v2, 2 instances" in manage("after_restore")
     with running_worker(lab.environment, arguments=("--paused",)) as host:
         assert_it_waits_and_says_so(host, client)
-        time.sleep(LEASE_SECONDS + 8)  # Past the time when a reaper would reassign what the dump's worker had.
-        assert set(Target.objects.filter(operation=midway).values_list("claims", flat=True)) == {1}
         request_sync(access=SCHEDULER, service_name="user-service")
         wait_until(lambda: running(second) == "v3", what="sync of what is not in progress", seconds=30)
+        asked_for = lab.deploy("v3", instances=[second])
+        time.sleep(LEASE_SECONDS + 8)  # Past the time when a reaper would reassign what the dump's worker had.
+        assert set(Target.objects.filter(operation=midway).values_list("claims", flat=True)) == {1}
+        assert set(Target.objects.filter(operation=asked_for).values_list("claims", flat=True)) == {0}
         cancel_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=midway.public_id)
 
         host.process.send_signal(signal.SIGUSR1)
 
         wait_for_end(midway, seconds=60)
+        wait_for_end(asked_for, seconds=60)
+        assert asked_for.status == OperationStatus.COMPLETED
         assert midway.status == OperationStatus.CANCELLED
         assert [current_of(each) for each in lab.instances] == ["v3", "v3"]
         wait_until(lambda: not Worker.objects.get(name=host.name).is_paused, what="heartbeat", seconds=10)
