@@ -22,7 +22,7 @@ _ADVICE = {
     ),
     ErrorCode.RELEASE_EXISTS: _(
         "It was neither changed nor deleted. Move it away, then retry; or deploy under another version. "
-        "`manage.py adopt SERVICE` shows what else is there."
+        "The command `adopt SERVICE` shows what else is there."
     ),
     ErrorCode.PACKAGE_CHECKSUM_MISMATCH: _("See what answers at RELEASE_PUBLIC_URL, then retry."),
 }

@@ -60,7 +60,7 @@ class YamlImport(ScopedAdmin):
     def _preview(self, request: HttpRequest, name: str, data: bytes, context: dict[str, Any]) -> None:
         """Adds the report and what the confirming form carries to the context, or the problems."""
         if len(data) > MOST_BYTES:
-            limit = _("The file is larger than %(limit)d bytes; use manage.py import_inventory for it.")
+            limit = _("The file is larger than %(limit)d bytes; use the command import_inventory for it.")
             context["problems"] = [limit % {"limit": MOST_BYTES}]
             return
         try:

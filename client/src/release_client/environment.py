@@ -23,7 +23,7 @@ def environment_token() -> str:
         return token_in(Path(file))
     raise Misused(
         "There is no token. Name a file that holds one, in RELEASE_TOKEN_FILE or with --token-file. "
-        "An admin makes one: python manage.py create_token NAME --scope deploy."
+        "An admin makes one with the server's command: create_token NAME --scope deploy."
     )
 
 
