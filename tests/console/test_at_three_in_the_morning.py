@@ -29,7 +29,10 @@ from tests.support.worker import running_worker
 
 pytestmark = pytest.mark.timeout(240)
 RESTART = 'case "$(cat ./says)" in broken) echo "KeyError: PAYMENT_URL" >&2; exit 1;; hangs) sleep 600;; esac'
-TROUBLE = {"completed": "bad", "reverted": "broken", "hanging": "hangs", "unreachable": "good", "drifted": "good"}
+TROUBLE = {
+    "completed": "bad", "reverted": "broken", "hanging": "hangs", "stopped": "hangs", "unreachable": "good", "drifted": "good",
+    "edited": "good", "trailing": "trailing",
+}  # fmt: skip
 SLOW_MS = 60_000
 MOST = 4
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDPVHSDUYHLrVFVxkKqgu3o4MY8wMoPXjLi8gLZ+jxO6"
@@ -79,15 +82,16 @@ def services(transactional_db: None, tmp_path: Path) -> dict[str, Service]:
     for name in TROUBLE:
         made[name] = fleet.make_service(name, restart_command=RESTART, command_timeout=120)
         fleet.make_instances(made[name], node, 2, root=tmp_path, prefix=name)
+    Service.objects.filter(name="edited").update(before_switch_command="sed -i s/good/better/ says")
     return made
 
 
 @pytest.fixture
 def urls(package_host: PackageHost, settings: LazySettings) -> dict[str, str]:
     settings.PACKAGE_HOSTS = (package_host.netloc,)
-    return {
-        says: package_host.add(f"{says}.tar.gz", package({"says": says})) for says in ("good", "bad", "broken", "hangs")
-    }
+    packages = {says: package({"says": says}) for says in ("good", "bad", "broken", "hangs")}
+    packages["trailing"] = package({"says": "good", "more": "m"}) + b"\n"
+    return {name: package_host.add(f"{name}.tar.gz", content) for name, content in packages.items()}
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def troubled(
         cut_off(services["unreachable"])
         begun = {name: deploy(service, "v2", urls[TROUBLE[name]]) for name, service in services.items()}
         for name, operation in begun.items():
-            if name != "hanging":
+            if TROUBLE[name] != "hangs":
                 wait_for_end(operation, seconds=90)
         change_by_hand(services["drifted"])
         yield services
@@ -135,16 +139,21 @@ def sync(service: int) -> None:
         connection.close()
 
 
-def test_each_trouble_takes_four_clicks_at_the_most(troubled: dict[str, Service], open_page: OpenPage) -> None:
+def test_each_trouble_is_told_as_it_is_and_takes_four_clicks_at_the_most(
+    troubled: dict[str, Service], open_page: OpenPage
+) -> None:
     page = open_page("operator")
     told = [
         a_restart_hangs(page),
+        a_hanging_restart_is_stopped(page),
         a_bad_version_completed(page),
         a_restart_failed_and_was_reverted(page),
         a_node_was_unreachable(page),
         an_instance_drifted(page),
     ]
     print("\n".join(told))
+    what_a_command_edits_before_the_switch_is_no_trouble(page)
+    what_is_wrong_with_a_package_is_said(page)
 
 
 def a_bad_version_completed(page: Page) -> str:
@@ -160,6 +169,12 @@ def a_restart_failed_and_was_reverted(page: Page) -> str:
     walk = Walk.from_overview(page)
     walk.last_operation("reverted")
     expect(page.locator("main")).to_contain_text("KeyError: PAYMENT_URL")
+    expect(page.locator("main")).not_to_contain_text("at step Revert")
+    for line in (
+        "`current` leads to 'v2' now; before, it led to 'v1'.",
+        "The restart command ended with exit status 1",
+    ):
+        expect(page.locator("#log")).to_contain_text(line)
     said = "All 2 instances were reverted to v1; there is nothing to roll back."
     expect(page.get_by_text(said)).to_be_visible()
     expect(page.locator("#do-back")).to_have_count(0)
@@ -176,6 +191,32 @@ def a_restart_hangs(page: Page) -> str:
     walk.ends_with("Completed: all 2 instances run v1")
     assert running("hanging") == {"v1"}
     return walk.told("restart hangs", "stopped, all run v1")
+
+
+def a_hanging_restart_is_stopped(page: Page) -> str:
+    """Neither "it runs what it ran" without having asked, nor a dead end."""
+    walk = Walk.from_overview(page)
+    walk.click(page.locator(".run-list a", has_text="stopped"))
+    walk.click(page.get_by_role("button", name="Stop", exact=True))
+    walk.ends_with("Stopped: 0 of 2 done")
+    expect(page.locator("main")).to_contain_text("The switch to v2 was taken back")
+    assert running("stopped") == {"v1"}
+    return walk.told("restart hangs, only stopped", "taken back, all run v1")
+
+
+def what_a_command_edits_before_the_switch_is_no_trouble(page: Page) -> None:
+    walk = Walk.from_overview(page)
+    walk.last_operation("edited")
+    walk.ends_with("Completed: all 2 instances run v2")
+
+
+def what_is_wrong_with_a_package_is_said(page: Page) -> None:
+    """A newline behind the archive: nothing was cut short."""
+    walk = Walk.from_overview(page)
+    walk.last_operation("trailing")
+    walk.ends_with("Failed on 2 of 2 instances")
+    expect(page.locator(".hero")).to_contain_text("follow")
+    expect(page.locator("main")).not_to_contain_text("cut short")
 
 
 def a_node_was_unreachable(page: Page) -> str:

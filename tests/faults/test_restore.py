@@ -126,7 +126,11 @@ def assert_it_waits_and_says_so(host: WorkerHost, client: Client) -> None:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "workers_paused")
     client.force_login(people()["viewer"])
-    assert "Every worker is paused." in client.get(reverse("overview")).content.decode()
+    wait_until(  # the dump's worker counts as heard from for some seconds
+        lambda: "Every worker is paused." in client.get(reverse("overview")).content.decode(),
+        what="the overview's word on the pause",
+        seconds=40,
+    )
     said = io.StringIO()
     with suppress(SystemExit):
         call_command("doctor", stdout=said)

@@ -127,7 +127,14 @@ def test_a_pending_deploys_own_memory_is_older_than_what_a_sync_read_since(insta
 
 def test_tried_again_after_it_had_failed_and_been_put_back(instance: Instance) -> None:
     operation = deploy("v2")
-    end(operation, TargetStatus.FAILED, Effect(run_status=RunStatus.RUNNING), step=Step.RESTART, reverted=True)
+    end(
+        operation,
+        TargetStatus.FAILED,
+        Effect(run_status=RunStatus.RUNNING),
+        step=Step.RESTART,
+        reverted=True,
+        error_code="command_failed",
+    )
     retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
 
     assert answers(instance) == {"v1"}
@@ -135,7 +142,7 @@ def test_tried_again_after_it_had_failed_and_been_put_back(instance: Instance) -
 
 def test_tried_again_after_it_had_failed_for_good(instance: Instance) -> None:
     operation = deploy("v2")
-    end(operation, TargetStatus.FAILED, broken("v2"), step=Step.RESTART, reverted=False)
+    end(operation, TargetStatus.FAILED, broken("v2"), step=Step.RESTART, reverted=False, error_code="command_failed")
     assert Instance.objects.get().running_version == "v2"
     retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
 
@@ -184,7 +191,14 @@ def refused(operation: Operation) -> None:
 
 
 def reverted(operation: Operation) -> None:
-    end(operation, TargetStatus.FAILED, Effect(run_status=RunStatus.RUNNING), step=Step.RESTART, reverted=True)
+    end(
+        operation,
+        TargetStatus.FAILED,
+        Effect(run_status=RunStatus.RUNNING),
+        step=Step.RESTART,
+        reverted=True,
+        error_code="command_failed",
+    )
 
 
 def superseded(operation: Operation) -> None:

@@ -264,3 +264,4 @@ class LogSerializer(serializers.Serializer[Any]):
     lines = LogLineSerializer(many=True)
     next = serializers.CharField(help_text="`after` of the next call.")
     finished = serializers.BooleanField(help_text="Nothing more will follow.")
+    lines_deleted = serializers.IntegerField(help_text="So many of the log's first lines are no longer kept.")

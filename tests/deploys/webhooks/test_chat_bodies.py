@@ -90,7 +90,7 @@ def content(*args: Any, **webhook: Any) -> Any:
         ("service.held", {**HELD, "reason": "x", "until": "noon"}, "en", "shop is held by ada until noon: x"),
         ("service.released", RELEASED, "en", "shop was released by bob: deploys are taken again"),
         ("service.held", {**HELD, "reason": "x"}, "zh-hans", "shop 已由 ada 暂停发布：x"),
-        ("operation.finished", FINISHED, "zh-hans", "shop，发布 d-1（ci）：失败 3/4 个实例"),
+        ("operation.finished", FINISHED, "zh-hans", "shop，发布 d-1（ci）：3/4 个实例失败"),
         (
             "instance.drifted",
             {"service": "shop", "instances": [LINK]},

@@ -253,8 +253,10 @@ def test_who_would_delete_what_has_a_history_is_told_to_retire_it(retired: Insta
 
     assert "delete or move those first" in client.get(delete["node"]).content.decode()
     Instance.objects.filter(instance_id="instance-2").delete()
-    assert "DELETE /v1/node/node-1" in client.get(delete["node"]).content.decode()
-    assert "DELETE /v1/instance/instance-1" in client.get(delete["instance"]).content.decode()
+    pages = {kind: client.get(path).content.decode() for kind, path in delete.items()}
+    assert all("It can’t be deleted:" in page for page in pages.values())
+    assert reverse("admin:inventory_node_retire", args=[retired.node_id]) in pages["node"]
+    assert "/retire/" not in pages["instance"], "it is retired already"
 
 
 @pytest.mark.parametrize("who", ["token", "person"])
