@@ -52,7 +52,10 @@ def test_who_has_no_role_is_told_what_to_do_and_can_log_out(
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 
-def test_a_part_of_a_services_name_and_a_local_day_filter_the_history(fleet: Fleet, open_page: OpenPage) -> None:
+def test_a_part_of_a_services_name_and_a_local_day_filter_the_history(
+    fleet: Fleet, open_page: OpenPage, complaints: Complaints
+) -> None:
+    complaints.expected = ("htmx:afterRequest", "htmx:sendAbort")  # of a request that the next one replaces
     page = open_page("viewer")
     page.goto("/history")
     page.get_by_label("Service").fill("user")
