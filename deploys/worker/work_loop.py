@@ -135,12 +135,14 @@ class WorkLoop:
 
     async def _work(self, heartbeat: Heartbeat) -> None:
         while True:
+            had_nodes = bool(self._nodes)
             self._drain_if_asked()
             may_claim = not self._is_draining and not heartbeat.lost and heartbeat.is_timely
             if may_claim:
                 await self._claim()
             await self._pass_on_stops()
-            if not self._nodes and not (may_claim and self._failures.is_retrying):
+            # What the last node left, if it ended in the midst of these queries, is not claimed by them: once more.
+            if not self._nodes and not had_nodes and not (may_claim and self._failures.is_retrying):
                 return
             await self._wait()
 
@@ -159,7 +161,9 @@ class WorkLoop:
             return
         if self._is_claim_unclear:
             mine = tuple(self._runs)
-            self._is_claim_unclear = await self._try(lambda: let_go(self._lease_id, except_targets=mine)) is None
+            self._is_claim_unclear = False  # before it: what breaks off meanwhile is among `mine`
+            if await self._try(lambda: let_go(self._lease_id, except_targets=mine)) is None:
+                self._is_claim_unclear = True
         groups = await self._claim_groups(share)
         self._is_claim_unclear = self._is_claim_unclear or groups is None
         self._may_be_more = bool(groups) or self._failures.is_retrying
@@ -221,17 +225,19 @@ class WorkLoop:
         runs = {each.target_id: self._target_run(each, node_work) for each in assignments}
         self._runs.update(runs)
         self._node_pks.append(assignments[0].node_pk)
+        is_left = False
         try:
             ended = await asyncio.gather(*(each.run() for each in runs.values()), return_exceptions=True)
             for assignment, end in zip(assignments, ended, strict=True):
                 if isinstance(end, BaseException):
                     await self._broke_off(assignment, end)
-                if end is not True:
-                    self._is_claim_unclear = self._may_be_more = True
+                is_left = is_left or end is not True
             await node_work.clean_up()
         finally:
             for target_id in runs:
                 del self._runs[target_id]
+            if is_left:  # said only now: what is among the runs is not let go
+                self._is_claim_unclear = self._may_be_more = True
             self._stop_fetch_if_last(operation_id)
 
     async def _broke_off(self, assignment: Assignment, error: BaseException) -> None:

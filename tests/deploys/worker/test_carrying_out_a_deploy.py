@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,10 @@ from pytest_django import Settings
 from deploys.models import LogLine, Operation, Target
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import OperationStatus, TargetStatus
+from deploys.worker import leases, work_loop
+from deploys.worker.claims import StopRequest, stop_requests
+from deploys.worker.leases import is_held
+from deploys.worker.node_work import NodeWork
 from inventory.models import Instance, Node, Service, StatusChange
 from rollbacks.services import InstanceRollbackRequest, start_instance_rollback
 from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
@@ -307,6 +314,47 @@ def test_instances_that_saw_different_claims_are_all_followed(
 
     assert operation.status == OperationStatus.COMPLETED
     assert _last_fence() > 3000
+
+
+@pytest.mark.parametrize("node", ["local"], indirect=True)
+def test_what_is_let_go_while_the_loop_asks_the_database_is_taken_again(
+    deploy: Callable[..., Operation], fleet: list[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last node's work ends in the middle of the look for requests to stop."""
+    deploy("v1.0.0")
+    _leave_claim(fleet[0], _last_fence() + 1000)
+    is_looking = threading.Event()
+
+    def slow_look(target_ids: Iterable[int]) -> dict[int, StopRequest]:
+        is_looking.set()
+        time.sleep(1)
+        return stop_requests(target_ids)
+
+    def held_until_it_looks(target_id: int, fence: int) -> bool:
+        assert is_looking.wait(10)
+        return is_held(target_id, fence)
+
+    monkeypatch.setattr(work_loop, "stop_requests", slow_look)
+    monkeypatch.setattr(leases, "is_held", held_until_it_looks)
+
+    assert deploy("v1.1.0").status == OperationStatus.COMPLETED
+
+
+@pytest.mark.parametrize("node", ["local"], indirect=True)
+def test_what_is_let_go_before_its_node_is_cleaned_up_is_taken_again(
+    deploy: Callable[..., Operation], fleet: list[Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy("v1.0.0")
+    _leave_claim(fleet[0], _last_fence() + 1000)
+    clean_up = NodeWork.clean_up
+
+    async def slow_clean_up(node_work: NodeWork) -> None:
+        await asyncio.sleep(1)
+        await clean_up(node_work)
+
+    monkeypatch.setattr(NodeWork, "clean_up", slow_clean_up)
+
+    assert deploy("v1.1.0").status == OperationStatus.COMPLETED
 
 
 def test_a_node_that_names_an_impossible_claim_fails_and_moves_nobodys_claims(
