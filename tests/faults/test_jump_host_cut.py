@@ -90,7 +90,8 @@ def test_an_upload_cut_once_at_the_hop_is_sent_again(behind: Lab, hop: TcpProxy,
 def test_a_jump_host_killed_in_mid_upload_leaves_nothing_visible(
     behind: Lab, hop: TcpProxy, jump_server: SshServer, run_work_loop: RunWorkLoop
 ) -> None:
-    killing = threading.Thread(target=kill_after, args=(jump_server, hop, UPLOAD_BYTES // 2))
+    hop.stall_after(UPLOAD_BYTES // 2)
+    killing = threading.Thread(target=kill_when_stalled, args=(jump_server, hop))
     killing.start()
 
     operation = deploy_large(behind, run_work_loop)
@@ -106,10 +107,11 @@ def test_a_jump_host_killed_in_mid_upload_leaves_nothing_visible(
     assert retried(operation, run_work_loop).status == OperationStatus.COMPLETED
 
 
-def kill_after(server: SshServer, wire: TcpProxy, sent_bytes: int) -> None:
-    so_far = wire.sent_bytes
-    wait_until(lambda: wire.sent_bytes > so_far + sent_bytes, what="half of the upload", seconds=30)
+def kill_when_stalled(server: SshServer, wire: TcpProxy) -> None:
+    """The upload's rest is held back until the server is gone: it can't be over before that."""
+    wait_until(lambda: wire.is_stalled, what="half of the upload", seconds=30)
     server.stop()
+    wire.flow()
 
 
 def test_a_jump_host_killed_after_the_switch_went_out_is_resolved_by_asking_the_node(

@@ -21,6 +21,7 @@ class TcpProxy:
         self._target = target
         self._cut_after: int | None = None
         self._is_cutting_once = False
+        self._stall_after: int | None = None
         self._flowing = threading.Event()
         self._flowing.set()
         self._sockets: list[socket.socket] = []
@@ -45,6 +46,14 @@ class TcpProxy:
     def stall(self) -> None:
         """From now on nothing gets through, and nobody is told."""
         self._flowing.clear()
+
+    def stall_after(self, sent_bytes: int) -> None:
+        """Stall once the client has sent this many bytes more, before any byte after them gets through."""
+        self._stall_after = self.sent_bytes + sent_bytes
+
+    @property
+    def is_stalled(self) -> bool:
+        return not self._flowing.is_set()
 
     def flow(self) -> None:
         self._flowing.set()
@@ -85,6 +94,9 @@ class TcpProxy:
 
     def _count(self, size: int) -> None:
         self.sent_bytes += size
+        if self._stall_after is not None and self.sent_bytes >= self._stall_after:
+            self._stall_after = None
+            self.stall()
         if self._cut_after is not None and self.sent_bytes >= self._cut_after:
             if self._is_cutting_once:
                 self._cut_after = None
