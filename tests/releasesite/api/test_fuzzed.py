@@ -57,7 +57,8 @@ ROUNDS += [(name, GenerationMode.POSITIVE) for name in CALLERS if name not in To
 
 @pytest.mark.parametrize(("name", "mode"), ROUNDS)
 def test_every_answer_is_documented(document: Any, name: str, mode: GenerationMode) -> None:
-    headers = {"Authorization": f"Bearer {CALLERS[name]()}"}
+    # A long refusal comes compressed to whoever takes that; the tool says that it does, and then reads it as it came.
+    headers = {"Authorization": f"Bearer {CALLERS[name]()}", "Accept-Encoding": "identity"}
     calls = [result.ok() for result in document.get_all_operations()]
 
     sent = sum(fuzz(operation.as_strategy(generation_mode=mode), headers) for operation in calls)
