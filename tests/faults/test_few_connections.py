@@ -66,7 +66,9 @@ def test_all_complete_in_the_end_and_readiness_says_why_it_takes_long(
             return False
 
         seconds = wait_until(has_ended_and_told, what="end, and word of the shortage", seconds=SECONDS)
-    print(f"{NODES} nodes with {MAX_CONNECTIONS} connections: {len(operations)} deploys, {seconds:.1f} s; /readyz: {said}")
+    print(
+        f"{NODES} nodes with {MAX_CONNECTIONS} connections: {len(operations)} deploys, {seconds:.1f} s; /readyz: {said}"
+    )
 
     for operation in operations:
         assert operation.status == OperationStatus.COMPLETED, list(operation.targets.values("error_message"))
