@@ -25,6 +25,8 @@ def pages(transactional_db: None) -> list[AdminPage]:
 
 def opened(page: Page, wanted: AdminPage) -> None:
     page.goto(wanted.path)
+    if wanted.name == "api":  # its script draws it, and later than the page is loaded
+        page.wait_for_selector(".json-schema-2020-12-accordion")
     for name, value in wanted.typed.items():
         page.fill(f"main [name={name}]", value)
     if wanted.typed:

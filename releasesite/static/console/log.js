@@ -23,7 +23,17 @@
     const shown = last?.closest("details:not([open])")?.querySelector("summary") ?? last;
     const isLast = !last || lines.lastElementChild?.contains(last);
     log.scrollTop = isLast ? log.scrollHeight : shown.offsetTop + 2 * shown.offsetHeight - log.clientHeight;
+    align();
     top = log.scrollTop;
+  }
+  // A group's head stays above its lines, as high as one of them: it shall cover whole ones, not the half of two.
+  function align() {
+    const group = [...lines.children].find((each) => each.offsetTop + each.offsetHeight > log.scrollTop);
+    const step = group?.open && group.querySelector(".log-step");
+    if (!step) return;
+    const height = parseFloat(getComputedStyle(log).lineHeight);
+    const over = log.scrollTop + height - step.offsetTop;
+    if (over > 0) log.scrollTop -= over % height;
   }
   function show() {
     jump.hidden = follows || isAtEnd();
@@ -108,6 +118,7 @@
     line.classList.add("is-target");
     for (let group = line.closest("details"); group; group = group.parentElement.closest("details")) group.open = true;
     log.scrollTop = line.offsetTop - log.clientHeight / 3;
+    align();
     show();
   }
   addEventListener("hashchange", showTarget);
