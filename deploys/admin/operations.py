@@ -127,8 +127,14 @@ class PackageAdmin(ReadOnlyAdmin):
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
     search_fields = ("name",)
-    list_display = ("name", "host", "pid", "is_paused", "started_at", "seen_at", "canary_at")
+    exclude = ("is_paused",)
+    list_display = ("name", "host", "pid", "paused", "started_at", "seen_at", "canary_at")
+    readonly_fields = ("paused",)
     ordering = ("name",)
+
+    @admin.display(description=_("paused"))
+    def paused(self, worker: Worker) -> str:
+        return gettext("Yes") if worker.is_paused else gettext("No")
 
     def named(self, term: str) -> Q:
         return Q(name__icontains=term)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.test import Client
+from playwright.sync_api import expect
 from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
+from tests.console.conftest import OpenPage
 from tests.support import demo_data
+from tests.support.browser import Complaints
 
 
 def test_a_wrong_host_is_named_with_the_setting_that_lets_it_in(client: Client, settings: Settings) -> None:
@@ -19,6 +23,20 @@ def test_a_wrong_host_is_named_with_the_setting_that_lets_it_in(client: Client, 
         assert "ALLOWED_HOSTS=10.0.0.7,[::1],releases.example.com<" in answer.content.decode()
     for nonsense in ("a b", "x:y:z"):
         assert "ALLOWED_HOSTS=" not in client.get("/login", headers={"host": nonsense}).content.decode()
+
+
+def test_the_setting_that_it_names_lets_the_browser_in(
+    open_page: OpenPage, live_server: LiveServer, complaints: Complaints, settings: Settings
+) -> None:
+    complaints.expected = ("400 (Bad Request)",)
+    page = open_page("")
+    settings.ALLOWED_HOSTS = ["releases.example.com"]
+    page.goto(f"{live_server.url}/login")
+    named = page.locator(".code-block").inner_text().removeprefix("ALLOWED_HOSTS=")
+    assert named == "releases.example.com,localhost"
+    settings.ALLOWED_HOSTS = named.split(",")
+    page.goto(f"{live_server.url}/login")
+    expect(page.get_by_role("button", name="Log in")).to_be_visible()
 
 
 def test_a_person_without_a_role_can_log_out_of_the_refusal(client: Client, db: None) -> None:
