@@ -126,7 +126,8 @@ def check_invariants(instances: Sequence[Instance]) -> None:
     for instance in instances:
         instance.refresh_from_db()
         check_link(instance)
-        assert os.readlink(f"{instance.deploy_root}/current") == f"releases/{instance.running_release}"
+        link = Path(instance.deploy_root, "current")
+        assert (os.readlink(link) if link.is_symlink() else "releases/") == f"releases/{instance.running_release}"
         overlaps = Path(instance.deploy_root, "overlaps.txt")
         assert not overlaps.exists(), overlaps.read_text()
         check_chain(instance)
