@@ -127,14 +127,7 @@ def test_a_pending_deploys_own_memory_is_older_than_what_a_sync_read_since(insta
 
 def test_tried_again_after_it_had_failed_and_been_put_back(instance: Instance) -> None:
     operation = deploy("v2")
-    end(
-        operation,
-        TargetStatus.FAILED,
-        Effect(run_status=RunStatus.RUNNING),
-        step=Step.RESTART,
-        reverted=True,
-        error_code="command_failed",
-    )
+    reverted(operation)
     retry_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=operation.public_id)
 
     assert answers(instance) == {"v1"}
