@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from django.db import connection, connections
+from django.db.models import Count
 
 from deploys.error_codes import ErrorCode
 from deploys.models import LogLine, Operation, Target
@@ -48,6 +49,8 @@ class Result:
     outcomes: Counter[str] = field(default_factory=Counter)
     memory_bytes: int = 0
     rows: int = 0
+    most_rows: int = 0
+    median_rows: float = 0.0
     table_bytes: int = 0
     attempts: int = 0
     most_attempts: int = 0
@@ -145,7 +148,9 @@ def _look_at(operations: Sequence[Operation], fleet: Fleet, result: Result) -> N
     names = {liar.name: f"{liar.kind}: {liar.what}" for liar in fleet.liars}
     targets = list(Target.objects.filter(operation__in=operations).select_related("instance__node"))
     lines = LogLine.objects.filter(operation__in=operations)
+    of_each = lines.exclude(instance=None).values("instance").annotate(rows=Count("pk")).values_list("rows", flat=True)
     result.targets, result.rows = len(targets), lines.count()
+    result.most_rows, result.median_rows = max(of_each), statistics.median(of_each)
     result.attempts = sum(target.claims for target in targets)
     result.most_attempts = max(target.claims for target in targets)
     for target in targets:
