@@ -337,7 +337,8 @@ class Hold(models.Model):
 class Worker(models.Model):
     """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task.
 
-    is_paused: it claims nothing (`manage.py worker --paused`), and reads what runs all the same.
+    version: of its code; '' of one before 0.2.0. is_paused: it claims nothing (`manage.py worker --paused`), and reads what
+    runs all the same.
 
     trouble, trouble_at: what one of its processes last met in the database, other than an error, and when.
     """
@@ -353,6 +354,7 @@ class Worker(models.Model):
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     seen_at = models.DateTimeField(_("last heartbeat"), db_default=Now())
     canary_at = models.DateTimeField(_("queue probed at"), null=True, blank=True)
+    version = models.CharField(_("version"), max_length=40, blank=True, default="", db_default="")
     is_paused = models.BooleanField(_("paused"), default=False, db_default=False)
     trouble = models.CharField(
         _("trouble with the database"), max_length=20, choices=Trouble, blank=True, default="", db_default=""

@@ -17,7 +17,9 @@ import asyncssh
 import django.db
 from django.conf import settings
 from django.db import connection
+from django.db.models.functions import Now
 
+from deploys.models import Worker
 from deploys.operations.database_trouble import DatabaseTrouble, database_trouble
 from deploys.packages import sources
 from inventory.database.outage import has_no_connection_left
@@ -25,7 +27,7 @@ from inventory.models import Delivery, Node, TransportKind
 from inventory.nodes.transports.login_keys import fault_of_certificate
 from inventory.security.redaction import redact_url
 from releasesite import env_file, schema_versions
-from releasesite.api.probes import has_worker
+from releasesite.api.probes import SEEN_WITHIN, has_worker
 from releasesite.demo import ports
 from releasesite.embedded_postgres import programs
 from releasesite.site_files import COMMAND
@@ -210,6 +212,10 @@ def pulling_nodes() -> Iterator[Finding]:
 
 
 def worker() -> Finding:
+    others = Worker.objects.filter(seen_at__gt=Now() - SEEN_WITHIN).exclude(version=settings.VERSION).order_by("host")
+    if others:
+        said = ", ".join(f"{each.host} ({each.version or 'before 0.2.0'})" for each in others)
+        return note(f"A worker has another version than this one, {settings.VERSION}: {said}.", "Upgrade that host as well.")
     if has_worker():
         return good("A worker is alive")
     if has_worker(is_paused=True):

@@ -36,6 +36,11 @@ def may_run_over_this_schema(version: str) -> bool:
     return _numbers(version) >= _numbers(OLDEST_OVER_THIS_SCHEMA)
 
 
+def knows_how_far(version: str) -> bool:
+    """Whether its workers know `until` and `confirm_within` (`deploys.operations.old_workers`)."""
+    return _numbers(version) >= [0, 2]
+
+
 def _applied() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationRecorder(connection).applied_migrations())
 

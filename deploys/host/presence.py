@@ -6,6 +6,7 @@ import os
 import socket
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models.functions import Now
 
 from deploys.models import Worker
@@ -19,8 +20,9 @@ GONE_AFTER_SECONDS = 120.0
 
 def beat(name: str, *, is_paused: bool = False) -> int:
     """The row's primary key; creates the row when it isn't there. Tells when this process was refused a connection."""
-    if not Worker.objects.filter(name=name).update(seen_at=Now(), is_paused=is_paused):
-        Worker.objects.create(name=name, host=socket.gethostname(), pid=os.getpid(), is_paused=is_paused)
+    said = {"version": settings.VERSION, "is_paused": is_paused}
+    if not Worker.objects.filter(name=name).update(seen_at=Now(), **said):
+        Worker.objects.create(name=name, host=socket.gethostname(), pid=os.getpid(), **said)
     tell_if_short(name)
     return Worker.objects.values_list("pk", flat=True).get(name=name)
 

@@ -24,6 +24,7 @@ from deploys.operations.hold import lock_unfinished_deploys, place_hold
 from deploys.operations.identity import Asked, fingerprint, is_same_request, use_newer_link
 from deploys.operations.journal import log_asked_for
 from deploys.operations.locks import lock_for_deploy, lock_for_hold, lock_instances
+from deploys.operations.old_workers import old_worker_problems
 from deploys.operations.supersede import supersede_deploys
 from deploys.operations.transitions import MovableTarget, Move, apply_moves
 from deploys.queue.announce import enqueue_work
@@ -92,8 +93,8 @@ def same_operation(*, kind: Kind, public_id: str, asked: Asked, access: Access) 
 def create_operation(new: NewOperation) -> Operation:
     """Store the operation and queue its work in one transaction, or change nothing.
 
-    Raises Conflict `service_held`, and `instance_busy` naming every instance in the way. When the same request arrives
-    many times at once, all get the one operation.
+    Raises Conflict `workers_outdated`, `service_held`, and `instance_busy` naming every instance in the way. When the same
+    request arrives many times at once, all get the one operation.
     """
     try:
         with transaction.atomic():
@@ -111,7 +112,8 @@ def _create(new: NewOperation) -> Operation:
     _lock_instances(new)
     problems = retired_problems(new.instance_ids) + busy_problems(new.kind, new.instance_ids)
     if new.kind == Kind.DEPLOY:
-        problems = hold_problems(new.service) + problems
+        outdated = old_worker_problems(until=new.until, confirm_within=new.confirm_within)
+        problems = outdated + hold_problems(new.service) + problems
     if problems:
         raise Conflict(problems=problems)
     unchanged: set[int] = set()

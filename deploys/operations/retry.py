@@ -20,6 +20,7 @@ from deploys.operations.held import hold_problems
 from deploys.operations.journal import log_asked_for
 from deploys.operations.locks import lock_for_deploy, lock_operation
 from deploys.operations.naming import named
+from deploys.operations.old_workers import old_worker_problems
 from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import check_password_given
 from deploys.states import RETRYABLE, Kind, OperationStatus
@@ -55,8 +56,8 @@ def retry_operation(
 
     The same attempt asked for again is that attempt again. has_given_password: the person at the console did so for this
     very retry. Raises NotFound; Conflict `attempt_mismatch`, `nothing_to_retry`, `cancel_in_progress`,
-    `package_digest_conflict`, `service_held` (a deploy's alone), `instance_retired` or `instance_busy`; Forbidden
-    `password_required`.
+    `package_digest_conflict`, `workers_outdated`, `service_held` (both a deploy's alone), `instance_retired` or
+    `instance_busy`; Forbidden `password_required`.
     """
     operation = visible_operation(access, kind, public_id)
     with transaction.atomic():
@@ -74,7 +75,8 @@ def retry_operation(
         check_password_given(access, kind, len(instance_ids), has_given_password=has_given_password)
         problems = retired_problems(instance_ids) + busy_problems(kind, instance_ids)
         if kind == Kind.DEPLOY:
-            problems = hold_problems(operation.service) + problems
+            outdated = old_worker_problems(until=operation.until, confirm_within=operation.confirm_within)
+            problems = outdated + hold_problems(operation.service) + problems
         if problems:
             raise Conflict(problems=problems)
         _reopen(operation, instance_ids, request)

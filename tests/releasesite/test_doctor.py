@@ -9,7 +9,8 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
-from releasesite import doctor
+from deploys.models import Worker
+from releasesite import __version__, doctor
 from releasesite.doctor import Verdict
 from tests.support.fleet import make_node
 from tests.support.ports import free_port
@@ -91,3 +92,12 @@ def test_it_says_that_nodes_would_not_know_where_to_fetch_packages_from(settings
 
     settings.PUBLIC_URL = "https://releases.example.com"
     assert "fetch their packages" not in output()
+
+
+def test_it_names_a_worker_of_another_version() -> None:
+    Worker.objects.create(name="w-1", host="host-1", pid=1)
+    Worker.objects.create(name="w-2", host="host-2", pid=1, version="0.0.9")
+    Worker.objects.create(name="w-3", host="host-3", pid=1, version=__version__)
+    said = doctor.worker()
+    assert said.verdict is Verdict.NOTE
+    assert "host-1 (before 0.2.0), host-2 (0.0.9)." in said.text

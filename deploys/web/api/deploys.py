@@ -52,7 +52,7 @@ class DeployExecute(APIView):
             "confirm_without_switch",
         ),
         404: ("service_not_found",),
-        409: ("deploy_id_reused", "service_held", "instance_busy", "instance_retired"),
+        409: ("deploy_id_reused", "workers_outdated", "service_held", "instance_busy", "instance_retired"),
     }
 
     @extend_schema(request=ExecuteSerializer, responses={202: StartedDeploySerializer})
@@ -127,6 +127,7 @@ class DeployRetry(OperationRetryView):
             "nothing_to_retry",
             "cancel_in_progress",
             ErrorCode.PACKAGE_DIGEST_CONFLICT,
+            "workers_outdated",
             "service_held",
             "instance_busy",
             "instance_retired",

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from deploys.operations.old_workers import beyond_old_workers
 from releasesite import __version__, schema_versions
 
 
@@ -32,5 +33,10 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{version_before} can't run over the schema of {__version__}; {schema_versions.OLDEST_OVER_THIS_SCHEMA} "
                 "and newer can. To go back further, restore the dump from before the upgrade."
+            )
+        if not schema_versions.knows_how_far(version_before) and (waiting := beyond_old_workers()):
+            raise CommandError(
+                f"{version_before} knows neither `until` nor `confirm_within`, and would switch for good what is not to be: "
+                f"{', '.join(waiting)}. Cancel it, or wait for its end."
             )
         self.stdout.write(f"{version_before} may run over the schema of {__version__}.")
