@@ -215,7 +215,9 @@ def worker() -> Finding:
     others = Worker.objects.filter(seen_at__gt=Now() - SEEN_WITHIN).exclude(version=settings.VERSION).order_by("host")
     if others:
         said = ", ".join(f"{each.host} ({each.version or 'before 0.2.0'})" for each in others)
-        return note(f"A worker has another version than this one, {settings.VERSION}: {said}.", "Upgrade that host as well.")
+        return note(
+            f"A worker has another version than this one, {settings.VERSION}: {said}.", "Upgrade that host as well."
+        )
     if has_worker():
         return good("A worker is alive")
     if has_worker(is_paused=True):

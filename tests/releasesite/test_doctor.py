@@ -100,4 +100,4 @@ def test_it_names_a_worker_of_another_version() -> None:
     Worker.objects.create(name="w-3", host="host-3", pid=1, version=__version__)
     said = doctor.worker()
     assert said.verdict is Verdict.NOTE
-    assert "host-1 (before 0.2.0), host-2 (0.0.9)." in said.text
+    assert "host-1 (before 0.2.0), host-2 (0.0.9)." in said.said

@@ -54,10 +54,8 @@ def test_the_model_knows_it_no_more() -> None:
 
 
 def ask(instances: list[Instance], **asked: object) -> Operation:
-    request = DeployRequest(
-        service="user-service", version="v1", instances=ids(instances), package_url="http://p/x", **asked
-    )  # type: ignore[arg-type]
-    return start_deploy(access=SCHEDULER, request=request)
+    wanted: Any = {"service": "user-service", "version": "v1", "instances": ids(instances), "package_url": "http://p/x"}
+    return start_deploy(access=SCHEDULER, request=DeployRequest(**wanted, **asked))
 
 
 ASKED: list[tuple[dict[str, object], str]] = [
