@@ -53,9 +53,9 @@ def test_the_model_knows_it_no_more() -> None:
     assert "version_after" not in {field.name for field in Target._meta.get_fields()}
 
 
-def ask(instances: list[Instance], **asked: object) -> Operation:
+def ask(instances: list[Instance], **asked: Any) -> Operation:
     wanted: Any = {"service": "user-service", "version": "v1", "instances": ids(instances), "package_url": "http://p/x"}
-    return start_deploy(access=SCHEDULER, request=DeployRequest(**wanted, **asked))
+    return start_deploy(access=SCHEDULER, request=DeployRequest(**(wanted | asked)))
 
 
 ASKED: list[tuple[dict[str, object], str]] = [
