@@ -215,6 +215,9 @@ class ApiTokenAdmin(ForAllServices, ReadOnlyAdmin):
     )
     readonly_fields = ("token_key_start", "limited_to", "networks", "created", "state")
 
+    def audited_as(self, obj: ApiToken) -> str:
+        return obj.name
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("services")
 

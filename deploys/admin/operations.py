@@ -43,6 +43,9 @@ class OperationAdmin(ReadOnlyAdmin):
     search_help_text = _("A full id, or a service's name.")
     # The URL keeps its userinfo and query for the download alone.
     exclude = ("package_url", "fingerprint", "log_seq", "log_bytes", "package")
+
+    def audited_as(self, obj: Operation) -> str:
+        return obj.public_id
     readonly_fields = ("shown_url", "state")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

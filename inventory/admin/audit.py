@@ -38,6 +38,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 def _of_object(name: str) -> list[int]:
     # The index on objects begins with their kind.
-    kinds = ("service", "jump_host", "node", "instance", "deploy", "rollback", "token", "user")
+    kinds = ("service", "jump_host", "node", "instance", "deploy", "rollback", "token", "user", "group", "webhook")
     of_object = AuditEntry.objects.filter(object_kind__in=kinds, object_id=name).order_by("-pk")
     return list(of_object.values_list("pk", flat=True)[:_MOST_FOUND])

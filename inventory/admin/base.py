@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -72,8 +77,18 @@ class ScopedAdmin(Base):
         title = {"title": capfirst(str(self.opts.verbose_name_plural))}
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
-    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
-        return super().history_view(request, object_id, {"title": _("History"), **(extra_context or {})})
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The audit, which has what files, commands and calls did as well; Django's own log knows its forms alone."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            raise Http404
+        if not self.has_view_or_change_permission(request, obj):
+            raise PermissionDenied
+        return redirect(f"{reverse('admin:inventory_auditentry_changelist')}?{urlencode({'q': self.audited_as(obj)})}")
+
+    def audited_as(self, obj: Any) -> str:
+        """Its object_id in the audit."""
+        return str(obj)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         return super().delete_view(request, object_id, {"title": _("Delete"), **(extra_context or {})})
@@ -194,7 +209,7 @@ class AuditedAdmin(ScopedAdmin):
             actor=access_of(request).actor,
             action=f"{self.object_kind}.{verb}",
             object_kind=self.object_kind,
-            object_id=str(obj),
+            object_id=self.audited_as(obj),
             service=self.service_of(obj),
             detail=detail,
         )

@@ -101,8 +101,8 @@ def fill() -> Iterator[AdminPage]:
 
 
 def _of(name: str, obj: Model, wrong: Mapping[str, str]) -> Iterator[AdminPage]:
-    """The history and the question before deleting look alike for all: those of a service stand for them."""
-    of_row = ("change", "history", "delete") if name == "inventory_service" else ("change",)
+    """The question before deleting looks alike for all: that of a service stands for them."""
+    of_row = ("change", "delete") if name == "inventory_service" else ("change",)
     yield AdminPage(name=f"{name}-list", path=reverse(f"admin:{name}_changelist"))
     yield AdminPage(name=f"{name}-add", path=reverse(f"admin:{name}_add"))
     for page in of_row:

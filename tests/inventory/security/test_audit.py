@@ -9,12 +9,15 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inventory.actors import SYSTEM, Actor, ActorKind
 from inventory.models import AuditEntry
 from inventory.security import audit
+from tests.support.fleet import make_service
 
 ANN = Actor(kind=ActorKind.PERSON, name="ann", address="10.0.0.7")
 
@@ -229,3 +232,11 @@ def test_whatever_is_recorded_verifies(name: str, object_id: str, detail: dict[s
     audit.record(actor=actor, action="any", object_id=object_id, detail=detail)
 
     assert audit.verify().broken is None
+
+
+def test_the_history_of_a_thing_in_the_admin_is_its_audit(admin_client: Client) -> None:
+    service = make_service()
+    audit.record(actor=ANN, action="service.hold", object_kind="service", object_id=service.name, service=service.name)
+    record()
+    answer = admin_client.get(reverse("admin:inventory_service_history", args=[service.pk]), follow=True)
+    assert [entry.action for entry in answer.context["cl"].result_list] == ["service.hold"]
