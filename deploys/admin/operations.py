@@ -46,6 +46,7 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def audited_as(self, obj: Operation) -> str:
         return obj.public_id
+
     readonly_fields = ("shown_url", "state")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
