@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -17,16 +19,28 @@ from inventory.told import Told
 from inventory.told import marked as _
 
 IDLE_SECONDS = 600.0
-CONNECTIONS = 1000
+# Each takes an open file and some 40 kB of memory; a new one for each visit would cost as much as the visit.
+CONNECTIONS = 5_000
+FEWEST_CONNECTIONS = 100
+# Of the files that a process may have open, for all else.
+SPARE_FILES = 300
 LOCAL_REFUSED = _("its transport is `local`, which this host does not allow: RELEASE_LOCAL_NODES is not 1")
+
+
+def most_connections() -> int:
+    """That one process keeps; what is in use may be more."""
+    files, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files < 0 else max(FEWEST_CONNECTIONS, min(CONNECTIONS, files - SPARE_FILES))
 
 
 class ConnectionPool:
     """The connections of one event loop. Only ever used on that loop."""
 
-    def __init__(self, *, limit: int = CONNECTIONS, idle_seconds: float = IDLE_SECONDS, standby: str = "") -> None:
-        """standby: what is kept started ahead on each node, see `ssh_standby`; '' for nothing."""
-        self._limit = limit
+    def __init__(self, *, limit: int | None = None, idle_seconds: float = IDLE_SECONDS, standby: str = "") -> None:
+        """limit: None for as many as this process may have.
+
+        standby: what is kept started ahead on each node, see `ssh_standby`; '' for nothing."""
+        self._limit = most_connections() if limit is None else limit
         self._idle_seconds = idle_seconds
         self._standby = standby
         self._local = LocalTransport()
@@ -78,11 +92,19 @@ class ConnectionPool:
         return transport
 
     def _make_room(self) -> None:
-        """Over the limit, drop what was not used for longest; what is in use stays, however many they are."""
+        """Over the limit, drop what was not used for longest; what is in use stays, however many they are.
+
+        It is asked at each use: with thousands of connections it must not look at all of them.
+        """
         surplus = len(self._warm) - self._limit
-        idle = [address for address, transport in list(self._warm.items())[:-1] if not transport.running]
-        for address in idle[: max(surplus, 0)]:
-            self._drop(address)
+        if surplus > 0:
+            for address in list(islice(self._idle(), surplus)):
+                self._drop(address)
+
+    def _idle(self) -> Iterator[NodeAddress]:
+        """But for the one used last, those that nothing runs on, the longest unused first."""
+        others = islice(self._warm.items(), len(self._warm) - 1)
+        return (address for address, transport in others if not transport.running)
 
     def _expire_later(self) -> None:
         if self._expiry is None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -91,6 +94,30 @@ def test_over_its_limit_it_drops_the_least_recently_used(sshd: SshServer) -> Non
         await pool.close()
 
     in_loop(main())
+
+
+def test_over_its_limit_it_spares_what_is_in_use(sshd: SshServer) -> None:
+    async def main() -> None:
+        pool = ConnectionPool(limit=2)
+        busy = await pool.transport(ssh_address(sshd, name="busy"))
+        await pool.transport(ssh_address(sshd, name="idle"))
+        running = asyncio.create_task(busy.run("sleep 1", timeout_seconds=10))
+        await asyncio.sleep(0.2)
+        await pool.transport(ssh_address(sshd, name="third"))
+        assert sorted(pool.warm_nodes()) == ["busy", "third"]
+        assert (await running).exit_status == 0
+        await pool.close()
+
+    in_loop(main())
+
+
+@pytest.mark.parametrize(("files", "most"), [(1_024, 724), (256, 100)])
+def test_it_keeps_as_many_connections_as_the_process_may_have_files_open(files: int, most: int) -> None:
+    script = "from inventory.nodes.transports.pool import most_connections; print(most_connections())"
+    shell = f'ulimit -S -n {files} && exec {sys.executable} -c "{script}"'
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    said = subprocess.run(("sh", "-c", shell), env=environment, capture_output=True, text=True, check=True)
+    assert int(said.stdout) == most
 
 
 def test_a_node_of_transport_local_needs_no_connection(sshd: SshServer) -> None:
