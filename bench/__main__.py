@@ -15,7 +15,7 @@ from bench.results import Table, as_text
 from bench.site import Foundation, foundation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback", "hops")
+PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback", "hops", "scale", "incremental")
 
 
 def main() -> None:
@@ -38,6 +38,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--many", type=int, default=1000, help="nodes of the memory benchmark")
+    parser.add_argument("--big-nodes", type=int, default=20, help="incremental: nodes of the large applications")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 5000], help="scale: numbers of nodes")
     parser.add_argument("--only", action="append", default=[], help="fleet: this competitor alone (again for more)")
     parser.add_argument("--json", type=Path, default=CHECKOUT / "var" / "bench" / "results.json")
     parser.add_argument("--document", action="store_true", help="put tables and picture into docs/performance.*")
@@ -50,7 +52,7 @@ def _options() -> argparse.Namespace:
 
 def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[Table]:
     """Imported only now: they need Django to be set up."""
-    from bench import api, fleet, hops, memory, queue, rollback
+    from bench import api, fleet, hops, incremental, memory, queue, rollback, scale
     from bench.limit import limit_table
 
     parts: dict[str, Callable[[], Sequence[Table]]] = {
@@ -60,6 +62,10 @@ def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[
         "queue": lambda: queue.queue(base),
         "memory": lambda: memory.memory(base, nodes=options.many),
         "rollback": lambda: rollback.rollback(base),
+        "scale": lambda: scale.scale(base, sizes=options.sizes),
+        "incremental": lambda: incremental.incremental(
+            base, nodes=options.nodes, big_nodes=options.big_nodes, rounds=options.rounds, only=options.only
+        ),
         "hops": lambda: hops.hops(base, nodes=min(options.nodes, 50), rounds=options.rounds),
     }
     return parts[name]()

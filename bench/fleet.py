@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import psutil
-
 from bench.competitors.ansible import Ansible
 from bench.competitors.fabric import Fabric
 from bench.competitors.fleet import Fleet
 from bench.competitors.openssh import OpenSsh
 from bench.competitors.pyinfra import Pyinfra
-from bench.cpu import cpu_seconds
 from bench.limit import limit
 from bench.release_package import release_package
 from bench.results import Table
@@ -104,10 +101,7 @@ class _Ours:
         time.sleep(REST_SECONDS)
 
     def cpu_seconds(self) -> float:
-        """Of web, worker and database so far."""
-        database = psutil.Process(self._site.database.info.backend_pid).parent()
-        assert database is not None
-        return sum(cpu_seconds(pid) for pid in (self._site.web.pid, self._site.worker.process.pid, database.pid))
+        return self._site.cpu_seconds()
 
 
 @dataclass(kw_only=True)

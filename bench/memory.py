@@ -37,7 +37,7 @@ def memory(base: Foundation, *, nodes: int) -> list[Table]:
 
 def _measure(site: Site, count: int, peaks: Table, times: Table) -> None:
     instances = make_fleet(site.base, count, prefix=f"memory{count}")
-    versions = [_small(site, f"m{count}.{number}") for number in (1, 2)]
+    versions = [small_package(site, f"m{count}.{number}") for number in (1, 2)]
     watched = {
         "web, the larger of 2 processes": psutil.Process(site.web.pid).children(),
         "worker for deploys": list(site.worker.cluster("deploys").workers),
@@ -59,7 +59,7 @@ def _look(site: Site, instances: list[Instance]) -> None:
     site.get("/v1/deploy/list")
 
 
-def _small(site: Site, version: str) -> tuple[str, str]:
+def small_package(site: Site, version: str) -> tuple[str, str]:
     content = package({f"lib/module{number}.py": f"{version}\n" * 200 for number in range(10)})
     return version, site.base.package_host.add(f"{version}.tar.gz", content)
 

@@ -20,18 +20,19 @@ def release_package(version: str) -> bytes:
     chance = random.Random(version)
     files: dict[str, str | bytes] = {"VERSION": version}
     for number in range(TEXT_FILES):
-        files[f"lib/part{number % 20}/module{number}.py"] = _text(chance)
+        files[f"lib/part{number % 20}/module{number}.py"] = program_text(chance)
     for number in range(BINARY_FILES):
         files[f"assets/image{number}.png"] = chance.randbytes(BINARY_FILE_BYTES)
     return package(files, kind="tar.gz")
 
 
-def _text(chance: random.Random) -> bytes:
-    text = _program_text()
+def program_text(chance: random.Random) -> bytes:
+    """Of one file."""
+    text = _library()
     begin = chance.randrange(len(text) - TEXT_FILE_BYTES)
     return text[begin : begin + TEXT_FILE_BYTES]
 
 
 @cache
-def _program_text() -> bytes:
+def _library() -> bytes:
     return b"".join(path.read_bytes() for path in sorted(Path(os.__file__).parent.glob("*.py")))

@@ -24,12 +24,13 @@ import psutil
 import psycopg
 import requests
 
+from bench.cpu import cpu_seconds
 from tests.support.package_host import PackageHost
 from tests.support.ports import accepts, free_port
 from tests.support.sshd import SshServer, ssh_server
 
 if TYPE_CHECKING:
-    from inventory.models import Instance
+    from inventory.models import Instance, Service
     from tests.support.worker import WorkerHost
 
 SERVICE = "bench"
@@ -62,13 +63,15 @@ def foundation() -> Iterator[Foundation]:
         host = PackageHost(served)
         host.start()
         stack.callback(host.stop)
-        sshd = stack.enter_context(_sshd_in_memory())
+        sshd = stack.enter_context(sshd_in_memory())
         os.environ.update(
             DJANGO_SETTINGS_MODULE="releasesite.settings",
             RELEASE_DATA_DIR=str(folder / "data"),
             RELEASE_PACKAGE_HOSTS=host.netloc,
             RELEASE_SSH_KEY_FILE=str(sshd.private_key),
             DJANGO_LOG_LEVEL="WARNING",
+            # With new connections to all nodes, every ten minutes: not in the midst of a measurement.
+            RELEASE_SYNC_SECONDS="86400",
         )
         os.environ.pop("DATABASE_URL", None)
         stack.callback(_prepare_database())
@@ -76,15 +79,18 @@ def foundation() -> Iterator[Foundation]:
 
 
 @contextmanager
-def _sshd_in_memory() -> Iterator[SshServer]:
+def sshd_in_memory(*, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Iterator[SshServer]:
     """The nodes' disks are in memory, for every tool alike: a fleet has a disk for each node, this machine has one."""
-    if not Path(MEMORY).is_dir():
-        with ssh_server() as sshd:
-            yield sshd
-        return
-    before, tempfile.tempdir = tempfile.tempdir, MEMORY
+    with sshd_in(MEMORY if Path(MEMORY).is_dir() else tempfile.gettempdir(), host=host, within=within) as sshd:
+        yield sshd
+
+
+@contextmanager
+def sshd_in(folder: str, *, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Iterator[SshServer]:
+    """The nodes' roots are below that folder."""
+    before, tempfile.tempdir = tempfile.gettempdir(), folder
     try:
-        with ssh_server() as sshd:
+        with ssh_server(host=host, within=within) as sshd:
             tempfile.tempdir = before
             yield sshd
     finally:
@@ -181,23 +187,37 @@ class Site:
             time.sleep(0.01)
         raise TimeoutError(f"{kind} {public_id} is not over after {OPERATION_SECONDS} s")
 
+    def cpu_seconds(self) -> float:
+        """Of web, worker and database so far."""
+        database = psutil.Process(self.database.info.backend_pid).parent()
+        assert database is not None
+        return sum(cpu_seconds(pid) for pid in (self.web.pid, self.worker.process.pid, database.pid))
+
     def _failures(self, kind: str, public_id: str) -> str:
         path = f"/v1/{kind}/status/{public_id}"
         wrong = [each for each in self.get(path).json()["instances"] if each["status"] != "completed"]
         return "\n".join(str(each) for each in wrong[:5])
 
 
-def make_fleet(base: Foundation, count: int, *, prefix: str) -> list[Instance]:
-    """Nodes with one instance each. The service is made when it is not there yet."""
-    from inventory.models import Instance, Node, Service
+def service() -> Service:
+    """It is made when it is not there yet."""
+    from django.utils import timezone
 
-    rules = {"restart_command": RESTART, "command_timeout": 600, "keep_releases": 30}
-    service, _ = Service.objects.get_or_create(name=SERVICE, defaults=rules)
-    fields = base.sshd.node_fields
+    from inventory.models import Service
+
+    rules = {"restart_command": RESTART, "command_timeout": 600, "keep_releases": 30, "synced_at": timezone.now()}
+    return Service.objects.get_or_create(name=SERVICE, defaults=rules)[0]
+
+
+def make_fleet(base: Foundation, count: int, *, prefix: str) -> list[Instance]:
+    """Nodes with one instance each."""
+    from inventory.models import Instance, Node
+
+    owner, fields = service(), base.sshd.node_fields
     nodes = Node.objects.bulk_create(Node(name=f"{prefix}-node-{n}", **fields) for n in range(1, count + 1))
     roots = base.new_roots(count)
     return Instance.objects.bulk_create(
-        Instance(instance_id=f"{prefix}-{n}", service=service, node=node, port=8000, deploy_root=root)
+        Instance(instance_id=f"{prefix}-{n}", service=owner, node=node, port=8000, deploy_root=root)
         for n, (node, root) in enumerate(zip(nodes, roots, strict=True), start=1)
     )
 

@@ -60,6 +60,30 @@ class Ansible:
             raise RuntimeError(f"ansible-playbook: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
+class AnsibleRsync(Ansible):
+    """What ansible.posix.synchronize does: rsync, started on this side for each node."""
+
+    name = "Ansible, rsync -az --link-dest"
+
+    def deploy(self, tree: Path, version: str, before: str) -> None:  # type: ignore[override]
+        sshd = self.fleet.sshd
+        ssh = f"ssh -F none -o UserKnownHostsFile={self.fleet.known_hosts} -i {sshd.private_key} -p {sshd.port}"
+        to = f"{sshd.user}@{sshd.host}:{ROOT}/releases/{VERSION}.tmp/"
+        options = ["-az", "--delete", f"--link-dest=../{before}", "-e", ssh]
+        finish = " && ".join((PUBLISH, SWITCH, RESTART)).format(root=ROOT, version=VERSION)
+        self._play(
+            version,
+            [
+                {
+                    "ansible.builtin.command": {"argv": ["rsync", *options, f"{tree}/", to]},
+                    "delegate_to": "localhost",
+                    "vars": {"ansible_connection": "local", "ansible_remote_tmp": f"{self.fleet.folder}/tmp"},
+                },
+                {"ansible.builtin.shell": finish},
+            ],
+        )
+
+
 def _inventory(fleet: Fleet) -> dict[str, Any]:
     sshd = fleet.sshd
     hosts = {
