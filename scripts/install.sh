@@ -85,7 +85,7 @@ build() {
 	# Everything else is the very bytes that this version was tested with.
 	pip_install --require-hashes --requirement "$files/requirements.txt"
 	RELEASE_ENV_FILE=/dev/null "$new/bin/release-server" collectstatic --no-input --verbosity 0
-	ln -s "$files/packaging" "$new/packaging"
+	ln -s "$files/packaging" "$files/scripts" "$new"
 	touch "$new/.complete"
 }
 

@@ -20,6 +20,9 @@ missing() {
 	has_program nginx || echo nginx-light
 	has_program caddy || echo caddy
 	has_program promtool || echo prometheus
+	# What an admin has on the machine that docs/production.md is tried on.
+	has_program sudo || echo sudo
+	has_program pg_createcluster || echo postgresql
 	# Login shells that nodes may have.
 	for shell in bash tcsh fish mksh zsh busybox; do
 		has_program "$shell" || echo "$shell"

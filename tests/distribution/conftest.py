@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from filelock import FileLock
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
@@ -60,6 +61,33 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     target = folder / "installed"
     subprocess.run((*PIP, "install", str(wheel), "--no-deps", "--no-index", f"--target={target}"), check=True)
     return Installed(wheel=wheel, folder=target, source=source)
+
+
+@pytest.fixture(scope="session")
+def bundle_archive(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Of scripts/bundle.sh, with its checksum beside it: made once, whichever of the tests' processes comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "bundle"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_name(f"bundle.{worker_id}")
+            source = copy_of_sources(unfinished / "source")
+            (source / ".venv").symlink_to(Path(settings.BASE_DIR) / ".venv")
+            offline_build = {"BUILD_OPTIONS": "--no-build-isolation --no-index", "OUT": str(unfinished)}
+            subprocess.run(("sh", "scripts/bundle.sh"), cwd=source, check=True, env={**os.environ, **offline_build})
+            unfinished.rename(folder)
+    (archive,) = folder.glob("release-*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def bundle(bundle_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpacked, as an admin has it on the host."""
+    checked = subprocess.run(("sha256sum", "--check", f"{bundle_archive.name}.sha256"), cwd=bundle_archive.parent)
+    assert checked.returncode == 0
+    folder = tmp_path_factory.mktemp("unpacked")
+    shutil.unpack_archive(bundle_archive, folder, filter="tar")
+    return folder / bundle_archive.name.removesuffix(".tar.gz")
 
 
 def copy_of_sources(to: Path) -> Path:
