@@ -23,6 +23,7 @@ from deploys.worker import event_loop, leases, prewarm
 from deploys.worker.assignment import Assignment
 from deploys.worker.claim_failures import ClaimFailures, end_broken
 from deploys.worker.claim_limits import MAX_REFUSALS
+from deploys.worker.claim_pace import ClaimPace
 from deploys.worker.claims import claim, let_go, stop_requests
 from deploys.worker.fair_share import Slots
 from deploys.worker.group_commit import GroupCommitWriter
@@ -41,8 +42,6 @@ T = TypeVar("T")
 TICK_SECONDS = 0.5
 MORE_WORK_TICK_SECONDS = 0.15
 SMALLEST_SHARE = 8
-# A claim costs about the same for one node as for many: nodes that end one after the other are not replaced one by one.
-CLAIM_PAUSE_SECONDS = 0.03
 HUNG_SECONDS = 30
 
 # One thread, so that its database connection stays open from one run to the next.
@@ -90,6 +89,7 @@ class WorkLoop:
         self._may_be_more = True
         self._looks_for_stops_at = 0.0
         self._is_claim_unclear = False
+        self._claim_pace = ClaimPace()
         self._is_draining = False
         self._ticked_at = time.monotonic()
         self._patience = Patience(f"work loop {kind}")
@@ -164,7 +164,9 @@ class WorkLoop:
             self._is_claim_unclear = False  # before it: what breaks off meanwhile is among `mine`
             if await self._try(lambda: let_go(self._lease_id, except_targets=mine)) is None:
                 self._is_claim_unclear = True
+        began = time.monotonic()
         groups = await self._claim_groups(share)
+        self._claim_pace.took(time.monotonic() - began, nodes=len(groups or ()))
         self._is_claim_unclear = self._is_claim_unclear or groups is None
         self._may_be_more = bool(groups) or self._failures.is_retrying
         for assignments in groups or ():
@@ -280,7 +282,7 @@ class WorkLoop:
         tick = MORE_WORK_TICK_SECONDS if self._may_be_more else TICK_SECONDS
         ended, _ = await asyncio.wait({wake, *self._nodes}, timeout=tick, return_when=asyncio.FIRST_COMPLETED)
         if self._nodes and ended and not wake.done():
-            await asyncio.wait({wake}, timeout=CLAIM_PAUSE_SECONDS)
+            await asyncio.wait({wake}, timeout=self._claim_pace.pause_seconds)
         is_woken = wake.done()
         wake.cancel()
         self._wake.clear()
