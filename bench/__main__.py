@@ -15,7 +15,7 @@ from bench.results import Table, as_text
 from bench.site import Foundation, foundation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PARTS = ("fleet", "limit", "api", "queue", "memory", "rollback", "hops", "scale", "incremental")
+PARTS = ("fleet", "disk", "limit", "api", "queue", "memory", "rollback", "hops", "scale", "incremental")
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--big-nodes", type=int, default=20, help="incremental: nodes of the large applications")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 5000], help="scale: numbers of nodes")
     parser.add_argument("--only", action="append", default=[], help="fleet: this competitor alone (again for more)")
+    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="disk: where the nodes' folders are")
     parser.add_argument("--json", type=Path, default=CHECKOUT / "var" / "bench" / "results.json")
     parser.add_argument("--document", action="store_true", help="put tables and picture into docs/performance.*")
     options = parser.parse_args()
@@ -57,6 +58,7 @@ def _part(name: str, base: Foundation, options: argparse.Namespace) -> Sequence[
 
     parts: dict[str, Callable[[], Sequence[Table]]] = {
         "fleet": lambda: fleet.fleet(base, nodes=options.nodes, rounds=options.rounds, only=options.only),
+        "disk": lambda: fleet.on_disk(base, options.disk, nodes=options.nodes, rounds=options.rounds),
         "limit": lambda: [limit_table(base, nodes=options.nodes, rounds=options.rounds)],
         "api": lambda: api.api(base),
         "queue": lambda: queue.queue(base),

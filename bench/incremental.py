@@ -27,7 +27,7 @@ from bench.competitors.fleet import Fleet
 from bench.competitors.rsync import Rsync, seed
 from bench.network import DELAY_MILLISECONDS, MEGABITS_PER_SECOND, FarSide, Way, far_side
 from bench.results import Table
-from bench.site import Foundation, Site, make_fleet, running_site, sshd_in_memory
+from bench.site import Foundation, Site, let_in, make_fleet, running_site, sshd_in_memory
 
 if TYPE_CHECKING:
     from inventory.models import Instance
@@ -102,9 +102,7 @@ def incremental(base: Foundation, *, nodes: int, big_nodes: int, rounds: int, on
 def _far_nodes(base: Foundation, far: FarSide) -> Iterator[Foundation]:
     """The same site, its nodes in the namespace, which let in the same key."""
     with sshd_in_memory(host="0.0.0.0", within=far.within) as sshd:
-        (sshd.folder / "authorized_keys").write_text(
-            "".join(key.with_suffix(".pub").read_text() for key in (base.sshd.private_key, sshd.private_key))
-        )
+        let_in(base, sshd)
         sshd.host = far.cable.address
         yield replace(base, sshd=sshd)
 

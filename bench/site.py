@@ -97,6 +97,13 @@ def sshd_in(folder: str, *, host: str = "127.0.0.1", within: Sequence[str] = ())
         tempfile.tempdir = before
 
 
+def let_in(base: Foundation, sshd: SshServer) -> None:
+    """The site's own key, beside the server's."""
+    keys = (base.sshd.private_key, sshd.private_key)
+    text = "".join(key.with_suffix(".pub").read_text() for key in keys)
+    (sshd.folder / "authorized_keys").write_text(text)
+
+
 def _prepare_database() -> Any:
     django.setup()
     from django.core.management import call_command
