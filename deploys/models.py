@@ -334,6 +334,21 @@ class Hold(models.Model):
         return f"hold of service {self.service_id}"
 
 
+class DatabaseSeal(models.Model):
+    """One row, which fits the table and the transaction that it was written in: in a restored database it does not
+    (`deploys.operations.restored`)."""
+
+    table_oid = models.BigIntegerField()
+    xid = models.CharField(max_length=20)
+
+    class Meta:
+        verbose_name = _("seal of the database")
+        verbose_name_plural = _("seals of the database")
+
+    def __str__(self) -> str:
+        return f"seal {self.pk}"
+
+
 class Worker(models.Model):
     """A worker host's supervisor. seen_at: its own heartbeat; canary_at: when its clusters last ran a task.
 

@@ -40,7 +40,7 @@ REVOKE USAGE, SELECT ON SEQUENCE deploys_fence FROM release_web;
 GRANT SELECT ON
     inventory_service, inventory_jumphost, inventory_node, inventory_instance, inventory_survey, inventory_statuschange,
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
-    deploys_hold, django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
+    deploys_hold, deploys_databaseseal, django_q_ormq, django_q_task, django_q_schedule, django_migrations, django_content_type
     TO release_worker;
 GRANT INSERT, UPDATE, DELETE ON
     deploys_operation, deploys_target, deploys_package, deploys_logline, deploys_lease, deploys_worker,
@@ -60,6 +60,8 @@ GRANT INSERT, UPDATE ON inventory_survey TO release_worker;
 GRANT SELECT ON deploys_webhook, deploys_webhook_services TO release_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON deploys_webhookdelivery TO release_worker;
 GRANT UPDATE (unanswered, rests_until) ON deploys_webhook TO release_worker;
+-- SIGUSR1 lets work go on in a restored database.
+GRANT INSERT, DELETE ON deploys_databaseseal TO release_worker;
 -- A restored database gives out claims above those that the nodes have seen.
 GRANT UPDATE ON SEQUENCE deploys_fence TO release_worker;
 

@@ -223,7 +223,7 @@ def worker() -> Finding:
     if has_worker(is_paused=True):
         return note(
             "Every worker is paused: operations are accepted and wait.",
-            "Send its main process SIGUSR1, or start it without --paused.",
+            f"After a restore: {COMMAND} after_restore --resume. After worker --paused: SIGUSR1 to its main process.",
         )
     return note("No worker is alive: operations are accepted and wait.", f"Run: {COMMAND} worker")
 

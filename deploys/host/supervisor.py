@@ -18,6 +18,7 @@ from deploys.host.cluster import Cluster
 from deploys.host.reaper import reap
 from deploys.host.store_retention import prune_store
 from deploys.operations.hold import end_expired_holds
+from deploys.operations.restored import accept, is_restored, unless_restored
 from deploys.queue.names import QUEUES
 from deploys.webhooks.sender import Sender
 from inventory.database import sessions
@@ -38,7 +39,7 @@ class Supervisor:
     """Run it in the main thread of a process of its own. Any number may run on one host.
 
     is_paused: its clusters claim nothing, and it reassigns and sends nothing, until SIGUSR1; what runs is read, and a
-    stop is one like any other.
+    stop is one like any other. In a restored database that is so without being asked for.
     """
 
     def __init__(self, *, is_paused: bool = False) -> None:
@@ -46,6 +47,7 @@ class Supervisor:
         self._is_stopping = False
         self._asked_to_stop_at = 0.0
         self._is_paused = is_paused
+        self._is_restored = False
         self._is_asked_to_resume = False
         self._shutdown_pipe_read, self._shutdown_pipe_write = os.pipe()
         # Made after the other: a process that dies closes them in this order, so that nobody resumes by its death.
@@ -77,16 +79,18 @@ class Supervisor:
             ChoreThread(
                 "reassign",
                 [
-                    Chore(name="reaper", every_seconds=4.0, run=reap),
-                    Chore(name="holds", every_seconds=5.0, run=end_expired_holds),
+                    Chore(name="reaper", every_seconds=4.0, run=unless_restored(reap)),
+                    Chore(name="holds", every_seconds=5.0, run=unless_restored(end_expired_holds)),
                     syncs,
                     Chore(name="clean-up", every_seconds=60.0, run=presence.clear_after_the_vanished),
-                    Chore(name="package store", every_seconds=3600.0, run=prune_store),
-                    Chore(name="webhook deliveries", every_seconds=3600.0, run=prune_deliveries),
+                    Chore(name="package store", every_seconds=3600.0, run=unless_restored(prune_store)),
+                    Chore(name="webhook deliveries", every_seconds=3600.0, run=unless_restored(prune_deliveries)),
                 ],
             ),
             ChoreThread(
-                "webhooks", [Chore(name="webhooks", every_seconds=0.5, run=sender.turn)], at_the_end=sender.leave
+                "webhooks",
+                [Chore(name="webhooks", every_seconds=0.5, run=unless_restored(sender.turn))],
+                at_the_end=sender.leave,
             ),
         ]
 
@@ -162,9 +166,27 @@ class Supervisor:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _watch(self) -> None:
-        worker_id = presence.beat(self.name, is_paused=self._is_paused)
+        self._look_whether_restored()
+        worker_id = presence.beat(self.name, is_paused=self._is_paused or self._is_restored)
         for cluster in self._clusters:
             cluster.watch.look(worker_id)
+
+    def _look_whether_restored(self) -> None:
+        before, self._is_restored = self._is_restored, is_restored()
+        if self._is_asked_to_resume and not self._is_paused:
+            self._is_asked_to_resume = False
+            if self._is_restored:
+                accept()
+                self._is_restored = False
+        if self._is_restored and not before:
+            logger.warning(
+                "worker %s: paused, since the database was restored from a dump: see what would go on with `after_restore`, "
+                "then `after_restore --resume`, or kill -USR1 %d",
+                self.name,
+                os.getpid(),
+            )
+        elif before and not self._is_restored:
+            logger.info("worker %s: resumed", self.name)
 
     def _leave(self) -> None:
         presence.leave(self.name)

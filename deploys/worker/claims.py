@@ -11,6 +11,7 @@ from django.db.models import Max, OuterRef, Subquery
 from django.db.models.functions import Now
 
 from deploys.models import Target
+from deploys.operations.restored import IS_RESTORED
 from deploys.operations.sql import unfinished
 from deploys.operations.staged import Staged, staged_on
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
@@ -74,11 +75,14 @@ def claim(
     warm_nodes: names of nodes that the caller has a connection to; within an operation these are preferred. slots: the
     caller's, which say how many of each service's it has room for; without them there is room for all.
 
-    Returns them node by node. Claims of one kind take turns, so that a node's targets never go to two work loops.
+    Returns them node by node; of a restored database none. Claims of one kind take turns, so that a node's targets never go
+    to two work loops.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"deploys.claim.{kind}"])
+            cursor.execute(f"SELECT pg_advisory_xact_lock(hashtext(%s)), {IS_RESTORED}", [f"deploys.claim.{kind}"])
+            if cursor.fetchone()[1]:
+                return []
             cursor.execute(_WAITING, {"kind": kind, "warm": list(warm_nodes), "nodes": max_nodes})
             slots = slots or Slots(most=2 * max_nodes)
             pairs = slots.share_out(_by_service(cursor.fetchall()), at_once=max_nodes)

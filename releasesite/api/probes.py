@@ -42,7 +42,8 @@ WORKERS_AWAY = Problem(
 
 WORKERS_PAUSED = Problem(
     code="workers_paused",
-    detail="Every worker is paused: operations are accepted and wait. On its host send it SIGUSR1, or start it without --paused.",
+    detail="Every worker is paused: operations are accepted and wait. After a restore resume with "
+    f"`{COMMAND} after_restore --resume`; one that was started with --paused, by SIGUSR1 to its main process.",
 )
 
 

@@ -16,11 +16,13 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection, connections
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
-from deploys.models import Operation, Target, Worker
+from deploys.models import DatabaseSeal, Operation, Target, Worker
 from deploys.operations.cancel import cancel_operation
+from deploys.operations.restored import accept
 from deploys.states import Kind, OperationStatus
 from deploys.worker.leases import LEASE_SECONDS
 from inventory.instances.sync_queue import request_sync
@@ -72,6 +74,7 @@ def restore(dump: Path) -> None:
 
 
 def test_nothing_goes_back_unless_it_is_asked_for(lab: Lab, tmp_path: Path, client: Client) -> None:
+    accept()
     first, second = lab.instances
     hold = Path(first.deploy_root, "hold")
     with running_worker(lab.environment) as host:
@@ -89,7 +92,7 @@ def test_nothing_goes_back_unless_it_is_asked_for(lab: Lab, tmp_path: Path, clie
     restore(dump)
 
     assert f"deploy {midway.public_id}: user-service v2, 2 instances" in manage("after_restore")
-    with running_worker(lab.environment, arguments=("--paused",)) as host:
+    with running_worker(lab.environment) as host:
         assert_it_waits_and_says_so(host, client)
         request_sync(access=SCHEDULER, service_name="user-service")
         wait_until(lambda: running(second) == "v3", what="sync of what is not in progress", seconds=30)
@@ -99,7 +102,7 @@ def test_nothing_goes_back_unless_it_is_asked_for(lab: Lab, tmp_path: Path, clie
         assert set(Target.objects.filter(operation=asked_for).values_list("claims", flat=True)) == {0}
         cancel_operation(access=SCHEDULER, kind=Kind.DEPLOY, public_id=midway.public_id)
 
-        host.process.send_signal(signal.SIGUSR1)
+        assert manage("after_restore", "--resume").endswith("workers go on")
 
         wait_for_end(midway, seconds=60)
         wait_for_end(asked_for, seconds=60)
@@ -127,7 +130,10 @@ def assert_it_waits_and_says_so(host: WorkerHost, client: Client) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "workers_paused")
     client.force_login(people()["viewer"])
     wait_until(  # the dump's worker counts as heard from for some seconds
-        lambda: "Every worker is paused." in client.get(reverse("overview")).content.decode(),
+        lambda: (
+            "The database was restored from a dump: every worker is paused."
+            in client.get(reverse("overview")).content.decode()
+        ),
         what="the overview's word on the pause",
         seconds=40,
     )
@@ -135,7 +141,7 @@ def assert_it_waits_and_says_so(host: WorkerHost, client: Client) -> None:
     with suppress(SystemExit):
         call_command("doctor", stdout=said)
     assert "Every worker is paused" in said.getvalue()
-    assert f"kill -USR1 {host.process.pid}" in host.log.read_text()
+    assert "paused, since the database was restored from a dump" in host.log.read_text()
 
 
 def assert_rehearsed(folder: Path) -> None:
@@ -152,6 +158,34 @@ def assert_rehearsed(folder: Path) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'release_rehearsal%'")
         assert cursor.fetchone() == (0,)
+
+
+def test_a_worker_that_runs_on_claims_nothing_once_the_database_is_another(lab: Lab) -> None:
+    accept()
+    with running_worker(lab.environment) as host:
+        wait_for_end(lab.deploy("v1"), seconds=30)
+        DatabaseSeal.objects.update(xid=F("xid"))  # By another transaction than it says, as a restore writes it.
+        asked_for = lab.deploy("v2")
+        wait_until(lambda: Worker.objects.get(name=host.name).is_paused, what="heartbeat", seconds=10)
+        time.sleep(LEASE_SECONDS)  # Reapers would have sent others after it by now.
+        assert set(Target.objects.filter(operation=asked_for).values_list("claims", flat=True)) == {0}
+
+        host.process.send_signal(signal.SIGUSR1)
+
+        wait_for_end(asked_for, seconds=60)
+    assert [current_of(each) for each in lab.instances] == ["v2", "v2"]
+
+
+def test_a_worker_that_was_told_to_pause_resumes_and_stops_as_any_other(lab: Lab) -> None:
+    with running_worker(lab.environment, arguments=("--paused",)) as host:
+        assert f"kill -USR1 {host.process.pid}" in host.log.read_text()
+        asked_for = lab.deploy("v1")
+        wait_until(lambda: Worker.objects.get(name=host.name).is_paused, what="heartbeat", seconds=10)
+        assert set(Target.objects.filter(operation=asked_for).values_list("claims", flat=True)) == {0}
+
+        host.process.send_signal(signal.SIGUSR1)
+
+        wait_for_end(asked_for, seconds=60)
 
 
 def test_a_paused_worker_stops_as_any_other() -> None:

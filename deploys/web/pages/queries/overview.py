@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from deploys.models import Operation, Worker
+from deploys.operations.restored import is_restored
 from deploys.states import OperationStatus
 from deploys.web.pages.queries.pace import Pace, paces
 from deploys.web.pages.queries.rows import OperationRow, rows
@@ -225,6 +226,7 @@ class Presence(Enum):
 
     AWAY = "away"
     PAUSED = "paused"
+    RESTORED = "restored"
     WORKING = "working"
 
 
@@ -233,4 +235,6 @@ def worker_presence() -> Presence:
     paused = set(heard.values_list("is_paused", flat=True))
     if False in paused:
         return Presence.WORKING
-    return Presence.PAUSED if paused else Presence.AWAY
+    if not paused:
+        return Presence.AWAY
+    return Presence.RESTORED if is_restored() else Presence.PAUSED
