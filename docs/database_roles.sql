@@ -28,7 +28,7 @@ GRANT INSERT, UPDATE, DELETE ON
     django_session, django_admin_log,
     axes_accessattempt, axes_accessattemptexpiration, axes_accesslog, axes_accessfailurelog,
     releasesite_apitoken, releasesite_apitoken_services, releasesite_servicelimit, releasesite_servicelimit_services,
-    releasesite_requestcount
+    releasesite_identity, releasesite_requestcount
     TO release_web;
 GRANT INSERT, UPDATE, DELETE ON deploys_webhook, deploys_webhook_services, deploys_webhookdelivery TO release_web;
 GRANT INSERT, UPDATE ON deploys_operation, deploys_target, deploys_hold TO release_web;

@@ -32,7 +32,7 @@ from inventory.admin.columns import chip, side_by_side
 from inventory.models import Service
 from inventory.security.access import access_of
 from releasesite.api.people import SCOPES_OF_GROUP
-from releasesite.models import ApiToken
+from releasesite.models import ApiToken, Identity
 from releasesite.people_form import MAY, GroupForm, NewPersonForm, PersonForm
 from releasesite.token_form import TokenForm
 
@@ -122,9 +122,17 @@ class PersonAdmin(ForAllServices, AuditedAdmin, PeopleAdmin):
 
     @admin.display(description=gettext_lazy("password"))
     def password_state(self, user: User) -> SafeString:
+        if identity := Identity.objects.filter(user=user).first():
+            return format_html("{}", _("None: logs in at %(issuer)s.") % {"issuer": identity.issuer})
         said = _("Set.") if user.has_usable_password() else _("None: nobody can log in with this name.")
         url = reverse("admin:auth_user_password_change", args=[user.pk])
         return format_html('{} <a href="{}">{}</a>', said, url, _("Set a new password…"))
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if Identity.objects.filter(user__pk=id).exists():
+            messages.error(request, _("This user has no password: the identity provider says who it is."))
+            return HttpResponseRedirect(reverse("admin:auth_user_change", args=[id]))
+        return super().user_change_password(request, id, form_url)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

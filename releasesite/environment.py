@@ -9,19 +9,20 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from environs import Env, EnvValidationError, ValidationError
-from marshmallow.validate import Range
 
 from deploys.packages.hosts import HostRule
 from deploys.packages.proxy import Proxy
 from inventory.security.redaction import SHORTEST_SECRET
-from releasesite import env_file
+from releasesite import env_file, oidc_environment
+from releasesite import environment_values as values
+from releasesite.oidc_environment import OidcProvider
 from releasesite.site_files import DEFAULT_DATA_DIR
 
 ErrorMessages = Mapping[str, list[str]]  # what sealing an Env gives; its type allows for a single variable's too
@@ -56,6 +57,7 @@ class Environment:
     trusted_proxies: list[str]
     reauth_above: int
     public_url: str
+    oidc: OidcProvider | None
     secrets: tuple[str, ...]
 
     @property
@@ -70,41 +72,35 @@ class Environment:
         return any(origin.startswith("https://") for origin in self.csrf_trusted_origins)
 
 
-class _Env(Env):
-    """White space around a value is no part of it."""
-
-    def _get_value(self, env_key: str, default: Any) -> Any:
-        return os.environ.get(env_key, "").strip() or default
-
-
 def read() -> Environment:
     """Ends the process, with a line for each variable at fault, when there is any."""
     try:
         env_file.load()
     except env_file.EnvFileError as error:
         stop({env_file.VARIABLE: str(error)})
-    env = _Env(eager=False)
+    env = values.NamedEnv(eager=False)
     environment = Environment(
-        data_dir=_parsed(env, "RELEASE_DATA_DIR", _data_dir) or DEFAULT_DATA_DIR,
+        data_dir=values.parsed(env, "RELEASE_DATA_DIR", _data_dir) or DEFAULT_DATA_DIR,
         database=_database(env),
         secret_key=env.str("SECRET_KEY", ""),
-        debug=_boolean(env, "DEBUG"),
-        allowed_hosts=_items(env, "ALLOWED_HOSTS", _allowed_host) or LOCAL_HOSTS,
-        csrf_trusted_origins=_items(env, "CSRF_TRUSTED_ORIGINS", _origin),
-        package_hosts=tuple(_items(env, "RELEASE_PACKAGE_HOSTS", _host_rule)),
-        package_proxy=_parsed(env, "RELEASE_PACKAGE_PROXY", _proxy),
-        sources_file=_parsed(env, "RELEASE_SOURCES_FILE", _path) or "",
-        webhook_hosts=tuple(_items(env, "RELEASE_WEBHOOK_HOSTS", _host_rule)),
-        package_max_bytes=_number(env, "RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3, least=1),
-        ssh_key_file=_parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
-        workers=_number(env, "RELEASE_WORKERS", 2, least=1, most=256),
-        concurrency=_number(env, "RELEASE_CONCURRENCY", 100, least=1, most=10_000),
-        local_nodes=_boolean(env, "RELEASE_LOCAL_NODES"),
-        sync_seconds=_number(env, "RELEASE_SYNC_SECONDS", 600, least=10),
-        reauth_above=_number(env, "RELEASE_REAUTH_ABOVE", 20, least=0, most=10_000),
-        secrets=_parsed(env, "RELEASE_SECRETS_FILE", _secrets) or (),
-        trusted_proxies=_items(env, "RELEASE_TRUSTED_PROXIES", _network),
-        public_url=_parsed(env, "RELEASE_PUBLIC_URL", _public_url) or "",
+        debug=values.boolean(env, "DEBUG"),
+        allowed_hosts=values.items(env, "ALLOWED_HOSTS", _allowed_host) or LOCAL_HOSTS,
+        csrf_trusted_origins=values.items(env, "CSRF_TRUSTED_ORIGINS", _origin),
+        package_hosts=tuple(values.items(env, "RELEASE_PACKAGE_HOSTS", _host_rule)),
+        package_proxy=values.parsed(env, "RELEASE_PACKAGE_PROXY", _proxy),
+        sources_file=values.parsed(env, "RELEASE_SOURCES_FILE", _path) or "",
+        webhook_hosts=tuple(values.items(env, "RELEASE_WEBHOOK_HOSTS", _host_rule)),
+        package_max_bytes=values.number(env, "RELEASE_PACKAGE_MAX_BYTES", 2 * 1024**3, least=1),
+        ssh_key_file=values.parsed(env, "RELEASE_SSH_KEY_FILE", _key_file) or "",
+        workers=values.number(env, "RELEASE_WORKERS", 2, least=1, most=256),
+        concurrency=values.number(env, "RELEASE_CONCURRENCY", 100, least=1, most=10_000),
+        local_nodes=values.boolean(env, "RELEASE_LOCAL_NODES"),
+        sync_seconds=values.number(env, "RELEASE_SYNC_SECONDS", 600, least=10),
+        reauth_above=values.number(env, "RELEASE_REAUTH_ABOVE", 20, least=0, most=10_000),
+        secrets=values.parsed(env, "RELEASE_SECRETS_FILE", _secrets) or (),
+        trusted_proxies=values.items(env, "RELEASE_TRUSTED_PROXIES", _network),
+        public_url=values.parsed(env, "RELEASE_PUBLIC_URL", _public_url) or "",
+        oidc=oidc_environment.read(env),
     )
     problems = _problems(env)
     if "DATABASE_URL" in problems or not _is_usable(environment.database):
@@ -127,39 +123,6 @@ def stop(problems: dict[str, str]) -> None:
     for name, problem in sorted(problems.items()):
         print(f"{name} {problem}", file=sys.stderr)
     sys.exit(1)
-
-
-def _parsed(env: Env, name: str, parse: Callable[[str], Any]) -> Any:
-    """None when it is not set, or is wrong, which `seal` tells then."""
-    if env.str(name, None) is None:
-        return None
-    parser = f"{name.lower()}_value"
-    env.add_parser(parser, parse)
-    return getattr(env, parser)(name)
-
-
-def _boolean(env: Env, name: str) -> bool:
-    # environs' types leave out what it hands on to the field.
-    value = env.bool(name, False, error_messages={"invalid": "must be true or false"})  # type: ignore[call-overload]
-    return bool(value)
-
-
-def _number(env: Env, name: str, default: int, *, least: int, most: int | None = None) -> int:
-    message = f"must be an integer, {least} {'or more' if most is None else f'to {most}'}"
-    is_in_range = Range(min=least, max=most, error=message)
-    value: int = env.int(name, default, validate=is_in_range, error_messages={"invalid": message})  # type: ignore[call-overload]
-    return value
-
-
-def _items(env: Env, name: str, parse: Callable[[str], str]) -> list[str]:
-    """Empty ones are left out. By `validate`, since the message of what a `subcast` raises does not reach `seal`."""
-
-    def check(items: list[str]) -> None:
-        for item in filter(None, items):
-            parse(item)
-
-    items: list[str] = env.list(name, [], subcast=str.strip, validate=check) or []
-    return [parse(item) for item in items if item]
 
 
 def _database(env: Env) -> dict[str, Any] | None:

@@ -177,6 +177,24 @@ class ServiceLimit(models.Model):
         return f"services of {self.user}"
 
 
+class Identity(models.Model):
+    """Who a person is at the identity provider. Whoever has one logs in by that alone, and has no password here."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="identity"
+    )
+    issuer = models.CharField(_("issuer"), max_length=500)
+    subject = models.CharField(_("subject at the issuer"), max_length=255)
+
+    class Meta:
+        verbose_name = _("identity at a provider")
+        verbose_name_plural = _("identities at a provider")
+        constraints = (models.UniqueConstraint(fields=("issuer", "subject"), name="identity_of_one_person"),)
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
 class RequestCount(models.Model):
     """How often a caller has called within the current minute: a counter that all web processes share."""
 

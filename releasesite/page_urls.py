@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
@@ -14,3 +15,7 @@ urlpatterns = [
     path("password", PasswordChange.as_view(), name="password"),
     path("preferences", views.preferences, name="preferences"),
 ]
+if settings.OIDC is not None:
+    from releasesite.login.oidc import urls
+
+    urlpatterns = [*urls.urlpatterns, *urlpatterns]  # its way out goes before

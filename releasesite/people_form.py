@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.forms import UserCreationForm, UsernameField
 from django.contrib.auth.models import Group, Permission, User
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext
 
 from inventory.models import Service
-from releasesite.models import ServiceLimit
+from releasesite.models import Identity, ServiceLimit
 
 if TYPE_CHECKING:
     PersonModelForm = forms.ModelForm[User]
@@ -94,6 +95,18 @@ class PersonForm(PersonModelForm):
         limit = ServiceLimit.objects.filter(user=self.instance).first() if self.instance.pk else None
         if limit is not None:
             self.initial.update(limited=SOME, services=list(limit.services.all()))
+        if self.instance.pk and Identity.objects.filter(user=self.instance).exists():
+            self._leave_to_the_provider()
+
+    def _leave_to_the_provider(self) -> None:
+        """What it sets at each login can't be set here: it would last until then, and mislead."""
+        fields = ["first_name", "last_name", "email", "is_superuser", "groups"]
+        if settings.OIDC is not None and settings.OIDC.services_claim:
+            fields += ["limited", "services"]
+        for name in fields:
+            if name in self.fields:
+                self.fields[name].disabled = True
+                self.fields[name].help_text = _("The identity provider says it, at each login.")
 
     def save_limit(self) -> None:
         """Once the person is saved."""

@@ -29,7 +29,8 @@ except OSError as error:
 
 # What may never be read in a log, a page, an answer or a command's output.
 _proxy_secrets = _env.package_proxy.secrets if _env.package_proxy else ()
-for _secret in (SECRET_KEY, _env.database_password, *_env.secrets, *_proxy_secrets):
+_oidc_secrets = _env.oidc.secrets if _env.oidc else ()
+for _secret in (SECRET_KEY, _env.database_password, *_env.secrets, *_proxy_secrets, *_oidc_secrets):
     register_secret(_secret)
 
 PACKAGE_HOSTS = _env.package_hosts
@@ -45,6 +46,7 @@ SYNC_SECONDS = _env.sync_seconds
 TRUSTED_PROXIES = _env.trusted_proxies
 REAUTH_ABOVE = _env.reauth_above
 PUBLIC_URL = _env.public_url
+OIDC = _env.oidc
 
 INSTALLED_APPS = [
     "releasesite",

@@ -20,7 +20,8 @@ def connect() -> None:
 
 
 def _logged_in(sender: object, request: HttpRequest | None, user: Any, **_: object) -> None:
-    _record("login", user.get_username(), request)
+    provider = getattr(request, "login_by", "")
+    _record("login", user.get_username(), request, **({"provider": provider} if provider else {}))
 
 
 def _logged_out(sender: object, request: HttpRequest | None, user: Any, **_: object) -> None:
@@ -33,6 +34,6 @@ def _failed(sender: object, credentials: dict[str, Any], request: HttpRequest | 
     _record("login.fail", name if is_known(name) else NOBODYS, request)
 
 
-def _record(action: str, name: str, request: HttpRequest | None) -> None:
+def _record(action: str, name: str, request: HttpRequest | None, **detail: str) -> None:
     actor = Actor(kind=ActorKind.PERSON, name=name, address=client_address(request) if request is not None else "")
-    audit.record(actor=actor, action=action, object_kind="user", object_id=name)
+    audit.record(actor=actor, action=action, object_kind="user", object_id=name, detail=detail)
