@@ -22,8 +22,8 @@ def check_password_given(access: Access, kind: Kind, instances: int, *, has_give
     if takes_password(access, kind, instances) and not has_given_password:
         raise Forbidden(
             _(
-                "Rolling back more than %(most)s instances at once takes the person's password again: "
-                "do it at the console, or with an API token."
+                "Rolling back more than %(most)s instances at once takes the person's password, or a login at the identity "
+                "provider, again: do it at the console, or with an API token."
             )
             % {"most": settings.REAUTH_ABOVE},
             code="password_required",

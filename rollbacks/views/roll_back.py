@@ -16,7 +16,7 @@ from deploys.operations.queries import visible_operation
 from deploys.operations.reauth_rule import takes_password
 from deploys.states import ACTIVE, Kind
 from deploys.web.pages.queries.service import chosen_instances
-from deploys.web.reauth_form import is_own_password
+from deploys.web.reauth_form import has_confirmed, login_again
 from inventory.console.pages import Pages, page, word
 from inventory.errors import ReleaseError
 from inventory.instances.selection import visible_service
@@ -93,7 +93,7 @@ def _confirm(request: HttpRequest, access: Access, plan: Plan, form: ConfirmForm
         # A package URL given just now changes the plan by itself: that is no surprise to the reader.
         return _preview(request, plan, _new_form(**kept), has_moved=not plan.package_url)
     takes = takes_password(access, Kind.ROLLBACK, len(plan.moving))
-    if takes and not is_own_password(request, form.cleaned_data["password"]):
+    if takes and not has_confirmed(request, form.cleaned_data["password"]):
         return _preview(request, plan, _new_form(**kept), is_password_wrong=True)
     try:
         operation = start_batch_rollback(access=access, request=_request(plan, form, has_given_password=takes))
@@ -127,6 +127,7 @@ def _preview(
     refusal: ReleaseError | None = None,
 ) -> HttpResponse:
     pages = Pages.of(request.GET, total=len(plan.rows), size=ROWS)
+    takes = takes_password(access_of(request), Kind.ROLLBACK, len(plan.moving))
     context = {
         "plan": plan,
         "service": plan.service,
@@ -139,7 +140,8 @@ def _preview(
         ],
         "is_nothing_picked": "picked" in request.GET and "i" not in request.GET,
         "has_moved": has_moved,
-        "takes_password": takes_password(access_of(request), Kind.ROLLBACK, len(plan.moving)),
+        "takes_password": takes,
+        "login_again": login_again(request) if takes else None,
         "is_password_wrong": is_password_wrong,
         "refusal": refusal,
     }

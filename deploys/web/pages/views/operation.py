@@ -28,7 +28,7 @@ from deploys.web.pages.queries.failures import error_groups, last_lines
 from deploys.web.pages.queries.pace import Pace, paces
 from deploys.web.pages.queries.rows import OperationRow, rows
 from deploys.web.pages.views.log import chosen_instance, log_context
-from deploys.web.reauth_form import is_own_password, password_field
+from deploys.web.reauth_form import has_confirmed, has_logged_in_again, login_again, password_field
 from inventory.console.pages import Pages, is_fragment, page
 from inventory.errors import Conflict, Forbidden
 from inventory.security.access import Scope, access_of
@@ -141,7 +141,7 @@ def redirect_to_way_back(operation: Operation) -> HttpResponse:
 @page(Scope.DEPLOY)
 def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
     access, password = access_of(request), request.POST.get("password")
-    is_given = password is not None and is_own_password(request, password)
+    is_given = (password is not None or has_logged_in_again(request)) and has_confirmed(request, password or "")
     try:
         retry_operation(access=access, kind=Kind(kind), public_id=public_id, has_given_password=is_given)
     except Forbidden:
@@ -168,4 +168,7 @@ def _why_not_again(code: str) -> str:
 def _ask_for_password(request: HttpRequest, operation: Operation, *, is_wrong: bool) -> HttpResponse:
     count = rows([operation])[0].progress.retryable
     context = {"operation": operation, "count": count, "form": PasswordForm(), "is_password_wrong": is_wrong}
+    context["login_again"] = login_again(
+        request, back=reverse(operation.kind, kwargs={"public_id": operation.public_id})
+    )
     return render(request, "deploys/retry.html", context, status=403 if is_wrong else 200)
