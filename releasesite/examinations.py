@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from django.conf import settings
+
 from releasesite import doctor
 from releasesite.doctor import Finding, Verdict
 from releasesite.site_files import COMMAND
@@ -42,6 +44,14 @@ def examine(chosen: Callable[[Examination], bool] = lambda _: True) -> Iterator[
                 finding.number in (DATABASE, SCHEMA) and finding.verdict is Verdict.BAD
             )
             yield finding
+
+
+def identity_provider() -> Iterator[Finding]:
+    """Nothing of it is imported where none is configured."""
+    if settings.OIDC is not None:
+        from releasesite.login.oidc import examination
+
+        yield from examination.findings()
 
 
 DATABASE, SCHEMA = 6, 7
@@ -130,6 +140,14 @@ EXAMINATIONS = (
         examine=doctor.package_sources,
         fix="chmod 0600 /etc/release/sources.yaml && chown release: /etc/release/sources.yaml\n"
         "RELEASE_PACKAGE_PROXY=http://proxy.example.com:3128   (environment file)",
+    ),
+    Examination(
+        number=15,
+        examine=identity_provider,
+        fix="curl -sS https://login.example.com/realms/company/.well-known/openid-configuration\n"
+        "RELEASE_OIDC_ISSUER=…   (environment file: what that says under `issuer`)\n"
+        "chmod 0400 /etc/release/oidc_secret && chown release: /etc/release/oidc_secret",
+        is_local=True,
     ),
     Examination(number=13, examine=doctor.port, fix="ss -ltnp | grep :8000\nPORT=8001 make run", is_local=True),
 )
