@@ -53,10 +53,17 @@ def chromium() -> Iterator[Browser]:
 
 
 def new_context(
-    browser: Browser, *, base_url: str, dark: bool = False, phone: bool = False, language: str = "en"
+    browser: Browser,
+    *,
+    base_url: str,
+    dark: bool = False,
+    phone: bool = False,
+    language: str = "en",
+    ignore_https_errors: bool = False,
 ) -> BrowserContext:
     context = browser.new_context(
         base_url=base_url,
+        ignore_https_errors=ignore_https_errors,
         viewport=PHONE if phone else WIDE,  # type: ignore[arg-type]
         color_scheme="dark" if dark else "light",
         locale="zh-CN" if language == "zh" else "en-US",

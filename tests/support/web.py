@@ -32,8 +32,8 @@ class Web:
 
 
 @contextmanager
-def running_web(**variables: str) -> Iterator[Web]:
-    port = free_port()
+def running_web(port: int | None = None, /, **variables: str) -> Iterator[Web]:
+    port = port or free_port()
     with tempfile.NamedTemporaryFile(prefix="web-", suffix=".log") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "releasesite.wsgi", f"--bind=127.0.0.1:{port}"],
