@@ -21,8 +21,10 @@ VALID_SECONDS = 900
 _SALT = "deploys.artifact"
 
 
-def artifact_url(sha256: str) -> str:
-    """Where this package's artifact can be fetched for the next minutes. Raises PackageError without RELEASE_PUBLIC_URL.
+def artifact_url(sha256: str, *, base_sha256: str = "") -> str:
+    """Where this package's artifact can be fetched for the next minutes, or the part of it for who has that other package's.
+
+    Raises PackageError without RELEASE_PUBLIC_URL.
 
     Whoever has it can fetch those bytes: it belongs in no log and no process list.
     """
@@ -37,14 +39,16 @@ def artifact_url(sha256: str) -> str:
             ),
         )
     expires = int(time.time()) + VALID_SECONDS
-    query = urlencode({"expires": expires, "signature": _signer().signature(_signed_text(sha256, expires))})
+    signature = _signer().signature(_signed_text(sha256, expires, base_sha256))
+    base = {"base": base_sha256} if base_sha256 else {}
+    query = urlencode({**base, "expires": expires, "signature": signature})
     return f"{settings.PUBLIC_URL}{reverse('artifact', args=[sha256])}?{query}"
 
 
-def check_link(sha256: str, *, expires: str, signature: str) -> None:
+def check_link(sha256: str, *, expires: str, signature: str, base_sha256: str = "") -> None:
     """Raise Forbidden unless we have made this link, and recently."""
     try:
-        _signer().unsign(f"{_signed_text(sha256, expires)}:{signature}")
+        _signer().unsign(f"{_signed_text(sha256, expires, base_sha256)}:{signature}")
     except signing.BadSignature:
         raise Forbidden(_("This link was not made by us, or with another SECRET_KEY."), code="link_invalid") from None
     if int(expires) < time.time():
@@ -55,5 +59,5 @@ def _signer() -> signing.Signer:
     return signing.Signer(salt=_SALT)
 
 
-def _signed_text(sha256: str, expires: int | str) -> str:
-    return f"{sha256}:{expires}"
+def _signed_text(sha256: str, expires: int | str, base_sha256: str) -> str:
+    return ":".join(str(each) for each in (sha256, base_sha256, expires) if each)

@@ -174,7 +174,7 @@ def _stored(sha256: str, zip_names: str, store: PackageStore) -> Artifact | None
 
 
 def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store: PackageStore) -> Artifact:
-    with wanted.turn_to_read(), store.draft() as (file, draft):
+    with wanted.turn_to_read(), store.draft() as (file, draft), store.draft() as (manifest_file, manifest):
         try:
             repacked = repack_process.repack(
                 package,
@@ -182,12 +182,19 @@ def _repacked(wanted: _Wanted, package: BinaryIO, downloaded: Downloaded, store:
                 folder=store.temporary_folder,
                 limits=_limits(downloaded.size_bytes),
                 zip_names=wanted.zip_names,
+                manifest=manifest_file,
                 should_stop=wanted.should_stop,
                 on_note=wanted.on_note,
             )
         except PackageError as error:
             raise _explained(error, wanted, downloaded) from error
-        return store.publish(draft, sha256=downloaded.sha256, size_bytes=downloaded.size_bytes, repacked=repacked)
+        return store.publish(
+            draft,
+            sha256=downloaded.sha256,
+            size_bytes=downloaded.size_bytes,
+            repacked=repacked,
+            manifest=manifest,
+        )
 
 
 def _explained(error: PackageError, wanted: _Wanted, downloaded: Downloaded) -> PackageError:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -55,20 +55,22 @@ def repack(
     folder: Path,
     limits: Limits,
     zip_names: str = UTF8,
+    manifest: BinaryIO | None = None,
     should_stop: Callable[[], bool] = errors.never,
     on_note: Callable[[Told], None] = errors.ignore,
 ) -> Repacked:
-    """Write the artifact of `package` to `artifact`; both are open files with a descriptor.
+    """Write the artifact of `package` to `artifact`, and its manifest to `manifest`; open files with a descriptor.
 
     folder: where temporary files may go. zip_names: the encoding of a zip's names that are not UTF-8. on_note:
     told of what is taken otherwise than the package says, and of a reader that died. Only what the reader itself says is a
     verdict on the package; one that dies is followed by another, READINGS in all. Raises `PackageError`, OSError for
     trouble of this host's, or `FetchStopped` soon after `should_stop()` is true.
     """
+    written = [artifact.fileno()] if manifest is None else [artifact.fileno(), manifest.fileno()]
     for reading in range(1, READINGS + 1):
         try:
-            reader = command(artifact.fileno(), limits, zip_names)
-            repacked, notes = _read(reader, package, artifact, folder, limits, should_stop)
+            reader = command(artifact.fileno(), limits, zip_names, manifest_descriptor=_descriptor(manifest))
+            repacked, notes = _read(reader, package, written, folder, limits, should_stop)
         except _Died as died:
             logger.error("The archive's reader, %d of %d: %s.", reading, READINGS, died)
             if reading == READINGS:
@@ -80,8 +82,9 @@ def repack(
                 on_note(note)
             return repacked
         _pause(should_stop)
-        os.lseek(artifact.fileno(), 0, os.SEEK_SET)
-        os.ftruncate(artifact.fileno(), 0)
+        for descriptor in written:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.ftruncate(descriptor, 0)
     raise AssertionError("unreachable")
 
 
@@ -109,7 +112,7 @@ def _pause(should_stop: Callable[[], bool]) -> None:
 def _read(
     reader: list[str],
     package: BinaryIO,
-    artifact: BinaryIO,
+    written: Sequence[int],
     folder: Path,
     limits: Limits,
     should_stop: Callable[[], bool],
@@ -120,7 +123,7 @@ def _read(
             stdin=package.fileno(),
             stdout=stdout,
             stderr=stderr,
-            pass_fds=(artifact.fileno(),),
+            pass_fds=written,
             cwd=folder,
             env={"LC_ALL": "C.UTF-8"},
             start_new_session=True,
@@ -137,9 +140,16 @@ def _in_memory(name: str) -> BinaryIO:
     return os.fdopen(os.memfd_create(name), "w+b")
 
 
-def command(artifact_descriptor: int, limits: Limits, zip_names: str = UTF8) -> list[str]:
+def _descriptor(file: BinaryIO | None) -> str:
+    return "" if file is None else str(file.fileno())
+
+
+def command(
+    artifact_descriptor: int, limits: Limits, zip_names: str = UTF8, *, manifest_descriptor: str = ""
+) -> list[str]:
     """The child's command line. -I -S: nothing of the user's or of site-packages gets in."""
-    arguments = [str(_SOURCE_ROOT), str(artifact_descriptor), json.dumps(asdict(limits)), zip_names, str(os.getpid())]
+    descriptors = [str(artifact_descriptor), manifest_descriptor]
+    arguments = [str(_SOURCE_ROOT), *descriptors, json.dumps(asdict(limits)), zip_names, str(os.getpid())]
     return [sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *arguments]
 
 

@@ -1,8 +1,9 @@
 """Artifacts on this host's disk, by the SHA-256 of the package each was made of.
 
-`<folder>/<first 2>/<sha256>.tar.gz` and `.json` beside it, which says what it is and is written last: an artifact
-without it is not there. What is being written lies in `tmp/`, locked by its writer; the lock goes with the process, so
-what nobody locks was left behind by one that died. Any number of processes share the folder.
+`<folder>/<first 2>/<sha256>.tar.gz`, its manifest (`archive.manifest`) as `.manifest`, and `.json` beside it, which says
+what it is and is written last: an artifact without it is not there. Parts of it (`deploys.packages.parts`) lie there too. What
+is being written lies in `tmp/`, locked by its writer; the lock goes with the process, so what nobody locks was left behind
+by one that died. Any number of processes share the folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -60,6 +61,9 @@ _OTHER_TROUBLE = _(
 )
 # An artifact may be younger than the row that will say it is needed.
 GRACE_SECONDS = 3600.0
+# A rollout may take its time; and it may be started again.
+PART_IDLE_SECONDS = 24 * 3600.0
+_PART = "{}.from.{}"
 _DRAFT_PREFIX = "draft-"
 _HEX = frozenset("0123456789abcdef")
 
@@ -176,8 +180,10 @@ class PackageStore:
             finally:
                 path.unlink(missing_ok=True)
 
-    def publish(self, draft: Path, *, sha256: str, size_bytes: int, repacked: Repacked) -> Artifact:
-        """Of several processes with the same package, the first one's artifact is kept by all."""
+    def publish(
+        self, draft: Path, *, sha256: str, size_bytes: int, repacked: Repacked, manifest: Path | None = None
+    ) -> Artifact:
+        """Of several processes with the same package, the first one's artifact is kept by all. manifest: a draft too."""
         path, record_path = self._paths(sha256)
         record = _Record(size_bytes=size_bytes, **asdict(repacked))
         with self._lock():
@@ -185,10 +191,12 @@ class PackageStore:
             if existing is not None:
                 return existing
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync(draft)
+            sync(draft)
+            if manifest is not None:
+                os.replace(manifest, self.manifest_path(sha256))
             os.replace(draft, path)
-            self._write_record(record_path, record)
-            _sync(path.parent)
+            self.write_record(record_path, asdict(record))
+            sync(path.parent)
         return Artifact(sha256=sha256, path=path, **asdict(record))
 
     def discard_if_damaged(self, artifact: Artifact) -> bool:
@@ -216,12 +224,35 @@ class PackageStore:
         return True
 
     def prune(self, keep: set[str], *, grace_seconds: float = GRACE_SECONDS) -> int:
-        """Remove every artifact whose package's sha256 is not in `keep` and which nobody used of late; how many."""
+        """Remove every artifact whose package's sha256 is not in `keep` and which nobody used of late; how many.
+
+        Of those that stay, the parts that nobody used for PART_IDLE_SECONDS: they can be made again.
+        """
         with self._lock():
             old = [sha256 for sha256 in self._known() - keep if self._idle_seconds(sha256) >= grace_seconds]
             for sha256 in old:
                 self._remove(sha256)
+            for record_path in self.folder.glob(f"??/{_PART.format('*', '*')}.json"):
+                if time.time() - record_path.stat().st_mtime >= PART_IDLE_SECONDS:
+                    record_path.unlink()
+                    record_path.with_suffix(".tar.gz").unlink(missing_ok=True)
         return len(old)
+
+    def manifest_path(self, sha256: str) -> Path:
+        return self.folder / sha256[:2] / f"{sha256}.manifest"
+
+    def part_paths(self, sha256: str, base_sha256: str) -> tuple[Path, Path]:
+        """Of what goes to nodes that have the other package's release, and of its record."""
+        folder, name = self.folder / sha256[:2], _PART.format(sha256, base_sha256)
+        return folder / f"{name}.tar.gz", folder / f"{name}.json"
+
+    def write_record(self, path: Path, record: Mapping[str, object]) -> None:
+        """Raises OSError."""
+        with self.draft() as (file, draft):
+            file.write(json.dumps(record).encode())
+            file.flush()
+            sync(draft)
+            os.replace(draft, path)
 
     def _paths(self, sha256: str) -> tuple[Path, Path]:
         folder = self.folder / sha256[:2]
@@ -236,13 +267,6 @@ class PackageStore:
         for path in self.temporary_folder.glob(f"{_DRAFT_PREFIX}*"):
             with suppress(OSError), FileLock(path, blocking=False):
                 path.unlink()
-
-    def _write_record(self, path: Path, record: _Record) -> None:
-        with self.draft() as (file, draft):
-            file.write(json.dumps(asdict(record)).encode())
-            file.flush()
-            _sync(draft)
-            os.replace(draft, path)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -259,12 +283,17 @@ class PackageStore:
         return time.time() - max(times, default=0.0)
 
     def _remove(self, sha256: str) -> None:
+        """With all that was made of it, or to go to nodes that have it."""
         path, record_path = self._paths(sha256)
         record_path.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+        self.manifest_path(sha256).unlink(missing_ok=True)
+        for pair in ((sha256, "*"), ("*", sha256)):
+            for part in self.folder.glob(f"??/{_PART.format(*pair)}.*"):
+                part.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """The child process: sets its own limits, repacks, and says on stdout how it went, as one line of JSON.
 
-Started by `deploys.packages.repack_process` with the package as stdin, the artifact's descriptor and the limits as
-arguments, and a folder for temporary files as working directory. It opens nothing else.
+Started by `deploys.packages.repack_process` with the package as stdin, the descriptors of artifact and manifest and the
+limits as arguments, and a folder for temporary files as working directory. It opens nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from deploys.packages.archive.refusals import TOO_LARGE, Limits, Refused
@@ -32,19 +33,24 @@ _MEMORY_GRACE_BYTES = 64 * 1024**2
 _DEADLINE_GRACE_SECONDS = 60
 
 
-def main(artifact_descriptor: str, limits_json: str, zip_names: str, parent_pid: str) -> None:
+def main(artifact_descriptor: str, manifest_descriptor: str, limits_json: str, zip_names: str, parent_pid: str) -> None:
+    """manifest_descriptor: '' for none."""
     limits = Limits(**json.loads(limits_json))
     _watch(int(parent_pid), time.monotonic() + limits.wall_seconds + _DEADLINE_GRACE_SECONDS)
     _set_limits(limits)
-    print(json.dumps(_answer(int(artifact_descriptor), limits, zip_names)))
+    print(json.dumps(_answer(int(artifact_descriptor), manifest_descriptor, limits, zip_names)))
 
 
-def _answer(artifact_descriptor: int, limits: Limits, zip_names: str) -> dict[str, object]:
+def _answer(artifact_descriptor: int, manifest_descriptor: str, limits: Limits, zip_names: str) -> dict[str, object]:
     notes: list[Told] = []
     try:
         # Closing the artifact writes what is left of it, and so may fail as any write.
-        with open(0, "rb", closefd=False) as package, open(artifact_descriptor, "wb") as artifact:
-            repacked = repack(package, artifact, limits, zip_names=zip_names, on_note=notes.append)
+        with (
+            open(0, "rb", closefd=False) as package,
+            open(artifact_descriptor, "wb") as artifact,
+            open(int(manifest_descriptor), "wb") if manifest_descriptor else nullcontext() as manifest,
+        ):
+            repacked = repack(package, artifact, limits, zip_names=zip_names, manifest=manifest, on_note=notes.append)
         return {"repacked": asdict(repacked), "notes": to_json(notes) or []}
     except Refused as refused:
         return _refusal(refused)

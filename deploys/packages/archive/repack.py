@@ -71,25 +71,32 @@ def repack(
     limits: Limits,
     *,
     zip_names: str = UTF8,
+    manifest: BinaryIO | None = None,
     on_note: Callable[[Told], None] = lambda note: None,
 ) -> Repacked:
-    """Check all of `package` and write the artifact as it goes. Raises `Refused`; then the artifact is worthless."""
+    """Check all of `package` and write the artifact as it goes, and its manifest (`archive.manifest`).
+
+    Raises `Refused`; then both are worthless.
+    """
     read = _Package(file=package, limits=limits, zip_names=zip_names)
     notes = Notes()
-    tree, repacked = _write(read, artifact, leave_out=(), notes=notes)
+    tree, repacked = _write(read, artifact, manifest, leave_out=(), notes=notes)
     if replaced := tree.replaced_members():
-        artifact.seek(0)
-        artifact.truncate()
-        _, repacked = _write(read, artifact, leave_out=replaced, notes=Notes())
+        for file in filter(None, (artifact, manifest)):
+            file.seek(0)
+            file.truncate()
+        _, repacked = _write(read, artifact, manifest, leave_out=replaced, notes=Notes())
     for line in notes.lines(tree.replaced):
         on_note(line)
     return replace(repacked, names_read_as=zip_names) if notes.has_guessed_names else repacked
 
 
-def _write(package: _Package, artifact: BinaryIO, *, leave_out: Collection[int], notes: Notes) -> tuple[Tree, Repacked]:
+def _write(
+    package: _Package, artifact: BinaryIO, manifest: BinaryIO | None, *, leave_out: Collection[int], notes: Notes
+) -> tuple[Tree, Repacked]:
     """leave_out: the numbers of files that others replace."""
     tree = Tree(package.limits)
-    writer = ArtifactWriter(artifact)
+    writer = ArtifactWriter(artifact, manifest)
     for number, (member, content) in enumerate(package.members()):
         path, folders = tree.add(member)
         notes.see(member)
