@@ -202,7 +202,9 @@ class NodeState:
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """outcome: present (it was intact already), installed, or needs_artifact (no artifact was given to make it of).
+    """outcome: present (it was intact already), installed, needs_artifact (no artifact was given to make it of), or no_base: what
+    was sent is a part, and the node could not make the release of that and the one it was to be made of; no_base: why, as
+    `refusals.base_told` reads it. is_sent: what it is made of, or was to be, has come over the wire.
 
     state: from before. kept_artifact: where on the node the upload was kept, if it was asked for. unfit: why one that is there
     was not taken, as `refusals.found_there` reads it; "" when none is there. way: how what it is made of came: sent, fetched by
@@ -214,6 +216,8 @@ class Staged:
     kept_artifact: str | None
     unfit: str
     way: Literal["sent", "fetched", "kept"]
+    no_base: str = ""
+    is_sent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +278,8 @@ class Answer:
             outcome=self.words["outcome"],
             kept_artifact=self.words.get("kept"),
             unfit=self.words.get("unfit", ""),
+            no_base=self.words.get("base", ""),
+            is_sent=way != "kept" and "step" in self.words,
         )
 
     def checked(self) -> Checked:

@@ -10,7 +10,7 @@ from inventory.nodes.program import RUN, NodeCall, base_text, program_text
 
 STDIN = "stdin"
 URL = "url"
-NO_SOURCE = "-"
+NO_SOURCE = NO_BASE = "-"
 # For the digest of a release that another tool installed.
 NOT_OURS = "-"
 # What is decided of a switch that waits to be confirmed.
@@ -29,10 +29,12 @@ def stage(
     keeps_upload: bool,
     fetch_seconds: int,
     upload_bytes: int,
+    base: tuple[str, str] | None = None,
 ) -> list[str]:
     """source: STDIN, URL (a line on stdin, so that no process list shows it), NO_SOURCE (only look), or a path there.
 
-    fetch_seconds: after how long the node gives up a URL. upload_bytes: how many come on STDIN.
+    fetch_seconds: after how long the node gives up a URL. upload_bytes: how many come on STDIN. base: the release there, and the
+    sha256 of its package, that what comes is a part for (`deploys.packages.parts`).
     """
     return call.arguments(
         "stage",
@@ -45,6 +47,7 @@ def stage(
         "1" if keeps_upload else "0",
         str(fetch_seconds),
         str(upload_bytes),
+        *(base or (NO_BASE, NO_BASE)),
     )
 
 

@@ -125,7 +125,9 @@ check_call() {
 	forget) [ $# = 1 ] && is_kept "$1" || refuse 'to remove this' ;;
 	mute) [ $# = 2 ] && is_number "$1" && is_number "$2" || refuse 'process ids' ;;
 	stage)
-		[ $# = 8 ] || { [ $# = 9 ] && is_number "$9"; } || refuse 'what to stage'
+		# Of an earlier version it has fewer.
+		case $# in 8 | 9 | 11) ;; *) refuse 'what to stage' ;; esac
+		is_number "${9-0}" && { [ "${10--}" = - ] || is_name "${10}"; } && is_digest "${11--}" || refuse 'what to stage'
 		is_number "$8" && is_name "$1" && is_name "$2" && is_digest "$3" && is_operation "$4" && is_digest "$5" ||
 			refuse 'what to stage'
 		is_source "$6" || is_kept "$6" || refuse 'the source'

@@ -42,6 +42,8 @@ _LAST = (
     rf"{_MAYBE_EXIT} {_LATE} {_FLAG} {_FLAG} {_BACK}"
 )
 _FOUND = f"(?:gone|no_folder|closed|changed|folder|file) {TEXT}"
+# Why a release can't be made of another one.
+_BASE = f"(?:gone|no_folder|closed|changed|restamped|lacks|differs) {TEXT}"
 _COMMAND = f"{_PID} {_PID} {_PID}"
 # `warn` in program.sh says no more.
 _MOST_WARNINGS = 50
@@ -120,13 +122,15 @@ TABLES: Mapping[str, Table] = {
         _elsewhere(most=2),
         *_last(),
         Frame(name="unfit", rest=_FOUND, after=(*_CURRENT, *_LAST_NAMES)),
+        Frame(name="base", rest=_BASE, after=(*_CURRENT, *_LAST_NAMES, "unfit", "step stage")),
         Frame(name="step stage", after=(*_CURRENT, *_LAST_NAMES, "unfit")),
         Frame(name="kept", rest=rf"/{TEXT}", after=("step stage",)),
         Frame(name="outcome", rest="(?:present|needs_artifact)", after=(*_CURRENT, *_LAST_NAMES, "unfit")),
+        Frame(name="outcome no_base", after=("base",)),
         Frame(name="outcome installed", after=("step stage", "kept")),
         Frame(name="found", rest=_FOUND, after=_CURRENT),
         _error(STAGE_CODES, BEGUN, *_WAITS, *_LAST_NAMES, "unfit", "step stage", "kept"),
-        Frame(name=OVER, after=("outcome", "outcome installed", "error")),
+        Frame(name=OVER, after=("outcome", "outcome no_base", "outcome installed", "error")),
     ),
     "check_release": {
         **check_table(1),

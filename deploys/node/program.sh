@@ -16,7 +16,8 @@
 #                                  said TEXT     of that switch, when LATE is 3: what the version command said at last
 #                 claim.N/abort  there: a restart for the way back gets 20 seconds
 #                 dead.N/        a claim that a newer one has recovered
-#                 seals/RELEASE/ of one that another tool installed, once we have left it: seal, of all that is in it. Else files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment;
+#                 seals/RELEASE/ of one that another tool installed, once we have left it: seal, of all that is in it. Else files: the package's own files; seal: the integrity stamp, their sizes and ctimes, as a shell assignment,
+#                                and restamped=1 when a command has changed some of them since;
 #                                mold: the template, what a claim for a switch to it begins with
 #                 elsewhere      a copy of the `current` that led to no release before a switch; PREVIOUS is @elsewhere then
 #                 kept.N         an upload that the node's other instances take their release from
@@ -30,8 +31,10 @@
 #   last FENCE RELEASE PREVIOUS PHASE EXIT LATE REVERTED LIVING BACK_EXIT BACK_LATE
 #   said TEXT: what the version command said at last, and was not the version
 #   waiting FENCE PID SECONDS, then waited FENCE ended|killed: for an older claim in mid-switch
-#   outcome present|installed|needs_artifact|not_intact, of check_release present|unfit|absent|theirs · restamped FILE: the first that a command has changed · ended EXIT LATE
+#   outcome present|installed|needs_artifact|no_base|not_intact, of check_release present|unfit|absent|theirs · restamped FILE: the first that a command has changed · ended EXIT LATE
 #   unfit gone|changed PATH: why a release of ours that is there is staged anew
+#   base WORD TEXT: why it can't be made of the release that was named for that, with the outcome no_base: as of `found`; restamped
+#   PATH: a command has changed files of it; lacks TOOL; differs TEXT: what was made of it is not what it is to be
 #   linked FROM TO: `current` was moved; FROM is - when it led to no release · verified: the version command said the version
 #   removed COUNT RELEASE…: by the clean-up
 #   switched PREVIOUS EXIT LATE REVERTED BACK_EXIT BACK_LATE · unlinked TEXT: why the link did not go back
@@ -345,18 +348,18 @@ is_intact() {
 	[ "$d_sha256" = "$2" ] && [ ! -L "$root/releases/$1" ] && [ -r "$base/seals/$1/seal" ] || return 1
 	[ -f "$base/seals/$1/seal" ] && [ ! -p "$base/seals/$1/files" ] || return 1
 	compared=$(compare "$1" 2>/dev/null)
-	[ "$compared" = intact ]
+	case $compared in intact*) ;; *) return 1 ;; esac
 }
 
-# In a subshell: a torn stamp may be no shell at all, and end it. Prints `intact`, `changed FILE` or nothing.
+# In a subshell: a torn stamp may be no shell at all, and end it. Prints `intact`, `intact restamped`, `changed FILE` or nothing.
 compare() {
-	cd -- "$root/releases/$1" && sealed= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
+	cd -- "$root/releases/$1" && sealed= restamped= && . "$base/seals/$1/seal" && [ -n "$sealed" ] || return
 	if [ -e "$base/seals/$1/files" ]; then
 		printed=$(fingerprint "$base/seals/$1/files")
 	else
 		printed=$(fingerprint_all)
 	fi
-	[ "$printed" != "$sealed" ] || { printf intact && return; }
+	[ "$printed" != "$sealed" ] || { printf %s "intact${restamped:+ restamped}" && return; }
 	[ -r "$base/seals/$1/files" ] || return
 	set -f
 	IFS='
@@ -407,10 +410,10 @@ say_state() {
 	say_before "$l_previous"
 }
 
-# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS SIZE; SOURCE is -, stdin (SIZE bytes), url
-# (a line on stdin), or a file on the node.
+# stage RELEASE VERSION SHA256 OPERATION ARTIFACT_SHA256 SOURCE KEEP FETCH_SECONDS SIZE BASE BASE_SHA256; SOURCE is -, stdin (SIZE
+# bytes), url (a line on stdin), or a file on the node. BASE: the release that lacks only what comes, or -.
 stage() {
-	release=$1 want=$5 source=$6 seconds=$8 size=$9
+	release=$1 want=$5 source=$6 seconds=$8 size=$9 from=${10} from_sha256=${11}
 	[ -d "$base/seals" ] || require_tools
 	take_claim
 	say_state
@@ -425,21 +428,23 @@ stage() {
 	*) [ -f "$source" ] || finish "outcome needs_artifact" ;;
 	esac
 	spare_foreign
+	[ "$from" = - ] || look_at_base
 	# Whoever called sends it now.
 	case $source in stdin | url) unread=1 ;; esac
 	say "step stage"
-	[ ! -e release ] || rm -rf -- release
+	[ ! -e release ] || rm -rf -- release part
 	if [ "$source" = stdin ] && [ "$7" = 0 ]; then
 		unpack_stream
 	else
 		unpack_upload
 	fi
+	[ "$from" = - ] || build
 	inscribe "$@"
 	publish
 	if [ "$7" = 1 ] && [ "$source" = upload ]; then
 		mv -fT -- upload "$base/kept.$fence" && say "kept $base/kept.$fence"
 	fi
-	trash="$trash claim.$fence/upload claim.$fence/old"
+	trash="$trash claim.$fence/upload claim.$fence/old claim.$fence/part"
 	finish "outcome installed"
 }
 
@@ -538,9 +543,74 @@ check_room() {
 give_up() { give_up_as internal_error "$1"; }
 
 give_up_as() {
-	rm -rf -- release files seal upload
+	rm -rf -- release part files seal upload
 	fail "$1" "$2"
 }
+
+# look_at_base: whether what is to be made of $from can be.
+look_at_base() {
+	for tool in xargs b2sum; do
+		command -v "$tool" >/dev/null || turn_down "lacks $tool"
+	done
+	if is_intact "$from" "$from_sha256" && [ -f "$base/seals/$from/files" ]; then
+		[ "$compared" = intact ] || turn_down "restamped $root/releases/$from"
+		return
+	fi
+	if [ -d "$root/releases/$from" ]; then
+		find_fault "$from" "$from_sha256"
+	else
+		found="gone $root/releases/$from"
+	fi
+	turn_down "$found"
+}
+
+# turn_down WHY: whoever called makes do without that release.
+turn_down() {
+	rm -rf -- release part files upload
+	flatten "$1"
+	found=
+	finish "base $flat" "outcome no_base"
+}
+
+# build: the release, of what came and of files of $from, which are copied. `part` has lists, with a NUL behind each name: gone, of
+# $from's files that are not wanted; sent, of what came; times.T, of what is to be of the time T. plan: the digest of all
+# files' digests, and what time all those from $from are to be of first, or -.
+build() {
+	read -r digest time <part/plan || turn_down "differs $release: no plan came along"
+	choose || give_up "$message"
+	copy || case $message in *'No space left on device'* | *'Disk quota exceeded'*) give_up "$message" ;; esac
+	is_intact "$from" "$from_sha256" || look_at_base
+	[ -z "$message" ] || turn_down "differs $message"
+	set_times || give_up "$message"
+	try sort -z -m -o files -- part/kept part/sent || give_up "$message"
+	# A link counts as what it leads to, when that is a file.
+	sum=$(cd -- release && xargs -0 -r b2sum -l 256 -z -- <../files 2>/dev/null | sha256sum)
+	[ "${sum%% *}" = "$digest" ] || turn_down "differs $release: it would have other content"
+}
+
+# Which of its files: into part/kept. What an earlier version has staged has its list in another order.
+choose() {
+	comm -z -23 --check-order -- "$base/seals/$from/files" part/gone >part/kept 2>/dev/null && return
+	try sort -z -o part/files -- "$base/seals/$from/files" && try comm -z -23 -- part/files part/gone >part/kept
+}
+
+# Into `release`. What others have put in the place of a file meanwhile is found out.
+copy() {
+	message=$(
+		cd -P -- "$root/releases/$from" && exec xargs -0 -r cp -R -P --parents --preserve=timestamps --reflink=auto \
+			-t "$claim/release" -- <"$claim/part/kept" 2>&1
+	)
+}
+
+set_times() {
+	[ "$time" = - ] || touch_each "$time" kept || return
+	for list in part/times.*; do
+		[ ! -e "$list" ] || touch_each "${list##*.}" "${list##*/}" || return
+	done
+}
+
+# touch_each TIME LIST
+touch_each() { message=$(cd -- release && xargs -0 -r touch -c -d "@$1" -- <"../part/$2" 2>&1); }
 
 # .release.json and the integrity stamp, while the release is still ours alone.
 inscribe() {
@@ -609,7 +679,7 @@ restamp() {
 	case $compared in 'changed '*) ;; *) return ;; esac
 	quote "$(cd -- "$root/releases/$release" && fingerprint "$base/seals/$release/files")"
 	[ "$quoted" != "''" ] || return 0
-	printf 'sealed=%s\n' "$quoted" 2>/dev/null >seal || no_stamp
+	printf 'sealed=%s restamped=1\n' "$quoted" 2>/dev/null >seal || no_stamp
 	try mv -f -- "$claim/seal" "$base/seals/$release/seal" || fail internal_error "$message"
 	flatten "${compared#changed }"
 	say "restamped $flat"

@@ -86,6 +86,20 @@ def found_there(found: str, *, root: str) -> Told:
             return Told(_("%(root)s has been changed."), facts)
 
 
+def base_told(why: str, *, root: str) -> Told:
+    """why: of the node program's `base` frame, a word and a text: why a release could not be made of another one."""
+    word, _space, text = why.partition(" ")
+    match word:
+        case "restamped":
+            return Told(_("The before-switch command has changed files of %(path)s."), {"path": text})
+        case "lacks":
+            return Told(_("The node lacks %(said)s."), {"said": text})
+        case "differs":
+            return Told(_("What was made of it is not what was to be made: %(said)s."), {"said": text})
+        case _:
+            return found_there(why, root=root)
+
+
 def advice_for(found: str) -> Told:
     word, _space, path = found.partition(" ")
     match word:

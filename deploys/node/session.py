@@ -102,13 +102,15 @@ class NodeSession:
         url: str | None = None,
         remote_artifact: str | None = None,
         keep_artifact: bool = False,
+        base: tuple[str, str] | None = None,
         timeout_seconds: float,
     ) -> Staged:
         """Claim the root and have the release complete under releases/. Nothing visible changes for who runs `current`.
 
         Made from remote_artifact, a path on the node, if that is there and intact, else from the artifact with this digest:
-        sent there, or fetched by the node itself when its url is given. Older claims end first; one in the middle of a switch is
-        waited for.
+        sent there, or fetched by the node itself when its url is given. base: what is given is a part, for the node to make the
+        release of it and of this one (its name, its package's sha256). Older claims end first; one in the middle of a switch
+        is waited for.
         """
 
         async def attempt(source: str, stdin: Path | bytes | None) -> Answer:
@@ -125,12 +127,13 @@ class NodeSession:
                 keeps_upload=keep_artifact,
                 fetch_seconds=int(timeout_seconds * FETCH_SHARE),
                 upload_bytes=size,
+                base=base,
             )
             return await self._ask(call, arguments, timeout_seconds=timeout_seconds, stdin=stdin, upload_bytes=size)
 
         if artifact_path is None or remote_artifact is not None:
             answer = await attempt(remote_artifact or calls.NO_SOURCE, None)
-            if artifact_path is None or answer.words.get("outcome") in ("present", "installed"):
+            if artifact_path is None or answer.words.get("outcome") in ("present", "installed", "no_base"):
                 return self._staged(answer, "kept")
         if url is not None:
             return self._staged(await attempt(calls.URL, f"{url}\n".encode()), "fetched")

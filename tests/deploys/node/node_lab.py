@@ -7,13 +7,16 @@ import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from deploys.node.calls import node_program
 from deploys.node.session import Event, NodeSession, NodeState, OutputLine, Staged, StepStarted, Switch
+from deploys.packages.archive import manifest
 from deploys.packages.archive.writer import ArtifactWriter
+from deploys.packages.difference import difference
+from deploys.packages.parts import write_part
 from deploys.packages.store import Artifact
 from inventory.nodes.state import Reading, survey_roots
 from inventory.nodes.transports.base import NodeAddress, Transport
@@ -24,6 +27,7 @@ from tests.support.sshd import SshServer
 T = TypeVar("T")
 
 OPERATION = "op-1"
+MTIME = 1_700_000_000
 
 
 @dataclass
@@ -175,14 +179,14 @@ class NodeLab:
 
     # Artifacts.
 
-    def artifact(self, version: str, files: Mapping[str, bytes] | None = None) -> Artifact:
+    def artifact(self, version: str, files: Mapping[str, bytes] | None = None, *, mtime: int = MTIME) -> Artifact:
         path = self._artifacts / f"{version}.tar.gz"
-        with path.open("wb") as file:
-            writer = ArtifactWriter(file)
+        with path.open("wb") as file, path.with_suffix(".manifest").open("wb") as manifest:
+            writer = ArtifactWriter(file, manifest)
             writer.add_folder("bin")
             for name, content in (files or files_of(version)).items():
                 executable = name.startswith("bin/")
-                writer.add_file(name, [content], size=len(content), is_executable=executable, mtime=1_700_000_000)
+                writer.add_file(name, [content], size=len(content), is_executable=executable, mtime=mtime)
             writer.add_symlink("latest", "VERSION")
             sha256, size = writer.finish()
         return Artifact(
@@ -192,6 +196,17 @@ class NodeLab:
             artifact_sha256=sha256,
             artifact_bytes=size,
         )
+
+    def part(self, artifact: Artifact, base: Artifact) -> Artifact:
+        """What goes to a node that has the other one's release."""
+        base_entries, entries = (
+            list(manifest.read(each.path.with_suffix(".manifest"), artifact_sha256=each.artifact_sha256))
+            for each in (base, artifact)
+        )
+        path = artifact.path.with_suffix(".part")
+        with path.open("wb") as file:
+            sha256, size = write_part(artifact.path, difference(base_entries, entries), file)
+        return replace(artifact, path=path, artifact_sha256=sha256, artifact_bytes=size)
 
 
 def sha256_of(version: str) -> str:

@@ -13,7 +13,7 @@ WHERE = ["/srv/it's here", "42"]
 def test_the_program_travels_without_comments_and_is_sound() -> None:
     text = calls.node_program()
     assert not [line for line in text.splitlines() if line.startswith(("#", "\t")) or not line]
-    assert len(text) < 32_000
+    assert len(text) < 34_500
     assert subprocess.run(["sh", "-n", "-c", text], capture_output=True).stderr == b""
 
 
@@ -22,7 +22,30 @@ def test_stage() -> None:
         CALL, release="1.0.0@abc", version="1.0.0", sha256="s" * 64, operation="op:1", artifact_sha256="a" * 64,
         source=calls.STDIN, keeps_upload=True, fetch_seconds=90, upload_bytes=7,
     )  # fmt: skip
-    assert argv == [MARK, "stage", *WHERE, "1.0.0@abc", "1.0.0", "s" * 64, "op:1", "a" * 64, "stdin", "1", "90", "7"]
+    assert argv == [
+        MARK,
+        "stage",
+        *WHERE,
+        "1.0.0@abc",
+        "1.0.0",
+        "s" * 64,
+        "op:1",
+        "a" * 64,
+        "stdin",
+        "1",
+        "90",
+        "7",
+        "-",
+        "-",
+    ]
+
+
+def test_stage_of_another_release_and_a_part() -> None:
+    argv = calls.stage(
+        CALL, release="1.1.0", version="1.1.0", sha256="s" * 64, operation="op:1", artifact_sha256="a" * 64,
+        source=calls.URL, keeps_upload=False, fetch_seconds=90, upload_bytes=0, base=("1.0.0", "b" * 64),
+    )  # fmt: skip
+    assert argv[-4:] == ["90", "0", "1.0.0", "b" * 64]
 
 
 def test_before_switch() -> None:
