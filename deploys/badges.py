@@ -46,6 +46,7 @@ SOURCE = badges(
         Source.NODE: Look("server", "ok"),
         Source.STORE: Look("box", "run"),
         Source.DOWNLOAD: Look("cloud", "warn"),
+        Source.DELTA: Look("box", "ok"),
         Source.NOWHERE: Look("x", "fail"),
     },
 )

@@ -172,6 +172,7 @@ class Target(models.Model):
     fence comes from one sequence for the whole system and rises with every claim; the node refuses lower ones.
     stop_reason is set by a cancel or by a rollback that supersedes it, and obeyed at the next safe point.
     step_seconds: how long each finished step took, e.g. {"stage": 0.21}.
+    sent_bytes: what went to its node for this release, and full_bytes: what all of it takes; null when nothing had to be sent.
     error_told: the sentences of error_message (`deploys.told`), null where they are not known.
     begun_fence: the newest claim whose work on the node has begun. deaths: how many workers are proven to have died then.
     ask_at: of one whose node waits for a confirmation, when a worker looks after it next; confirm_by: until when it waits,
@@ -194,6 +195,8 @@ class Target(models.Model):
     error_told = models.JSONField(_("error message's sentences"), null=True, blank=True, editable=False)
     reverted = models.BooleanField(_("reverted"), null=True)
     source = models.CharField(_("source"), max_length=8, blank=True, default="")
+    sent_bytes = models.BigIntegerField(_("bytes sent"), null=True, blank=True, editable=False)
+    full_bytes = models.BigIntegerField(_("bytes of the full release"), null=True, blank=True, editable=False)
     previous_version = models.CharField(_("previous version"), max_length=100, blank=True, default="")
     stop_reason = models.CharField(
         _("stop reason"), max_length=10, choices=StopReason, default=StopReason.NONE, blank=True

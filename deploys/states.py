@@ -92,11 +92,15 @@ ON_NODE = (
 
 
 class Source(models.TextChoices):
-    """Where a target's release comes from. NOWHERE is only ever planned: the release is unavailable."""
+    """Where a target's release comes from. DELTA: only what differs from a release on the node was sent, which is never planned.
+
+    NOWHERE is only ever planned: the release is unavailable.
+    """
 
     NODE = "node", _("On the node")
     STORE = "store", _("Package store")
     DOWNLOAD = "download", _("Download")
+    DELTA = "delta", _("What changed")
     NOWHERE = "nowhere", _("No source")
 
 

@@ -65,7 +65,8 @@ def finished_payload(operation: Operation) -> Payload:
 
 
 def _target(row: tuple[Any, ...]) -> Payload:
-    instance_id, status, version, at, step, error_code, message, told, reverted, source, attempt, confirm_by = row
+    instance_id, status, version, at, step, error_code, message, told, reverted, *came, attempt, confirm_by = row
+    source, sent_bytes, full_bytes = came
     return {
         "instance_id": instance_id,
         "status": status,
@@ -75,6 +76,8 @@ def _target(row: tuple[Any, ...]) -> Payload:
         "error": {"code": error_code, "message": said(told, message)} if error_code else None,
         "reverted": reverted,
         "source": source or None,
+        "sent_bytes": sent_bytes,
+        "full_bytes": full_bytes,
         "attempt": attempt,
         "confirm_by": confirm_by if status == TargetStatus.IN_PROGRESS else None,
     }
@@ -94,6 +97,8 @@ def _target_rows(operation: Operation) -> list[tuple[Any, ...]]:
             "error_told",
             "reverted",
             "source",
+            "sent_bytes",
+            "full_bytes",
             "attempt",
             WireTime("confirm_by"),
         )

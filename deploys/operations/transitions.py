@@ -60,7 +60,7 @@ class Wait:
 class Move:
     """One target's change of status. `fence`: only while this claim still holds the target; None: whoever holds it.
 
-    wait: of a target that stays in progress, which its claim lets go of.
+    wait: of a target that stays in progress, which its claim lets go of. sent_bytes, full_bytes: None for what is not known.
     """
 
     target_id: int
@@ -76,6 +76,8 @@ class Move:
     told: Telling = ()
     reverted: bool | None = None
     source: str = ""
+    sent_bytes: int | None = None
+    full_bytes: int | None = None
     step: str = ""
     effect: Effect | None = None
     wait: Wait | None = None
@@ -180,7 +182,8 @@ _UPDATE_TARGETS = f"""
 WITH wanted AS (
     SELECT * FROM jsonb_to_recordset(%s::jsonb) AS v(
         id bigint, fence bigint, old text, new text, error_code text, error_message text, error_told jsonb, reverted boolean,
-        source text, step text, terminal boolean, yields boolean, waits float8, asks_in float8)
+        source text, sent_bytes bigint, full_bytes bigint, step text, terminal boolean, yields boolean, waits float8,
+        asks_in float8)
 ), moved AS (
     UPDATE deploys_target t SET
         status = CASE WHEN w.yields AND t.stop_reason = 'supersede' AND EXISTS (
@@ -189,6 +192,7 @@ WITH wanted AS (
         ) THEN 'superseded' ELSE w.new END,
         error_code = w.error_code, error_message = w.error_message, error_told = w.error_told,
         reverted = w.reverted, source = CASE WHEN w.source = '' THEN t.source ELSE w.source END,
+        sent_bytes = coalesce(w.sent_bytes, t.sent_bytes), full_bytes = coalesce(w.full_bytes, t.full_bytes),
         step = CASE WHEN w.step <> '' THEN w.step WHEN w.error_code <> '' THEN {_STEP_THAT_FAILED} ELSE t.step END,
         updated_at = clock_timestamp(),
         finished_at = CASE WHEN w.terminal THEN clock_timestamp() END,
@@ -229,6 +233,8 @@ def _record(move: Move) -> dict[str, Any]:
         "error_told": told,
         "reverted": move.reverted,
         "source": move.source,
+        "sent_bytes": move.sent_bytes,
+        "full_bytes": move.full_bytes,
         "step": move.step,
         "terminal": move.new in TERMINAL,
         "yields": move.new in (TargetStatus.COMPLETED, TargetStatus.FAILED, TargetStatus.CANCELLED),

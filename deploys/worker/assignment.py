@@ -12,6 +12,7 @@ from deploys.models import Operation, Package, Target
 from deploys.operations.staged import Staged
 from deploys.operations.transitions import MovableTarget
 from deploys.states import Kind, Step, StopReason, TargetStatus, Until
+from deploys.worker.bases import Base
 from inventory.actors import Actor, ActorKind
 from inventory.models import Delivery, Instance
 from inventory.nodes.transports.base import NodeAddress
@@ -69,7 +70,8 @@ class Assignment:
     """One claimed target. prior_fence and prior_step tell of a dead worker's claim; None and QUEUED if there was none.
 
     releases_needed: release folders that another unfinished operation on this instance will want, or that stand staged there.
-    is_staged: the release stands on the node from an operation that only staged it.
+    is_staged: the release stands on the node from an operation that only staged it. bases: releases that may stand there, which
+    it can be made of.
     fence_of_others: the newest claim of another target on this instance; known when was_switching.
     """
 
@@ -101,6 +103,7 @@ class Assignment:
     release_history: tuple[str, ...]
     releases_needed: tuple[str, ...]
     is_staged: bool
+    bases: tuple[Base, ...]
     fence_of_others: int
     node_pk: int
     node: NodeAddress
@@ -147,6 +150,7 @@ def assignment_of(
     needed: tuple[str, ...],
     staged: Sequence[Staged],
     fence_of_others: int,
+    bases: tuple[Base, ...],
 ) -> Assignment:
     operation, instance = target.operation, target.instance
     service, node = operation.service, instance.node
@@ -190,6 +194,7 @@ def assignment_of(
         release_history=tuple(instance.release_history),
         releases_needed=(*needed, *(each.release for each in staged)),
         is_staged=operation.package_id in [each.package_id for each in staged],
+        bases=bases,
         fence_of_others=fence_of_others,
         node_pk=node.pk,
         node=NodeAddress.of(node),

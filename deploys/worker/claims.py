@@ -16,6 +16,7 @@ from deploys.operations.sql import unfinished
 from deploys.operations.staged import Staged, staged_on
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker.assignment import Assignment, assignment_of
+from deploys.worker.bases import bases_on
 from deploys.worker.claim_limits import RESTED
 from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
@@ -115,6 +116,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
     rows = list(targets)
     needed = _releases_needed(rows)
     staged = _staged(rows)
+    bases = bases_on(rows)
     others = _fences_of_others([target for target in rows if claimed[target.pk][2] is not None])
     return [
         assignment_of(
@@ -124,6 +126,7 @@ def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignme
             needed.get(target.instance_id, ()),
             staged.get(target.instance_id, ()),
             others.get(target.instance_id, 0),
+            bases.get(target.instance_id, ()),
         )
         for target in rows
     ]

@@ -6,28 +6,24 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from deploys.error_codes import ErrorCode
-from deploys.measures import NODE_BYTES
 from deploys.node.room import Room
-from deploys.node.session import Checked, NodeError, NodeSession, Staged
+from deploys.node.session import Checked, NodeError, NodeSession
 from deploys.packages import store
-from deploys.packages.artifact_links import artifact_url
 from deploys.packages.store import Artifact
-from deploys.told import Told
+from deploys.told import Telling, Told
 from deploys.worker import story
 from deploys.worker.assignment import Assignment, PinnedPackage
+from deploys.worker.delivered import Delivered
 from deploys.worker.package_fetch import PackageFetch
+from deploys.worker.staging import Staging, Uploads
 from inventory.models import Delivery
-from inventory.nodes.transports.base import ConnectionLost, NodeMisbehaved, Transport, TransportError
+from inventory.nodes.transports.base import NodeMisbehaved, Transport, TransportError
 from inventory.nodes.transports.pool import ConnectionPool
 
 logger = logging.getLogger(__name__)
 
-STAGE_TIMEOUT_SECONDS = 1_800
 # Of one node; an SSH server's MaxSessions may allow fewer, which the connection pool sees to.
 INSTANCES_AT_ONCE = 100
-# What a node says of an artifact that is not what was packed; an upload that it can't unpack looks like a lost connection.
-DOUBTFUL = (ErrorCode.PACKAGE_CHECKSUM_MISMATCH, ErrorCode.INTERNAL_ERROR)
 
 
 class NodeWork:
@@ -37,12 +33,10 @@ class NodeWork:
         self._first = assignments[0]
         self._node = assignments[0].node
         self._package = assignments[0].package
-        self._count = len(assignments)
         self._pool = pool
         self._fetch = fetch
-        self._upload = asyncio.Lock()
+        self._uploads = Uploads(are_kept=len(assignments) > 1)
         self.slots = asyncio.Semaphore(INSTANCES_AT_ONCE)
-        self._remote_artifact: str | None = None
         self._connecting: asyncio.Task[Transport] | None = None
         self._room = Room()
 
@@ -77,7 +71,7 @@ class NodeWork:
     ) -> Checked:
         """What a deploy would meet there, which changes nothing. Raises NodeError for what it would fail for."""
         checked = await session.check_release(release=package.release, sha256=package.sha256)
-        is_upload_kept = self._count > 1 or assignment.delivery == Delivery.PULL
+        is_upload_kept = self._uploads.are_kept or assignment.delivery == Delivery.PULL
         self._room.check(
             checked,
             root=assignment.deploy_root,
@@ -95,71 +89,31 @@ class NodeWork:
         session: NodeSession,
         assignment: Assignment,
         package: PinnedPackage,
-        artifact: Artifact,
-        on_begin: Callable[[], None],
-    ) -> Staged:
-        """Have the release intact on the node; of a node's instances the first gets it, the others take it there."""
-        if self._count == 1:
-            on_begin()
-            return await self._stage(session, assignment, package, artifact)
-        async with self._upload:
-            if self._remote_artifact is None:
-                on_begin()
-                staged = await self._stage(session, assignment, package, artifact, keep_artifact=True)
-                self._remote_artifact = staged.kept_artifact
-                return staged
-        on_begin()
-        return await self._stage(session, assignment, package, artifact, remote_artifact=self._remote_artifact)
-
-    async def _stage(
-        self,
-        session: NodeSession,
-        assignment: Assignment,
-        package: PinnedPackage,
-        artifact: Artifact,
         *,
-        remote_artifact: str | None = None,
-        keep_artifact: bool = False,
-    ) -> Staged:
-        """When the node can't use what it gets, and the fault is in our store, once more with a new artifact."""
-        # Another node's work may have found out already, and got a new one, or none.
-        _, artifact = await self._fetch.get()
-
-        async def stage(artifact: Artifact) -> Staged:
-            staged = await session.stage(
-                release=package.release,
-                version=assignment.version,
-                sha256=package.sha256,
-                operation=assignment.public_id,
-                artifact_path=artifact.path,
-                artifact_sha256=artifact.artifact_sha256,
-                url=artifact_url(artifact.sha256) if assignment.delivery == Delivery.PULL else None,
-                remote_artifact=remote_artifact,
-                keep_artifact=keep_artifact,
-                timeout_seconds=STAGE_TIMEOUT_SECONDS,
-            )
-            if staged.outcome == "installed" and remote_artifact is None:
-                NODE_BYTES.add(assignment.delivery, by=artifact.artifact_bytes)
-            return staged
-
-        try:
-            return await stage(artifact)
-        except (ConnectionLost, NodeError) as error:
-            if isinstance(error, NodeError) and error.code not in DOUBTFUL:
-                raise
-            renewed = await self._fetch.renewed(artifact)
-            if renewed is None:
-                raise
-        return await stage(renewed)
+        on_begin: Callable[[], None],
+        on_refusal: Callable[[str, Telling], None],
+    ) -> Delivered:
+        """As `Staging`."""
+        staging = Staging(
+            session=session,
+            assignment=assignment,
+            package=package,
+            fetch=self._fetch,
+            uploads=self._uploads,
+            on_begin=on_begin,
+            on_refusal=on_refusal,
+        )
+        return await staging.run()
 
     async def clean_up(self) -> None:
-        """Remove the upload that was kept for the node's other instances."""
-        if self._remote_artifact is None:
+        """Remove the uploads that were kept for the node's other instances."""
+        if not self._uploads.kept:
             return
         try:
             transport = await self.transport()
             root, fence = self._first.deploy_root, self._first.fence
             session = NodeSession(transport, root=root, fence=fence, env={}, on_event=lambda _event: None)
-            await session.forget(self._remote_artifact)
+            for path in self._uploads.kept.values():
+                await session.forget(path)
         except (TransportError, NodeError, NodeMisbehaved):
             return  # the next claim on that node removes what an earlier one left

@@ -21,6 +21,7 @@ from deploys.told import Told
 from deploys.told import marked as _
 from deploys.worker import pinning
 from deploys.worker.assignment import PinnedPackage, pinned
+from deploys.worker.deltas import Deltas
 from deploys.worker.fetch_lock import alone_on_this_host
 from deploys.worker.pools import DISK, DOWNLOADS, HASHING, ask_database, downloading, in_pool, reading
 from inventory.database.outage import Patience
@@ -45,7 +46,8 @@ class Download:
 class PackageFetch:
     """One operation's package on this host, fetched once for all of its nodes that this work loop works on.
 
-    download: what it took, once it is here; None when it was in the store.
+    download: what it took, once it is here; None when it was in the store. deltas: what of it goes to nodes that have another
+    release.
     """
 
     def __init__(self, operation_id: int, say: Callable[[Told], None]) -> None:
@@ -58,6 +60,7 @@ class PackageFetch:
         self._is_unwanted = False
         self._signature = ""
         self.download: Download | None = None
+        self.deltas = Deltas()
 
     async def get(self) -> tuple[PinnedPackage, Artifact]:
         """Raises PackageError. One caller's end does not end the others' wait."""

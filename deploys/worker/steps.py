@@ -11,11 +11,12 @@ from deploys.node.refusals import found_there
 from deploys.node.session import Checked, CommandOutcome, NodeError, NodeSession, Staged, Switch
 from deploys.packages.store import Artifact
 from deploys.states import Kind, Step, Until
-from deploys.told import Facts, Told
+from deploys.told import Facts, Telling, Told
 from deploys.told import marked as _
 from deploys.worker import recovery, story
 from deploys.worker.assignment import Assignment, PinnedPackage
 from deploys.worker.confirmation import conclude
+from deploys.worker.delivered import Delivered
 from deploys.worker.failpoints import pause_at
 from deploys.worker.interruption import Ending, Interruption, Phase, Request, Stopped, ending
 from deploys.worker.node_link import NodeLink
@@ -135,24 +136,35 @@ class Steps:
         is_first = self._assignment.kind == Kind.DEPLOY and not self._assignment.is_staged
         self._log.source = "download" if is_download or is_first else "store"
         self._log.begin(Step.CONNECT)
-        staged = await self._link.try_again(
-            lambda session: self._node_work.stage(session, self._assignment, pinned, artifact, self._begin_stage)
+        delivered = await self._link.try_again(
+            lambda session: self._node_work.stage(
+                session, self._assignment, pinned, on_begin=self._begin_stage, on_refusal=self._say_no_base
+            )
         )
-        if staged.outcome == "present":
-            self._log.source = "node"
-        self._tell_of_staging(staged, pinned, artifact, is_told=is_told)
-        await self._conclude_others(staged)
+        self._note_source(delivered)
+        self._tell_of_staging(delivered, pinned, is_told=is_told)
+        await self._conclude_others(delivered.staged)
         return pinned
 
-    def _tell_of_staging(self, staged: Staged, package: PinnedPackage, artifact: Artifact, *, is_told: bool) -> None:
-        seconds = self._log.seconds_in_step
+    def _note_source(self, delivered: Delivered) -> None:
+        if delivered.staged.outcome == "present":
+            self._log.source = "node"
+            return
+        if delivered.base:
+            self._log.source = "delta"
+        self._log.sent_bytes, self._log.full_bytes = delivered.sent_bytes, delivered.full_bytes
+
+    def _tell_of_staging(self, delivered: Delivered, package: PinnedPackage, *, is_told: bool) -> None:
+        seconds, staged = self._log.seconds_in_step, delivered.staged
         self._log.say(story.found(staged, package.release))
         if staged.outcome == "present":
             return
         if staged.unfit and not is_told:
             self._say_unfit(package, staged.unfit)
-        size_bytes = artifact.artifact_bytes
-        self._log.say([story.was_staged(staged, package.release, size_bytes=size_bytes, seconds=seconds)])
+        self._log.say([story.was_staged(delivered, package.release, seconds=seconds)])
+
+    def _say_no_base(self, release: str, why: Telling) -> None:
+        self._log.say(story.could_not_build(release, why))
 
     def _say_unfit(self, package: PinnedPackage, unfit: str) -> None:
         found = Told(_("It is not there any more."))

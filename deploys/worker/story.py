@@ -9,8 +9,9 @@ from deploys.node.session import CommandEnded, Linked, Removed, Staged
 from deploys.operations.log import COMMAND_BEGINS
 from deploys.packages.figures import rounded, size, speed
 from deploys.states import Step
-from deploys.told import Told
+from deploys.told import Telling, Told
 from deploys.told import marked as _
+from deploys.worker.delivered import Delivered
 from inventory.nodes.transports.base import Login, NodeAddress
 
 
@@ -91,7 +92,7 @@ def is_taken(release: str) -> Told:
     return Told(_("Release '%(release)s' is on the node from before: nothing is sent."), {"release": release})
 
 
-def was_staged(staged: Staged, release: str, *, size_bytes: int, seconds: float) -> Told:
+def was_staged(delivered: Delivered, release: str, *, seconds: float) -> Told:
     texts = {
         "sent": _("Release '%(release)s' is staged: %(size)s sent and unpacked in %(seconds)s s, %(speed)s."),
         "fetched": _(
@@ -101,13 +102,34 @@ def was_staged(staged: Staged, release: str, *, size_bytes: int, seconds: float)
             "Release '%(release)s' is staged in %(seconds)s s, of what was sent for another instance of this node."
         ),
     }
+    of_another = {
+        "sent": _(
+            "Release '%(release)s' is staged in %(seconds)s s, made of '%(base)s' there and of what differs: %(size)s of "
+            "%(all)s were sent."
+        ),
+        "fetched": _(
+            "Release '%(release)s' is staged in %(seconds)s s, made of '%(base)s' there and of what differs: the node "
+            "fetched %(size)s of %(all)s."
+        ),
+        "kept": _(
+            "Release '%(release)s' is staged in %(seconds)s s, made of '%(base)s' there and of what was sent for another "
+            "instance of this node."
+        ),
+    }
     facts = {
         "release": release,
-        "size": size(size_bytes),
+        "base": delivered.base,
+        "size": size(delivered.sent_bytes),
+        "all": size(delivered.full_bytes),
         "seconds": rounded(seconds),
-        "speed": speed(size_bytes, seconds),
+        "speed": speed(delivered.sent_bytes, seconds),
     }
-    return Told(texts[staged.way], facts)
+    return Told((of_another if delivered.base else texts)[delivered.staged.way], facts)
+
+
+def could_not_build(base: str, why: Telling) -> Telling:
+    """base: a release on the node that this one was to be made of."""
+    return (Told(_("Release '%(base)s' on the node can't be built upon:"), {"base": base}), *why)
 
 
 # The commands.

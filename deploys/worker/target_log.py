@@ -22,7 +22,8 @@ from inventory.nodes.transports.flow import Flow
 
 
 class TargetLog:
-    """step: the one in progress. source: where the release came from, '' until that is known.
+    """step: the one in progress. source: where the release came from, '' until that is known. sent_bytes: over the wire for it,
+    and full_bytes: of the whole artifact; None until that is known, and when nothing had to be.
 
     flow: of the programs whose output comes here; it is held while too much of it waits to be written.
     """
@@ -30,6 +31,8 @@ class TargetLog:
     def __init__(self, assignment: Assignment, writer: GroupCommitWriter) -> None:
         self.step = Step.CONNECT
         self.source = ""
+        self.sent_bytes: int | None = None
+        self.full_bytes: int | None = None
         self.flow = Flow()
         self._assignment = assignment
         self._writer = writer
@@ -147,6 +150,8 @@ class TargetLog:
             told=outcome.told,
             reverted=outcome.reverted,
             source=self.source,
+            sent_bytes=self.sent_bytes,
+            full_bytes=self.full_bytes,
             step=step,
             effect=outcome.effect,
             wait=outcome.wait,

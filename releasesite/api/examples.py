@@ -17,7 +17,9 @@ def _target(name: str, status: str, version: str, updated_at: str, **changes: An
         "step": "done",
         "error": None,
         "reverted": None,
-        "source": "download",
+        "source": "delta",
+        "sent_bytes": 73_250,
+        "full_bytes": 2_431_070,
         "attempt": 1,
         **changes,
     }

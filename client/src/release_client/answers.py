@@ -32,6 +32,8 @@ class Target(TypedDict):
     error: TargetError | None
     reverted: bool | None
     source: str | None
+    sent_bytes: NotRequired[int | None]
+    full_bytes: NotRequired[int | None]
     confirm_by: NotRequired[str | None]
 
 

@@ -9,6 +9,8 @@ from rest_framework.views import APIView
 
 from deploys.packages import store
 from deploys.packages.artifact_links import check_link
+from deploys.packages.parts import Part, Parts
+from deploys.packages.store import PackageStore
 from inventory.errors import NotFound
 
 
@@ -19,17 +21,22 @@ class ArtifactDownload(APIView):
     schema = None
 
     def get(self, request: Request, sha256: str) -> FileResponse:
-        """The artifact made of the package with this digest, from this host's package store."""
+        """The artifact made of the package with this digest, or a part of it, from this host's package store."""
         given = request.query_params
-        check_link(sha256, expires=given.get("expires", ""), signature=given.get("signature", ""))
-        artifact = store.stored(sha256)
-        if artifact is None:
+        base = given.get("base", "")
+        check_link(sha256, expires=given.get("expires", ""), signature=given.get("signature", ""), base_sha256=base)
+        found = _part(sha256, base) if base else store.stored(sha256)
+        if found is None:
             raise NotFound(
                 _(
                     "This web host's package store does not have it: let web and workers share RELEASE_DATA_DIR/packages."
                 ),
                 code="artifact_not_here",
             )
-        answer = FileResponse(artifact.path.open("rb"), content_type="application/gzip")
+        answer = FileResponse(found.path.open("rb"), content_type="application/gzip")
         answer["Cache-Control"] = "private, no-store"
         return answer
+
+
+def _part(sha256: str, base_sha256: str) -> Part | None:
+    return Parts(PackageStore.of_this_host()).stored(sha256, base_sha256)

@@ -204,8 +204,13 @@ class TargetSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="Until when it waits to be confirmed; null when it does not."
     )
     source = serializers.CharField(  # type: ignore[assignment]  # the answer's key, not a field's source
-        allow_null=True, help_text="node, store or download."
+        allow_null=True,
+        help_text="node, store, download or delta (only what differs from a release on the node was sent).",
     )
+    sent_bytes = serializers.IntegerField(
+        allow_null=True, help_text="What went to its node for this release; null when nothing had to."
+    )
+    full_bytes = serializers.IntegerField(allow_null=True, help_text="What all of the release would have been.")
     attempt = serializers.IntegerField(help_text="The attempt that this instance was last part of.")
 
 

@@ -141,7 +141,7 @@ def assignment() -> Assignment:
         kind=Kind.DEPLOY, until=Until.SWITCHED, confirmation=Confirmation(within_seconds=30), operation_id=1,
         operation_total=1, public_id="d", version="v2", package_url="", package=None, actor=SYSTEM, service=service,
         instance_pk=1, instance_id="i1", port=80, deploy_root="/srv/i1", running_version="v1", running_release="v1",
-        running_sha256="", release_history=("v1",), releases_needed=(), is_staged=False, fence_of_others=0, node_pk=1,
+        running_sha256="", release_history=("v1",), releases_needed=(), is_staged=False, bases=(), fence_of_others=0, node_pk=1,
         node=node, delivery=Delivery.PUSH,
     )  # fmt: skip
 

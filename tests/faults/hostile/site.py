@@ -44,9 +44,9 @@ import os, time
 log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.dup2(log, 1), os.dup2(log, 2)
 from deploys.node import session
-from deploys.worker import node_work, recovery, work_loop
+from deploys.worker import recovery, staging, work_loop
 from deploys.worker.interruption import Deadlines
-node_work.STAGE_TIMEOUT_SECONDS = 9
+staging.STAGE_TIMEOUT_SECONDS = 9
 session.STATE_SECONDS, session.ABORT_SECONDS, session.SPARE_SECONDS = 4, 2, 3
 recovery.SPARE_SECONDS, recovery.CLAIM_SECONDS = 2, 6
 shorter = Deadlines(

@@ -19,14 +19,20 @@ def full_text(kind: Kind, operation_id: str, operation: Operation) -> str:
 
 def _row(target: Target) -> list[str]:
     under_way = target["step"] if target["status"] in ("in_progress", "failed") else ""
-    source = f"from {target['source']}" if target["source"] else ""
     return [
         f"  {target['instance_id']}",
         target["status"],
         under_way,
         f"runs {target['version'] or 'nothing known'}",
-        source,
+        _source(target),
     ]
+
+
+def _source(target: Target) -> str:
+    """And what only a part was sent of."""
+    if target["source"] == "delta":
+        return f"from delta: {target.get('sent_bytes')} of {target.get('full_bytes')} bytes sent"
+    return f"from {target['source']}" if target["source"] else ""
 
 
 def fault_of(target: Target) -> str:
