@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import TypeVar
 
 import requests
@@ -33,7 +34,7 @@ def api(base: Foundation) -> list[Table]:
     make_instances_at_once(service, INSTANCES)
     past = make_past_deploys(service, PAST_DEPLOYS)
     with running_site(base, has_worker=False) as site:
-        tables = [_status(site, past[-1]), _versions(site), _pages(site, past[-1])]
+        tables = [_status(site, past[-1]), _unchanged(site, past[-1]), _versions(site), _pages(site, past[-1])]
         return [*tables, _execute(site)]
 
 
@@ -44,6 +45,32 @@ def _status(site: Site, deploy_id: str) -> Table:
         lambda: site.get(f"/v1/deploy/status/{deploy_id}").content,
         lambda: plain.status(site.database, deploy_id),
     )
+
+
+def _unchanged(site: Site, deploy_id: str) -> Table:
+    """Whose asker has the answer already. By the library's own client: a comfortable one takes longer than the answer."""
+    table = Table(
+        key="api-status-unchanged",
+        title=f"The same status, asked again with its ETag: nothing changed ({INSTANCES:,} targets)",
+        unit="ms",
+        goal="≤ 3 ms",
+    )
+    path = f"/v1/deploy/status/{deploy_id}"
+    headers = {
+        "Authorization": str(site.http.headers["Authorization"]),
+        "If-None-Match": site.get(path).headers["ETag"],
+    }
+    connection = HTTPConnection(site.address.removeprefix("http://"))
+
+    def ask() -> int:
+        connection.request("GET", path, headers=headers)
+        with connection.getresponse() as answer:
+            return answer.status
+
+    answers = [_timed(ask) for _ in range(10 * TIMES)]
+    assert {status for _, status in answers} == {304}
+    table.add("304", [milliseconds for milliseconds, _ in answers[TIMES:]])
+    return table
 
 
 def _versions(site: Site) -> Table:

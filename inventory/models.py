@@ -158,6 +158,8 @@ class Service(models.Model):
     sync_queued_at = models.DateTimeField(_("sync queued at"), null=True, blank=True, editable=False)
     sync_started_at = models.DateTimeField(_("sync started at"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    # One of its instances was made another service's: a trigger keeps it.
+    has_lost_instances = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         verbose_name = _("service")
@@ -275,6 +277,7 @@ class Instance(models.Model):
     found_*: what another tool had put there before our first switch: the release that ran, which is the first of the
     history; or where `current` led, when that was no release.
     reported_*: the last word of the node itself, kept also when an operation in progress has the say on what runs.
+    shown_xid: of the transaction that last changed what an operation's status shows of it; a trigger keeps it.
     """
 
     instance_id = models.CharField(_("instance id"), max_length=100, unique=True, validators=[validate_name])
@@ -313,6 +316,7 @@ class Instance(models.Model):
     changed_at = models.DateTimeField(_("changed at"), default=timezone.now, editable=False)
     retired_at = models.DateTimeField(_("retired at"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    shown_xid = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     objects = Retirable["Instance"].as_manager()
 
@@ -323,6 +327,7 @@ class Instance(models.Model):
         indexes = (
             models.Index(fields=("service", "natural_key"), name="instance_service_natural"),
             models.Index(fields=("service", "running_version"), name="instance_service_version"),
+            models.Index(fields=("service", "shown_xid"), name="instance_service_shown_xid"),
         )
         constraints = (
             models.UniqueConstraint(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import conditional_page
@@ -12,6 +14,7 @@ from rest_framework.views import APIView
 from deploys.operations import queries
 from deploys.operations.cancel import cancel_operation
 from deploys.operations.retry import retry_operation
+from deploys.operations.status_tag import status_tag
 from deploys.states import Kind
 from deploys.web.api.serializers import (
     LogQuerySerializer,
@@ -37,9 +40,15 @@ class OperationView(APIView):
 
 @method_decorator((cache_control(private=True, no_cache=True), conditional_page), name="dispatch")
 class OperationStatusView(OperationView):
-    def get(self, request: Request, **ids: str) -> Response:
+    def get(self, request: Request, **ids: str) -> HttpResponseBase:
         """How far it is, instance by instance."""
-        return Response(queries.operation_payload(access_of(request), self.kind, self.public_id))
+        # Before what is answered is read: a tag may be older than its answer, never newer.
+        tag = status_tag(access_of(request), self.kind, self.public_id)
+        unchanged = get_conditional_response(request._request, etag=tag) if tag else None
+        answer = unchanged or Response(queries.operation_payload(access_of(request), self.kind, self.public_id))
+        if tag:
+            answer["ETag"] = tag
+        return answer
 
 
 class OperationListView(OperationView):
