@@ -71,9 +71,10 @@ def start_instance_rollback(*, access: Access, request: InstanceRollbackRequest)
         **_held(request.hold),
     }
     public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
-    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
-    if same is not None:
-        return same
+    if request.rollback_id:
+        same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
+        if same is not None:
+            return same
     instance = visible_instance(access, request.instance_id)
     version = request.target_version or _version_before(instance)
     return _start(
@@ -105,9 +106,10 @@ def start_batch_rollback(*, access: Access, request: BatchRollbackRequest) -> Op
         **_held(request.hold),
     }
     public_id = request.rollback_id or generated_id(Kind.ROLLBACK)
-    same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
-    if same is not None:
-        return same
+    if request.rollback_id:
+        same = same_operation(kind=Kind.ROLLBACK, public_id=public_id, asked=asked, access=access)
+        if same is not None:
+            return same
     service = visible_service(access, request.service)
     instances, problems = _selected_instances(service, request)
     given = request.has_given_password

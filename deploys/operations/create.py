@@ -171,7 +171,6 @@ def _insert_operation(new: NewOperation) -> Operation:
         undoes_id=new.undoes_id,
     )
     operation.save(force_insert=True)
-    operation.refresh_from_db(fields=("started_at", "updated_at"))
     return operation
 
 
@@ -199,6 +198,8 @@ def _running_already(new: NewOperation) -> set[int]:
 
 
 def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: Actor) -> None:
+    if not instance_ids:
+        return
     targets = operation.targets.filter(instance_id__in=instance_ids, status=TargetStatus.PENDING)
     rows = targets.values_list("pk", "instance_id", "operation_id", Value(str(operation)), "attempt", "status")
     apply_moves([
@@ -208,9 +209,14 @@ def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: 
 
 def wake_workers(operation: Operation) -> None:
     """Queue as many messages as workers of one host may share the operation's nodes."""
-    nodes = operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()
+    # One instance stands on one node: nothing to count.
+    nodes = 1 if operation.total == 1 else _waiting_nodes(operation)
     enqueue_work(
         queue=QUEUE_OF[Kind(operation.kind)],
         operation_id=operation.pk,
         messages=max(1, min(settings.WORKERS, nodes)),
     )
+
+
+def _waiting_nodes(operation: Operation) -> int:
+    return operation.targets.filter(status=TargetStatus.PENDING).values("instance__node_id").distinct().count()

@@ -50,9 +50,10 @@ def start_deploy(*, access: Access, request: DeployRequest) -> Operation:
     """
     asked = _asked(request)
     public_id = request.deploy_id or generated_id(Kind.DEPLOY)
-    same = same_operation(kind=Kind.DEPLOY, public_id=public_id, asked=asked, access=access)
-    if same is not None:
-        return same
+    if request.deploy_id:
+        same = same_operation(kind=Kind.DEPLOY, public_id=public_id, asked=asked, access=access)
+        if same is not None:
+            return same
     service = visible_service(access, request.service)
     instance_pks, problems = find_instances(service, request.instances)
     problems += package_problems(service, sha256=request.sha256, signature=request.signature)
