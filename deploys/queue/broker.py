@@ -19,7 +19,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from deploys.queue import draining
-from deploys.queue.lazy_commit import lazy_commit
+from deploys.queue.lazy_commit import LAZILY
 from deploys.queue.listener import Listener
 from deploys.queue.names import inbox, queue_channel
 from deploys.queue.worker_name import this_worker
@@ -35,13 +35,14 @@ INSERT = """
 WITH message AS (INSERT INTO django_q_ormq (key, payload, lock) VALUES (%s, %s, now()) RETURNING id)
 SELECT id, pg_notify(%s, '') FROM message
 """
-TAKE = """
+TAKE = f"""
 UPDATE django_q_ormq SET key = %s, lock = now() + make_interval(secs => %s)
+FROM {LAZILY}
 WHERE id = ANY (ARRAY(
     SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ))
 RETURNING id, payload
-"""
+"""  # noqa: S608 - only constants are spliced in
 HAND_BACK = """
 WITH handed_back AS (
     UPDATE django_q_ormq SET key = split_part(key, '@', 1), lock = now() WHERE {condition} RETURNING key
@@ -127,7 +128,7 @@ class NotifyBroker(ORM):  # type: ignore[misc]
 
     def _take(self) -> list[tuple[int, str]]:
         """A crash of PostgreSQL may give a message back, and a message may come twice."""
-        with lazy_commit(using=Conf.ORM), connections[Conf.ORM].cursor() as cursor:
+        with connections[Conf.ORM].cursor() as cursor:
             cursor.execute(TAKE, [self._inbox, Conf.RETRY, self.list_key, self._inbox, Conf.BULK])
             messages: list[tuple[int, str]] = cursor.fetchall()
         return messages

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+# For a single statement outside of any transaction: what it joins with this commits so, without three statements around it.
+LAZILY = "(SELECT set_config('synchronous_commit', 'off', true)) AS lazily"
+
 
 @contextmanager
 def lazy_commit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from deploys.models import Lease, Target
-from deploys.queue.lazy_commit import lazy_commit
+from deploys.queue.lazy_commit import LAZILY
 from deploys.states import TargetStatus
 from deploys.worker.processes import this_process
 
@@ -32,10 +32,18 @@ FROM django_migrations
 _RAISE = f"SELECT setval('deploys_fence', %s + {FENCE_MARGIN}) FROM deploys_fence WHERE last_value < %s"  # noqa: S608
 
 
+_CREATE = f"""
+INSERT INTO deploys_lease (worker, queue, process, expires_at)
+SELECT %s, %s, %s, clock_timestamp() + make_interval(secs => {LEASE_SECONDS}) FROM {LAZILY}
+RETURNING id
+"""  # noqa: S608 - only constants are spliced in
+
+
 def create_lease(worker_name: str, queue: str) -> Lease:
-    """Each claim under it commits after it, and takes it to the disk."""
-    with lazy_commit():
-        return Lease.objects.create(worker=worker_name, queue=queue, process=this_process(), expires_at=Now() + LEASE)
+    """Each claim under it commits after it, and takes it to the disk. What is returned knows its key alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE, [worker_name, queue, this_process()])
+        return Lease(pk=cursor.fetchone()[0])
 
 
 def renew(lease_id: int) -> bool:
