@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from django.utils import timezone
-
-from deploys.models import Operation, Package, Target
+from deploys.models import Package
 from deploys.operations.staged import Staged
 from deploys.operations.transitions import MovableTarget
 from deploys.states import Kind, Step, StopReason, TargetStatus, Until
 from deploys.worker.bases import Base
+from deploys.worker.claimed_rows import ClaimedRow
 from inventory.actors import Actor, ActorKind
-from inventory.models import Delivery, Instance
+from inventory.models import Delivery
 from inventory.nodes.transports.base import NodeAddress
+from inventory.nodes.transports.jump_address import JumpAddress
 from inventory.releases import kept_by_switch
 
 # From here on the node may run the new release: a worker that recovers the target asks the node before it does anything.
@@ -144,81 +143,102 @@ class Assignment:
 
 
 def assignment_of(
-    target: Target,
+    row: ClaimedRow,
     prior_fence: int | None,
     prior_step: str,
     needed: tuple[str, ...],
     staged: Sequence[Staged],
     fence_of_others: int,
     bases: tuple[Base, ...],
+    jump: JumpAddress | None,
 ) -> Assignment:
-    operation, instance = target.operation, target.instance
-    service, node = operation.service, instance.node
-    assert target.fence is not None
+    """jump: the node's, where it has one."""
     return Assignment(
-        target_id=target.pk,
-        fence=target.fence,
-        attempt=target.attempt,
-        claims=target.claims,
+        target_id=row.target_pk,
+        fence=row.fence,
+        attempt=row.attempt,
+        claims=row.claims,
         prior_fence=prior_fence,
         prior_step=Step(prior_step),
-        stop_reason=StopReason(target.stop_reason),
-        kind=Kind(operation.kind),
-        until=Until(operation.until),
-        confirmation=_confirmation(target),
-        operation_id=operation.pk,
-        operation_total=operation.total,
-        public_id=operation.public_id,
-        version=operation.version,
-        package_url=operation.package_url,
-        package=_found(operation, instance) or pinned(operation.package),
-        actor=Actor(kind=ActorKind(operation.requested_by_kind), name=operation.requested_by),
-        service=ServiceRules(
-            pk=service.pk,
-            name=service.name,
-            restart_command=service.restart_command,
-            before_switch_command=service.before_switch_command,
-            command_timeout_seconds=service.command_timeout,
-            keep_releases=service.keep_releases,
-            mutable_versions=service.mutable_versions,
-            version_command=service.version_command,
-            version_timeout_seconds=service.version_timeout if service.version_command else 0,
-        ),
-        instance_pk=instance.pk,
-        instance_id=instance.instance_id,
-        port=instance.port,
-        deploy_root=instance.deploy_root,
-        running_version=instance.running_version,
-        running_release=instance.running_release,
-        running_sha256=instance.running_sha256,
-        release_history=tuple(instance.release_history),
+        stop_reason=StopReason(row.stop_reason),
+        kind=Kind(row.kind),
+        until=Until(row.until),
+        confirmation=_confirmation(row),
+        operation_id=row.operation_pk,
+        operation_total=row.total,
+        public_id=row.public_id,
+        version=row.version,
+        package_url=row.package_url,
+        package=_found(row) or _pinned(row),
+        actor=Actor(kind=ActorKind(row.requested_by_kind), name=row.requested_by),
+        service=_rules(row),
+        instance_pk=row.instance_pk,
+        instance_id=row.instance_id,
+        port=row.port,
+        deploy_root=row.deploy_root,
+        running_version=row.running_version,
+        running_release=row.running_release,
+        running_sha256=row.running_sha256,
+        release_history=tuple(row.release_history),
         releases_needed=(*needed, *(each.release for each in staged)),
-        is_staged=operation.package_id in [each.package_id for each in staged],
+        is_staged=row.package_pk in [each.package_id for each in staged],
         bases=bases,
         fence_of_others=fence_of_others,
-        node_pk=node.pk,
-        node=NodeAddress.of(node),
-        delivery=Delivery(node.delivery),
+        node_pk=row.node_pk,
+        node=_node(row, jump),
+        delivery=Delivery(row.delivery),
     )
 
 
-def _confirmation(target: Target) -> Confirmation:
-    within = target.operation.confirm_within
-    if target.confirm_by is None:
-        return Confirmation(within_seconds=within)
-    claimed_at: datetime = getattr(target, "claimed_at", None) or timezone.now()
+def _rules(row: ClaimedRow) -> ServiceRules:
+    return ServiceRules(
+        pk=row.service_pk,
+        name=row.service_name,
+        restart_command=row.restart_command,
+        before_switch_command=row.before_switch_command,
+        command_timeout_seconds=row.command_timeout,
+        keep_releases=row.keep_releases,
+        mutable_versions=row.mutable_versions,
+        version_command=row.version_command,
+        version_timeout_seconds=row.version_timeout if row.version_command else 0,
+    )
+
+
+def _node(row: ClaimedRow, jump: JumpAddress | None) -> NodeAddress:
+    return NodeAddress(
+        name=row.node_name,
+        host=row.host,
+        transport=row.transport,
+        ssh_user=row.ssh_user,
+        ssh_port=row.ssh_port,
+        ssh_host_key=row.ssh_host_key,
+        jump=jump,
+        jump_socket=row.jump_socket,
+        seen_at=row.seen_at,
+    )
+
+
+def _confirmation(row: ClaimedRow) -> Confirmation:
+    if row.confirm_by is None:
+        return Confirmation(within_seconds=row.confirm_within)
     return Confirmation(
-        within_seconds=within,
+        within_seconds=row.confirm_within,
         has_waited=True,
-        is_given=target.confirmed_at is not None,
-        overdue_seconds=(claimed_at - target.confirm_by).total_seconds(),
+        is_given=row.confirmed_at is not None,
+        overdue_seconds=(row.claimed_at - row.confirm_by).total_seconds(),
     )
 
 
-def _found(operation: Operation, instance: Instance) -> PinnedPackage | None:
+def _found(row: ClaimedRow) -> PinnedPackage | None:
     """What a rollback goes back to that another tool had installed on this very instance."""
-    is_found = operation.kind == Kind.ROLLBACK and instance.found_release == operation.version
-    return PinnedPackage(sha256="", release=instance.found_release) if is_found else None
+    is_found = row.kind == Kind.ROLLBACK and row.found_release == row.version
+    return PinnedPackage(sha256="", release=row.found_release) if is_found else None
+
+
+def _pinned(row: ClaimedRow) -> PinnedPackage | None:
+    if row.package_sha256 is None or row.package_release is None:
+        return None
+    return PinnedPackage(sha256=row.package_sha256, release=row.package_release)
 
 
 def pinned(package: Package | None) -> PinnedPackage | None:

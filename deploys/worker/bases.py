@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deploys.models import Package, Target
-from inventory.models import Instance
+from deploys.models import Package
+from deploys.worker.claimed_rows import ClaimedRow
 from inventory.releases import kept
 
 
@@ -18,27 +18,23 @@ class Base:
     sha256: str
 
 
-def bases_on(targets: Sequence[Target]) -> Mapping[int, tuple[Base, ...]]:
+def bases_on(rows: Sequence[ClaimedRow]) -> Mapping[int, tuple[Base, ...]]:
     """By instance: what is kept of the versions that it ran. Only the node knows whether they are there, and intact."""
-    releases = {target.instance_id: _kept(target) for target in targets}
+    releases = {row.instance_pk: _kept(row) for row in rows}
     names = {name for each in releases.values() for name in each}
     if not names:
         return {}
-    packages = Package.objects.filter(service__in={target.instance.service_id for target in targets}, release__in=names)
-    rows = packages.order_by().values_list("service_id", "release", "sha256")
-    known = {(service, release): Base(release=release, sha256=sha256) for service, release, sha256 in rows}
+    packages = Package.objects.filter(service__in={row.service_pk for row in rows}, release__in=names)
+    found = packages.order_by().values_list("service_id", "release", "sha256")
+    known = {(service, release): Base(release=release, sha256=sha256) for service, release, sha256 in found}
     return {
-        target.instance_id: tuple(
-            known[key] for name in releases[target.instance_id] if (key := (target.instance.service_id, name)) in known
+        row.instance_pk: tuple(
+            known[key] for name in releases[row.instance_pk] if (key := (row.service_pk, name)) in known
         )
-        for target in targets
+        for row in rows
     }
 
 
-def _kept(target: Target) -> list[str]:
-    instance: Instance = target.instance
-    keep_releases = target.operation.service.keep_releases
-    history = instance.release_history
-    return [
-        name for name in kept(running=instance.running_release, history=history, keep_releases=keep_releases) if name
-    ]
+def _kept(row: ClaimedRow) -> list[str]:
+    found = kept(running=row.running_release, history=row.release_history, keep_releases=row.keep_releases)
+    return [name for name in found if name]

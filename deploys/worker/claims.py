@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -13,14 +13,15 @@ from django.db.models.functions import Now
 from deploys.models import Target
 from deploys.operations.restored import IS_RESTORED
 from deploys.operations.sql import unfinished
-from deploys.operations.staged import Staged, staged_on
+from deploys.operations.staged import staged_on
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
+from deploys.worker import claimed_rows
 from deploys.worker.assignment import Assignment, assignment_of
 from deploys.worker.bases import bases_on
 from deploys.worker.claim_limits import RESTED
+from deploys.worker.claimed_rows import ClaimedRow
 from deploys.worker.fair_share import Slots
 from inventory.instances.facts import Cause, Change, record
-from inventory.nodes.transports.jump_address import LOADED
 
 # Of targets `t`: pending, or left by another worker, or due of those that wait on their nodes to be confirmed; rested; and no
 # other operation is in progress on the instance.
@@ -88,6 +89,8 @@ def claim(
             slots = slots or Slots(most=2 * max_nodes)
             pairs = slots.share_out(_by_service(cursor.fetchall()), at_once=max_nodes)
             targets = [target for pair in pairs for target in pair]
+            if not targets:
+                return []
             cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "targets": targets})
             claimed = {row[0]: row for row in cursor.fetchall()}
         assignments = _load(claimed)
@@ -107,55 +110,54 @@ def _by_service(rows: Iterable[tuple[int, list[int]]]) -> dict[int, list[list[in
 
 
 def _load(claimed: dict[int, tuple[int, str, int | None, str]]) -> list[Assignment]:
-    targets = (
-        Target.objects.filter(pk__in=claimed)
-        .select_related("operation__service", "operation__package", "instance__node", f"instance__node__{LOADED}")
-        .annotate(claimed_at=Now())
-        .order_by("pk")
-    )
-    rows = list(targets)
+    rows = claimed_rows.read(claimed)
     needed = _releases_needed(rows)
-    staged = _staged(rows)
+    staged = staged_on([row.instance_pk for row in rows], services={row.service_pk for row in rows})
     bases = bases_on(rows)
-    others = _fences_of_others([target for target in rows if claimed[target.pk][2] is not None])
+    others = _fences_of_others([row for row in rows if claimed[row.target_pk][2] is not None])
+    jumps = claimed_rows.jumps_of(rows)
     return [
         assignment_of(
-            target,
-            claimed[target.pk][2],
-            claimed[target.pk][3],
-            needed.get(target.instance_id, ()),
-            staged.get(target.instance_id, ()),
-            others.get(target.instance_id, 0),
-            bases.get(target.instance_id, ()),
+            row,
+            claimed[row.target_pk][2],
+            claimed[row.target_pk][3],
+            needed.get(row.instance_pk, ()),
+            staged.get(row.instance_pk, ()),
+            others.get(row.instance_pk, 0),
+            bases.get(row.instance_pk, ()),
+            None if row.jump_pk is None else jumps[row.jump_pk],
         )
-        for target in rows
+        for row in rows
     ]
 
 
-def _fences_of_others(recovered: Sequence[Target]) -> dict[int, int]:
+def _fences_of_others(recovered: Sequence[ClaimedRow]) -> dict[int, int]:
+    if not recovered:
+        return {}
     others = (
-        Target.objects.filter(instance__in=[target.instance_id for target in recovered], fence__isnull=False)
-        .exclude(pk__in=[target.pk for target in recovered])
+        Target.objects.filter(instance__in=[row.instance_pk for row in recovered], fence__isnull=False)
+        .exclude(pk__in=[row.target_pk for row in recovered])
         .order_by()
     )
     return dict(others.values_list("instance_id").annotate(Max("fence")))
 
 
-def _releases_needed(targets: Sequence[Target]) -> dict[int, tuple[str, ...]]:
-    others = (
-        Target.objects.filter(instance__in=[target.instance_id for target in targets], status__in=ACTIVE)
-        .exclude(pk__in=[target.pk for target in targets])
-        .exclude(operation__package=None)
-    )
+_NEEDED = f"""
+SELECT t.instance_id, p.release
+FROM deploys_target t
+JOIN deploys_operation o ON o.id = t.operation_id
+JOIN deploys_package p ON p.id = o.package_id
+WHERE t.instance_id = ANY(%s) AND {unfinished("t")} AND t.id <> ALL(%s)
+"""  # noqa: S608 - only constants are spliced in
+
+
+def _releases_needed(rows: Sequence[ClaimedRow]) -> dict[int, tuple[str, ...]]:
     needed: dict[int, tuple[str, ...]] = {}
-    for instance_pk, release in others.values_list("instance_id", "operation__package__release"):
-        needed[instance_pk] = (*needed.get(instance_pk, ()), release)
+    with connection.cursor() as cursor:
+        cursor.execute(_NEEDED, [[row.instance_pk for row in rows], [row.target_pk for row in rows]])
+        for instance_pk, release in cursor.fetchall():
+            needed[instance_pk] = (*needed.get(instance_pk, ()), release)
     return needed
-
-
-def _staged(targets: Sequence[Target]) -> Mapping[int, Sequence[Staged]]:
-    services = {target.operation.service_id for target in targets}
-    return staged_on([target.instance_id for target in targets], services=services)
 
 
 def _begun(assignment: Assignment) -> Change:
