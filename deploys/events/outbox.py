@@ -27,7 +27,9 @@ class Event:
 
 def is_wanted(kind: EventType) -> bool:
     """Whether any webhook takes this kind of event, of whichever service."""
-    return Webhook.objects.filter(is_active=True, events__contains=[kind]).exists()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM deploys_webhook WHERE is_active AND %s = ANY(events))", [kind])
+        return bool(cursor.fetchone()[0])
 
 
 def emit(kind: EventType, events: Sequence[Event]) -> None:

@@ -12,18 +12,24 @@ from deploys.events.outbox import Event
 from deploys.measures import OPERATIONS
 from deploys.models import Operation
 from deploys.operations.journal import log_ended
-from deploys.operations.progress import Progress, count_targets
+from deploys.operations.progress import Progress
 from deploys.operations.queries import finished_payload
 from deploys.operations.sql import unfinished
 from deploys.states import OperationStatus
 from deploys.webhook_models import EventType
 
-# The one active target of an unfinished operation is found through the partial index target_claimable.
+# The one active target of an unfinished operation is found through the partial index target_claimable. Only of those that
+# have none are the targets counted.
 _ENDED = f"""
-SELECT o.id, o.kind FROM deploys_operation o
-WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
-    SELECT FROM deploys_target t
-    WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
+WITH ended AS MATERIALIZED (
+    SELECT o.id, o.kind FROM deploys_operation o
+    WHERE o.id = ANY(%s) AND o.finished_at IS NULL AND NOT EXISTS (
+        SELECT FROM deploys_target t
+        WHERE t.operation_id = o.id AND t.kind = o.kind AND {unfinished("t")})
+)
+SELECT ended.id, ended.kind, t.status, count(*)
+FROM ended JOIN deploys_target t ON t.operation_id = ended.id AND t.is_latest
+GROUP BY ended.id, ended.kind, t.status
 """  # noqa: S608 - only constants are spliced in
 
 _FINALIZE = """
@@ -40,11 +46,14 @@ def finalize_finished(operation_ids: Iterable[int]) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_ENDED, [sorted(operation_ids)])
-        kinds = dict(cursor.fetchall())
-        ended = list(kinds)
-        for operation_id, progress in count_targets(ended).items():
+        counts: dict[tuple[int, str], dict[str, int]] = {}
+        for operation_id, kind, status, count in cursor.fetchall():
+            counts.setdefault((operation_id, kind), {})[status] = count
+        for (operation_id, kind), by_status in counts.items():
+            progress = Progress.of(by_status)
             cursor.execute(_FINALIZE, [*_finalized(progress), operation_id])
-            transaction.on_commit(partial(OPERATIONS.add, kinds[operation_id], progress.status), robust=True)
+            transaction.on_commit(partial(OPERATIONS.add, kind, progress.status), robust=True)
+        ended = [operation_id for operation_id, _kind in counts]
     if ended:
         transaction.on_commit(partial(log_ended, ended), robust=True)
     if ended and outbox.is_wanted(EventType.OPERATION_FINISHED):

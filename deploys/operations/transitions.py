@@ -112,17 +112,24 @@ def apply_moves(moves: Sequence[Move]) -> set[int]:
     """
     if not moves:
         return set()
-    for move in moves:
-        if move.new not in TRANSITIONS.get(move.old, ()):
-            raise ValueError(f"a target does not go from {move.old} to {move.new}")
     with transaction.atomic(savepoint=False):
         lock_instances(move.instance_id for move in moves)
         lock_operations(move.operation_id for move in moves)
-        moves = _superseded_if_held(moves)
-        moved, moved_before = _update_targets(moves)
-        made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
-        record(_changes(made))
-        _follow_up([move for move in made if move.new in TERMINAL])
+        return apply_moves_locked(moves)
+
+
+def apply_moves_locked(moves: Sequence[Move]) -> set[int]:
+    """The same for a caller whose transaction has locked their instances and operations."""
+    if not moves:
+        return set()
+    for move in moves:
+        if move.new not in TRANSITIONS.get(move.old, ()):
+            raise ValueError(f"a target does not go from {move.old} to {move.new}")
+    moves = _superseded_if_held(moves)
+    moved, moved_before = _update_targets(moves)
+    made = [replace(move, new=moved[move.target_id]) for move in moves if move.target_id in moved]
+    record(_changes(made))
+    _follow_up([move for move in made if move.new in TERMINAL])
     return moved.keys() | moved_before
 
 
@@ -147,16 +154,20 @@ def _follow_up(ended: Sequence[Move]) -> None:
         return
     transaction.on_commit(partial(_count, ended), robust=True)
     finalize_finished({move.operation_id for move in ended})
-    _wake_waiting_rollbacks([move.instance_id for move in ended])
+    _wake_waiting_rollbacks([move.instance_id for move in ended if _kind(move) == Kind.DEPLOY])
+
+
+def _kind(move: Move) -> str:
+    return move.operation_name.partition(" ")[0]
 
 
 def _count(ended: Sequence[Move]) -> None:
     for move in ended:
-        TARGETS.add(move.operation_name.partition(" ")[0], move.new, move.error_code)
+        TARGETS.add(_kind(move), move.new, move.error_code)
     log_failed([move.target_id for move in ended if move.new == TargetStatus.FAILED])
 
 
-# A rollback that goes before a deploy can start once the deploy's target has let go of the instance.
+# A rollback that goes before a deploy can start once the deploy's target has let go of the instance. None waits for a rollback.
 _WAITING = """
 SELECT DISTINCT operation_id FROM deploys_target
 WHERE instance_id = ANY(%s) AND kind = 'rollback' AND status = 'pending'
@@ -164,6 +175,8 @@ WHERE instance_id = ANY(%s) AND kind = 'rollback' AND status = 'pending'
 
 
 def _wake_waiting_rollbacks(instance_ids: list[int]) -> None:
+    if not instance_ids:
+        return
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, [instance_ids])
         waiting = [row[0] for row in cursor.fetchall()]

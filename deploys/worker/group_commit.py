@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from django.db import connection, transaction
 
 from deploys.operations.locks import lock_instances, lock_operations
 from deploys.operations.sql import is_on_node
-from deploys.operations.transitions import Move, apply_moves
+from deploys.operations.transitions import Move, apply_moves_locked
 from deploys.queue.lazy_commit import lazy_commit
 from deploys.told import Telling, stored
 from deploys.worker.backlog import Backlog
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 # One thread, so that its connection stays open from one work loop to the next.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="group-commit")
 
+# How long lines and steps gather while nobody waits for an answer: a quick switch ends meanwhile, and its end takes them along.
+GATHER_SECONDS = 0.03
 # Of one transaction, which is to take well below a second: whoever ends or wants a permit meanwhile waits for it.
 MOST_LINES = 1_000
 FEWEST_LINES = 50
@@ -61,7 +64,9 @@ class GroupCommitWriter:
         self._log_sizes: dict[int, LogSize] = {}
         self._most_lines = MOST_LINES
         self._has_work = asyncio.Event()
+        self._is_awaited = asyncio.Event()
         self._is_closing = False
+        self._has_put_off_lines = False
         self._task: asyncio.Task[None] | None = None
         self._patience = Patience("group commit")
         self._seconds = 0.0
@@ -72,6 +77,7 @@ class GroupCommitWriter:
     async def close(self) -> None:
         self._is_closing = True
         self._has_work.set()
+        self._is_awaited.set()
         if self._task is not None:
             await self._task
 
@@ -118,6 +124,7 @@ class GroupCommitWriter:
         request = MoveRequest(move=move, last_step=last_step)
         self._moves.append(request)
         self._has_work.set()
+        self._is_awaited.set()
         return await request.answer
 
     async def permit_switch(self, request: SwitchRequest) -> Permit:
@@ -128,13 +135,16 @@ class GroupCommitWriter:
         permit = PermitRequest(request=request)
         self._permits.append(permit)
         self._has_work.set()
+        self._is_awaited.set()
         return await permit.answer
 
     async def _write_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._has_work.wait()
+            await self._gather()
             self._has_work.clear()
+            self._is_awaited.clear()
             batch = self._next_batch()
             if batch.events:
                 try:
@@ -150,14 +160,29 @@ class GroupCommitWriter:
                 return
             if self._is_closing or self._backlog or self._moves:
                 self._has_work.set()
+            is_behind = bool(self._backlog) and bool(batch.of(Line))
+            if self._is_closing or self._moves or is_behind:
+                self._is_awaited.set()
+
+    async def _gather(self) -> None:
+        """Not while more lines wait to be written than one transaction takes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_SECONDS):
+                await self._is_awaited.wait()
 
     def _next_batch(self) -> Batch:
         self._refuse_who_waits()
         steps, self._steps = self._steps, []
         permits, self._permits = self._permits, []
+        return Batch([*steps, *permits, *self._take_lines(has_permits=bool(permits)), *self._take_moves()])
+
+    def _take_lines(self, *, has_permits: bool) -> Sequence[Line]:
+        """A node that waits for its permit does not wait for lines, too: they come right behind, but not twice in a row."""
+        self._has_put_off_lines = has_permits and not self._moves and not self._has_put_off_lines
+        if self._has_put_off_lines:
+            return ()
         ending = [(request.move.operation_id, request.owner) for request in self._moves]
-        lines = self._backlog.take(lines=self._most_lines, bytes=MOST_BYTES, ending=ending)
-        return Batch([*steps, *permits, *lines, *self._take_moves()])
+        return self._backlog.take(lines=self._most_lines, bytes=MOST_BYTES, ending=ending)
 
     def _refuse_who_waits(self) -> None:
         """Something of theirs was refused before."""
@@ -244,7 +269,7 @@ def _write(batch: Batch) -> Written:
         _write_steps([*batch.of(StepChange), *(request.last_step for request in moves)])
         permits = write_permits([permit.request for permit in batch.of(PermitRequest)])
         log_sizes = write_lines(lines)
-        moved = apply_moves([request.move for request in moves])
+        moved = apply_moves_locked([request.move for request in moves])
     return Written(moved=moved, permits=permits, log_sizes=log_sizes)
 
 
