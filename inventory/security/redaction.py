@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from inventory.security import secret_urls
@@ -24,6 +25,7 @@ TOKEN_PREFIX = "rxt_"
 
 _TOKEN = re.compile(re.escape(TOKEN_PREFIX) + r"[A-Za-z0-9_-]{6,}")
 _registered = RegisteredSecrets()
+_LONGEST_REMEMBERED = 200
 
 
 def register_secret(value: str) -> None:
@@ -41,8 +43,18 @@ def scrub(text: str, *, cut_before: bool = False, cut_after: bool = False) -> st
 
     cut_before, cut_after: the text may begin or end in the middle of a registered secret; what is there of one goes too.
     """
-    if len(text) < SHORTEST_SECRET and not (cut_before or cut_after):
-        return text
+    if cut_before or cut_after or len(text) > _LONGEST_REMEMBERED:
+        return _scrubbed(text, cut_before=cut_before, cut_after=cut_after)
+    return text if len(text) < SHORTEST_SECRET else _remembered(text, _registered.generation)
+
+
+@lru_cache(maxsize=4_096)
+def _remembered(text: str, _generation: int) -> str:
+    """Names, versions and the like are scrubbed over and over. A secret that is registered later is looked for anew."""
+    return _scrubbed(text)
+
+
+def _scrubbed(text: str, *, cut_before: bool = False, cut_after: bool = False) -> str:
     # The registered ones first: another rule may take a part of one away, and would leave the rest unknown.
     text = _registered.mask(text, MASK, cut_before=cut_before, cut_after=cut_after)
     text = secret_urls.without_secrets(text)

@@ -38,9 +38,10 @@ Found = tuple[int, int]
 
 
 class RegisteredSecrets:
-    """The secrets of this process. Adding is rare, masking is not."""
+    """The secrets of this process. Adding is rare, masking is not. generation: rises behind each one that is added."""
 
     def __init__(self) -> None:
+        self.generation = 0
         self._secrets: frozenset[str] = frozenset()
         self._needles: tuple[bytes, ...] = ()
         self._literal: tuple[bytes, ...] = ()
@@ -53,6 +54,7 @@ class RegisteredSecrets:
         needles = {needle for each in self._secrets for needle in _needles(each)}
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._literal = tuple({literal for each in self._secrets for literal in _literals(each)})
+        self.generation += 1
 
     def mask(self, text: str, mask: str, *, cut_before: bool = False, cut_after: bool = False) -> str:
         """`text` with each secret in it replaced; cut_…: the text may begin or end in the middle of one."""

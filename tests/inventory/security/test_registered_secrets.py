@@ -208,3 +208,10 @@ def test_the_shell_spelling_is_what_the_standard_library_writes() -> None:
 
     for _ in with_secret(secret):
         assert secret[:6] not in scrub(f"run {shlex.quote(secret)} now")
+
+
+def test_a_secret_that_is_registered_later_is_masked_in_what_was_scrubbed_before() -> None:
+    text = "the node is called Rosinante-7741"
+    assert scrub(text) == text
+    redaction.register_secret("Rosinante-7741")
+    assert scrub(text) == f"the node is called {MASK}"
