@@ -12,7 +12,7 @@ from functools import partial
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, Value
+from django.db.models import Value
 from django.utils.translation import gettext as _
 
 from deploys.models import Operation, Package
@@ -31,7 +31,7 @@ from deploys.queue.announce import enqueue_work
 from deploys.queue.names import QUEUE_OF
 from deploys.states import Kind, Step, TargetStatus, Until
 from inventory.actors import Actor
-from inventory.drift import PROCESS_DIFFERS
+from inventory.drift import Drift
 from inventory.errors import Conflict
 from inventory.models import Instance, RunStatus, Service
 from inventory.security.access import Access
@@ -189,12 +189,17 @@ def insert_targets(operation: Operation, instance_ids: Sequence[int], *, attempt
 
 def _running_already(new: NewOperation) -> set[int]:
     """Those of the instances, locked by now, that run what is asked for, successfully: they are not touched."""
-    running = Instance.objects.filter(
-        pk__in=new.instance_ids, running_version=new.version, expected_version=new.version
-    ).exclude(PROCESS_DIFFERS | Q(run_status=RunStatus.FAILED))
-    if new.package is not None:
-        running = running.filter(running_sha256=new.package.sha256)
-    return set(running.values_list("pk", flat=True))
+    version = new.version
+    there = Instance.objects.filter(pk__in=new.instance_ids, running_version=version, expected_version=version)
+    return {
+        pk
+        for pk, process, status, sha256 in there.order_by().values_list(
+            "pk", "process_version", "run_status", "running_sha256"
+        )
+        if Drift.of(running=version, expected=version, process=process) is None
+        and status != RunStatus.FAILED
+        and (new.package is None or sha256 == new.package.sha256)
+    }
 
 
 def _complete_unchanged(operation: Operation, instance_ids: set[int], *, actor: Actor) -> None:

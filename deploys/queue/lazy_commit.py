@@ -18,6 +18,11 @@ def lazy_commit(*, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     Others see it as soon as it commits, as ever.
     """
     with transaction.atomic(using=using):
-        with connections[using].cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit = off")
+        commit_lazily(using=using)
         yield
+
+
+def commit_lazily(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """The same for a transaction that has begun."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = off")

@@ -122,6 +122,12 @@ class Assignment:
     def was_switching(self) -> bool:
         return self.prior_fence is not None and self.prior_step in MAY_HAVE_SWITCHED
 
+    @property
+    def begins_with_switch(self) -> bool:
+        """Nobody asks its node for anything before the permission to switch is committed."""
+        is_new = self.prior_fence is None and self.until == Until.SWITCHED
+        return is_new and self.kind == Kind.ROLLBACK and self.package is not None
+
     def releases_kept(self, package: PinnedPackage) -> list[str]:
         """Release folders that the clean-up spares: the newest successful ones, and what others will need."""
         keep = self.service.keep_releases

@@ -14,6 +14,7 @@ from deploys.models import Target
 from deploys.operations.restored import IS_RESTORED
 from deploys.operations.sql import unfinished
 from deploys.operations.staged import staged_on
+from deploys.queue.lazy_commit import commit_lazily
 from deploys.states import ACTIVE, Kind, StopReason, TargetStatus
 from deploys.worker import claimed_rows
 from deploys.worker.assignment import Assignment, assignment_of
@@ -94,6 +95,8 @@ def claim(
             cursor.execute(_CLAIM, {"kind": kind, "lease": lease_id, "targets": targets})
             claimed = {row[0]: row for row in cursor.fetchall()}
         assignments = _load(claimed)
+        if all(assignment.begins_with_switch for assignment in assignments):
+            commit_lazily()  # The permission's commit takes it to the disk, fence and all.
         record([_begun(each) for each in assignments if claimed[each.target_id][1] == TargetStatus.PENDING])
     by_node: dict[tuple[int, int], list[Assignment]] = defaultdict(list)
     for assignment in assignments:

@@ -36,7 +36,7 @@ def visible_instance(access: Access, instance_id: str, *, with_retired: bool = F
     """
     rows = Instance.objects.all() if with_retired else Instance.objects.listed()
     instances = access.visible(rows.filter(instance_id=instance_id))
-    instance = instances.select_related("service").first()
+    instance = instances.select_related("service").order_by().first()
     if instance is None:
         problem = Problem(
             code="instance_not_found",
