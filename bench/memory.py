@@ -60,8 +60,11 @@ def _look(site: Site, instances: list[Instance]) -> None:
 
 
 def small_package(site: Site, version: str) -> tuple[str, str]:
-    content = package({f"lib/module{number}.py": f"{version}\n" * 200 for number in range(10)})
-    return version, site.base.package_host.add(f"{version}.tar.gz", content)
+    return version, site.base.package_host.add(f"{version}.tar.gz", package(small_files(version)))
+
+
+def small_files(version: str) -> dict[str, str | bytes]:
+    return {f"lib/module{number}.py": f"{version}\n" * 200 for number in range(10)}
 
 
 class Peaks:

@@ -198,7 +198,8 @@ class Site:
         """Of web, worker and database so far."""
         database = psutil.Process(self.database.info.backend_pid).parent()
         assert database is not None
-        return sum(cpu_seconds(pid) for pid in (self.web.pid, self.worker.process.pid, database.pid))
+        worker = [self.worker_host.process.pid] if self.worker_host else []
+        return sum(cpu_seconds(pid) for pid in (self.web.pid, database.pid, *worker))
 
     def _failures(self, kind: str, public_id: str) -> str:
         path = f"/v1/{kind}/status/{public_id}"
