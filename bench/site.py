@@ -203,8 +203,9 @@ class Site:
 
     def _failures(self, kind: str, public_id: str) -> str:
         path = f"/v1/{kind}/status/{public_id}"
-        wrong = [each for each in self.get(path).json()["instances"] if each["status"] != "completed"]
-        return "\n".join(str(each) for each in wrong[:5])
+        answer = self.get(path).json()
+        wrong = [each for each in answer.pop("instances") if each["status"] != "completed"]
+        return "\n".join(str(each) for each in (answer, *wrong[:5]))
 
 
 def service() -> Service:
