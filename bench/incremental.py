@@ -174,7 +174,9 @@ class _Run:
         fleet = Fleet(sshd=self.base.sshd, roots=self.base.new_roots(self.case.nodes), folder=folder)
         seed(fleet, steps[0].before.tree, steps[0].before.name)
         for step in steps:
-            tool = make(replace(fleet, sshd=_reached_by(self.base.sshd, self._way(step.way))))
+            there = folder / step.way
+            there.mkdir(exist_ok=True)
+            tool = make(replace(fleet, sshd=_reached_by(self.base.sshd, self._way(step.way)), folder=there))
             self._measure(tool.name, step.way, fleet.size, partial(_their_deploy, tool, step))
             _check(fleet, step.after)
             if isinstance(tool, AnsibleRsync):

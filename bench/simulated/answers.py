@@ -52,10 +52,12 @@ def said_to(task: str, root: Root, arguments: Sequence[str]) -> Said:
 
 
 def _stage(root: Root, arguments: Sequence[str]) -> Said:
-    release, version, sha256, _operation, _artifact, source, _keep, _seconds, size = arguments
+    release, version, sha256, _operation, _artifact, source, _keep, _seconds, size, base, base_sha256 = arguments
     begun = ["begun", root.told()]
     if root.releases.get(release) == (version, sha256):
         return Said(frames=[*begun, "outcome present", "over"])
+    if base != "-" and root.releases.get(base, ("", ""))[1] != base_sha256:
+        return Said(frames=[*begun, f"base gone {base}", "outcome no_base", "over"])
     if source != "stdin":
         return Said(frames=[*begun, "outcome needs_artifact", "over"])
     root.releases[release] = (version, sha256)
