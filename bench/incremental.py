@@ -1,6 +1,6 @@
 """(i) A deploy of which a few files are changed: what it takes, and what goes over the wire, beside rsync and full packages.
 
-The nodes are an sshd in a network namespace, reached by a cable as fast as this machine, or by a link of 100 Mbit/s with 20 ms
+One worker process, whose connections are warm. The nodes are an sshd in a network namespace, reached by a cable as fast as this machine, or by a link of 100 Mbit/s with 20 ms
 from end to end and back (bench/network.py). The kernel counts what goes over either, headers included.
 """
 
@@ -88,7 +88,7 @@ def incremental(base: Foundation, *, nodes: int, big_nodes: int, rounds: int, on
         goal="this system ≤ 1.1 × the changed files, packed, and 2 kB",
     )
     tables = [wire]
-    with far_side() as far, _far_nodes(base, far) as there, running_site(there) as site:
+    with far_side() as far, _far_nodes(base, far) as there, running_site(there, workers=1) as site:
         for case in cases(nodes=nodes, big_nodes=big_nodes, rounds=rounds):
             if only and case.application.key not in only:
                 continue
