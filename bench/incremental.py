@@ -1,7 +1,8 @@
 """(i) A deploy of which a few files are changed: what it takes, and what goes over the wire, beside rsync and full packages.
 
-One worker process, whose connections are warm. The nodes are an sshd in a network namespace, reached by a cable as fast as this machine, or by a link of 100 Mbit/s with 20 ms
-from end to end and back (bench/network.py). The kernel counts what goes over either, headers included.
+The nodes are an sshd in a network namespace, reached by a cable as fast as this machine, or by a link of 100 Mbit/s with 20 ms
+from end to end and back (bench/network.py). The kernel counts what goes over either, headers included. There is one worker
+process, and its connections are warm.
 """
 
 from __future__ import annotations
