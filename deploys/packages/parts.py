@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,8 @@ FAILURES = (OSError, BadManifest, tarfile.TarError, zlib.error, EOFError)
 # Once for all nodes, and sent to each: above this, the time until the first node has its part counts for more.
 _WELL_PACKED_BYTES = 64 * 1024**2
 _PIECE_BYTES = 1024 * 1024
+# A manifest is in memory while it is compared: some 700 bytes for each.
+MOST_ENTRIES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,10 @@ class _Record:
     size_bytes: int
 
 
+class TooManyEntries(Exception):
+    """To compare it would take too much memory."""
+
+
 class Parts:
     """Blocks; called in threads. Raises FAILURES."""
 
@@ -58,14 +65,15 @@ class Parts:
         self._store = store
 
     def difference(self, artifact: Artifact, base: Artifact) -> Difference:
+        """Raises TooManyEntries too."""
         return difference(self.manifest(base), self.manifest(artifact))
 
     def manifest(self, artifact: Artifact) -> Sequence[Entry]:
-        """Made of the artifact where none is there: an earlier version has stored it."""
+        """Made of the artifact where none is there: an earlier version has stored it. Raises TooManyEntries too."""
         path = self._store.manifest_path(artifact.sha256)
         with suppress(FileNotFoundError, BadManifest):
-            return list(manifest.read(path, artifact_sha256=artifact.artifact_sha256))
-        entries = list(manifest.of_artifact(artifact.path, root=ROOT))
+            return _not_too_many(manifest.read(path, artifact_sha256=artifact.artifact_sha256))
+        entries = _not_too_many(manifest.of_artifact(artifact.path, root=ROOT))
         with self._store.draft() as (file, draft):
             manifest.write(file, entries)
             manifest.finish(file, artifact_sha256=artifact.artifact_sha256)
@@ -131,6 +139,13 @@ class Parts:
         return Part(path=path, sha256=sha256, size_bytes=size_bytes)
 
 
+def _not_too_many(entries: Iterable[Entry]) -> Sequence[Entry]:
+    found = list(islice(entries, MOST_ENTRIES + 1))
+    if len(found) > MOST_ENTRIES:
+        raise TooManyEntries
+    return found
+
+
 def write_part(artifact: Path, difference: Difference, file: BinaryIO) -> tuple[str, int]:
     """The part's sha256 and its size. Raises FAILURES."""
     level = 6 if difference.sent_bytes <= _WELL_PACKED_BYTES else 1
@@ -173,6 +188,9 @@ def _unpacked(artifact: Path) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(wbits=31)
     with artifact.open("rb") as file:
         while packed := file.read(_PIECE_BYTES):
-            yield unpacker.decompress(packed)
+            # Each byte of it may become a thousand.
+            while packed and not unpacker.eof:
+                yield unpacker.decompress(packed, _PIECE_BYTES)
+                packed = unpacker.unconsumed_tail
     if not unpacker.eof:
         raise EOFError(f"{artifact} ends before its end")

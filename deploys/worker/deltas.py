@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from deploys.packages.parts import FAILURES, Part, Parts
+from deploys.packages.parts import FAILURES, Part, Parts, TooManyEntries
 from deploys.packages.store import Artifact, PackageStore, stored
 from deploys.worker.bases import Base
 from deploys.worker.pools import HASHING, in_pool
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Of the release's bytes. Above it, to copy the rest on the node takes longer than to send it (docs/performance.md).
-MOST_SHARE = 0.4
+MOST_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,10 @@ def _remainder(artifact: Artifact, base: Base) -> int | None:
     base_artifact = stored(base.sha256)
     if base_artifact is None or base.sha256 == artifact.sha256:
         return None
-    found = _parts().difference(artifact, base_artifact)
+    try:
+        found = _parts().difference(artifact, base_artifact)
+    except TooManyEntries:
+        return None
     return found.sent_bytes if found.sent_bytes <= MOST_SHARE * found.all_bytes else None
 
 

@@ -18,7 +18,18 @@ from tests.support.worker import WorkerHost, running_worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
-STEPS = ("claimed", "fetched", "staged", "before_switch", "permitted", "restart", "verify", "switched", "recorded")
+STEPS = (
+    "claimed",
+    "fetched",
+    "delta",
+    "staged",
+    "before_switch",
+    "permitted",
+    "restart",
+    "verify",
+    "switched",
+    "recorded",
+)
 # These are held on the node itself, by a file in the deploy root.
 ON_NODE = {"restart": "hold", "verify": "hold-verify"}
 VERIFY = 'while [ -e "$RELEASE_ROOT/hold-verify" ]; do sleep 0.05; done; echo "$RELEASE_VERSION"'

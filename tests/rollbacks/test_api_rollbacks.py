@@ -122,6 +122,8 @@ def test_the_status_has_the_documents_keys_and_a_deploys() -> None:
                 "error": None,
                 "reverted": None,
                 "source": "node",
+                "sent_bytes": None,
+                "full_bytes": None,
             }
         ],
         "started_at": utc(operation),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ while [ -e "$RELEASE_ROOT/hold" ]; do sleep 0.02; done
 echo "$RELEASE_VERSION" >>"$RELEASE_ROOT/restarts.txt"
 ! [ -e "$RELEASE_ROOT/current/broken" ]
 """
+
+
+LIBRARY: dict[str, str | bytes] = {f"lib/{number}": random.Random(number).randbytes(2000) for number in range(20)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,8 @@ class Lab:
         )
 
     def add_package(self, version: str, *, broken: bool = False) -> str:
-        files = {"app.py": f"print('{version}')\n" * 200, "data/blob": version * 1000}
+        """Most of it is the same in all versions: what differs is sent, where another one is on the node."""
+        files = {**LIBRARY, "app.py": f"print('{version}')\n" * 200, "data/blob": version * 1000}
         if broken:
             files["broken"] = "yes"
         return self.package_host.add(f"{version}.tar.gz", package(files))

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from deploys.node.answers import ELSEWHERE
+from deploys.node.answers import ELSEWHERE, Staged
 from deploys.node.session import NodeError, StaleFence
 from inventory.nodes.transports.base import ConnectionLost, Transport
-from tests.deploys.node.node_lab import NodeLab
+from tests.deploys.node.node_lab import MTIME, NodeLab
+from tests.deploys.node.test_delta import stage_new, stage_old, tree
 from tests.deploys.node.test_restart import is_gone
 from tests.deploys.node.test_takeover import program_of
 from tests.support.foreign_trees import linked_build
@@ -83,11 +84,13 @@ def test_killed_at_any_tool_the_node_runs_old_or_new_and_the_next_claim_goes_on(
         check_and_go_back(lab, fence=1 + 10 * number, where=where)
 
 
-def crashed_at_each_tool(call: Callable[[int], None], tools: Path, when: str) -> Iterator[tuple[int, str]]:
+def crashed_at_each_tool(
+    call: Callable[[int], None], tools: Path, when: str, *, names: Sequence[str] = TOOLS
+) -> Iterator[tuple[int, str]]:
     """call(1) is killed at the first tool that it calls, call(2) at the second, until one gets through. After each: its
     number, and where it was killed. when: `before` the tool does its work, or `after`.
     """
-    for tool in TOOLS:
+    for tool in names:
         install(tools, tool, CRASH)
     if when == "before":
         (tools / "before").touch()
@@ -137,6 +140,38 @@ def test_killed_at_any_tool_of_the_first_switch_the_link_elsewhere_is_gone_back_
         assert (lab.current, (Path(led) / "VERSION").read_text()) == (led, "theirs"), where
         shutil.rmtree(lab.release("1.0.0"))
         shutil.rmtree(lab.root / ".release")
+
+
+def test_killed_at_any_tool_while_it_makes_a_release_of_another_one(lab: NodeLab, tools: Path) -> None:
+    """There is nothing, or all of it; the next claim makes it."""
+    later = MTIME + 60
+    stage_old(lab)
+    stage_new(lab, mtime=later)
+    wanted = tree(lab.release("1.1.0"))
+
+    def forget() -> None:
+        shutil.rmtree(lab.release("1.1.0"))
+        shutil.rmtree(lab.root / ".release/seals/1.1.0")
+
+    forget()
+    calls = crashed_at_each_tool(
+        lambda number: check_made(stage_new(lab, fence=2 * number + 1, mtime=later)),
+        tools,
+        "before",
+        names=(*TOOLS, "b2sum", "comm", "cp", "sort", "touch", "xargs"),
+    )
+    for number, where in calls:
+        if "1.1.0" in lab.releases():
+            assert tree(lab.release("1.1.0")) == wanted, where
+        check_made(stage_new(lab, fence=2 * number + 2, mtime=later))
+        assert tree(lab.release("1.1.0")) == wanted, where
+        forget()
+        assert lab.leftovers() == [], where
+        assert lab.releases() == ["1.0.0"], where
+
+
+def check_made(staged: Staged) -> None:
+    assert staged.outcome in ("present", "installed")
 
 
 @pytest.mark.parametrize("word", ["current", "releases/1.1.0"])

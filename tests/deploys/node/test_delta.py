@@ -30,10 +30,10 @@ def stage_old(node: NodeLab, files: Mapping[str, bytes] = OLD) -> None:
     assert node.stage("1.0.0", fence=1, artifact=node.artifact("1.0.0", files)).outcome == "installed"
 
 
-def stage_new(node: NodeLab, *, mtime: int = MTIME, **changed: object) -> Staged:
+def stage_new(node: NodeLab, *, fence: int = 2, mtime: int = MTIME, **changed: object) -> Staged:
     """Of what the store has of both."""
     part = node.part(node.artifact("1.1.0", NEW, mtime=mtime), node.artifact("1.0.0", OLD))
-    return node.stage("1.1.0", fence=2, artifact=part, base=("1.0.0", sha256_of("1.0.0")), **changed)
+    return node.stage("1.1.0", fence=fence, artifact=part, base=("1.0.0", sha256_of("1.0.0")), **changed)
 
 
 def tree(folder: Path) -> dict[str, tuple[object, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from inventory.nodes.transports.base import (
     Transport,
 )
 from inventory.nodes.transports.ssh import SshTransport
-from tests.deploys.node.node_lab import NodeLab
+from tests.deploys.node.node_lab import NodeLab, files_of, sha256_of
 from tests.support.sshd import SshServer
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -229,6 +230,32 @@ def test_a_full_disk_is_told_and_what_was_begun_is_removed(small_disk: NodeLab, 
     assert small_disk.current == "releases/1.0.0"
     assert small_disk.leftovers() == []
     assert small_disk.deploy("1.2.0", fence=3).outcome == "switched"
+
+
+@pytest.mark.parametrize("room", ["no block", "no inode"])
+def test_a_disk_that_gets_full_in_the_copy_of_another_release_is_told(small_disk: NodeLab, room: str) -> None:
+    many = {f"file-{number}": os.urandom(12_000) for number in range(70)}
+    old, new = (small_disk.artifact(name, {**many, **files_of(name)}) for name in ("1.0.0", "1.1.0"))
+    small_disk.stage("1.0.0", fence=1, artifact=old)
+    small_disk.switch("1.0.0", fence=1)
+    part = small_disk.part(new, old)
+    filler = small_disk.root / "filler"
+    filler.mkdir()
+    if room == "no block":
+        (filler / "bytes").write_bytes(bytes(2_600_000))
+    else:
+        for number in range(60):
+            (filler / str(number)).touch()
+
+    with pytest.raises(NodeError) as caught:
+        small_disk.stage("1.1.0", fence=2, artifact=part, base=("1.0.0", sha256_of("1.0.0")))
+
+    assert caught.value.code == "node_disk_full"
+    assert (small_disk.releases(), small_disk.current) == (["1.0.0"], "releases/1.0.0")
+    assert small_disk.leftovers() == []
+    shutil.rmtree(filler)
+    staged = small_disk.stage("1.1.0", fence=3, artifact=part, base=("1.0.0", sha256_of("1.0.0")))
+    assert (staged.outcome, small_disk.switch("1.1.0", fence=3).outcome) == ("installed", "switched")
 
 
 @pytest.mark.parametrize("room", ["no block", "no inode"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from deploys.packages import parts
 from deploys.packages.archive import manifest
 from deploys.packages.archive.manifest import Entry
 from deploys.packages.archive.repack import repack
 from deploys.packages.difference import MOST_TIMES, difference
-from deploys.packages.parts import FAILURES, Parts, _taken
+from deploys.packages.parts import FAILURES, Parts, _taken, _unpacked
 from deploys.packages.store import PART_IDLE_SECONDS, Artifact, PackageStore
 from tests.deploys.packages.repacking import LIMITS
 from tests.support.package_builder import WHEN, package, sha256
@@ -174,6 +176,22 @@ def test_it_goes_when_nobody_has_used_it_for_long(store: PackageStore, pair: tup
 
     assert not part.path.exists()
     assert store.stored(new.sha256) is not None
+
+
+def test_what_has_too_many_files_is_not_compared(
+    store: PackageStore, pair: tuple[Artifact, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "MOST_ENTRIES", 20)
+    with pytest.raises(parts.TooManyEntries):
+        Parts(store).difference(*pair)
+
+
+def test_an_artifact_of_zeros_is_read_in_bounded_pieces(tmp_path: Path) -> None:
+    """A thousandth of its size as an artifact."""
+    path = tmp_path / "zeros.tar.gz"
+    path.write_bytes(gzip.compress(bytes(20_000_000), compresslevel=1))
+    sizes = [len(piece) for piece in _unpacked(path)]
+    assert (sum(sizes), max(sizes)) == (20_000_000, 1024 * 1024)
 
 
 # The times of what stays.

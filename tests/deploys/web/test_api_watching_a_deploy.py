@@ -85,6 +85,8 @@ def test_the_status_has_exactly_the_contracts_keys(deploy: Operation) -> None:
         "error": None,
         "reverted": False,
         "source": "download",
+        "sent_bytes": None,
+        "full_bytes": None,
         "attempt": 1,
         "confirm_by": None,
     }
