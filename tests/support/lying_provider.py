@@ -85,6 +85,10 @@ class LyingProvider:
         document = {name: f"{self.issuer}/{name.partition('_')[0]}" for name in endpoints}
         return _with({**document, "issuer": self.issuer, "code_challenge_methods_supported": ["S256"]}, self.document)
 
+    @property
+    def takes_secret_in_form(self) -> bool:
+        return "client_secret_post" in self.document.get("token_endpoint_auth_methods_supported", ())
+
     def token_answer(self, form: dict[str, str], authorization: str) -> tuple[int, Claims]:
         """Only for a code of ours, once, with the client's secret and the verifier of what was begun."""
         begun = self.begun.pop(form.get("code", ""), None)
@@ -92,7 +96,8 @@ class LyingProvider:
         challenge = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         if (
             begun is None
-            or authorization != f"Basic {basic}"
+            or (authorization or form.get("client_secret"))
+            != (SECRET if self.takes_secret_in_form else f"Basic {basic}")
             or form.get("redirect_uri") != begun["redirect_uri"]
             or begun.get("code_challenge") != _base64(challenge)
         ):

@@ -110,7 +110,7 @@ def _check_fresh(claims: Mapping[str, Any], begun: Mapping[str, Any]) -> None:
     if not isinstance(said_at, int | float):
         told = _("%(provider)s does not say when you logged in there (auth_time): an admin has to switch that on.")
         raise Refused("there is no auth_time", told % {"provider": name})
-    if claims["iat"] - said_at > time.time() - begun["at"] + CLOCK_SECONDS:
+    if not -CLOCK_SECONDS <= claims["iat"] - said_at <= time.time() - begun["at"] + CLOCK_SECONDS:
         told = _("%(provider)s did not ask you to log in again: an earlier login is not enough for this.")
         raise Refused("auth_time is from before", told % {"provider": name})
 

@@ -15,6 +15,7 @@ from pytest_django.fixtures import Settings
 from inventory.models import AuditEntry
 from releasesite.models import Identity, ServiceLimit
 from tests.releasesite.login.oidc_login import configured, is_logged_in, log_in, provider
+from tests.support.connect_proxy import connect_proxy
 from tests.support.database import process_environment
 from tests.support.fleet import make_service
 from tests.support.lying_provider import LyingProvider
@@ -221,6 +222,27 @@ def test_a_local_account_logs_in_and_out_as_ever(provider: LyingProvider) -> Non
 
 def test_it_never_leads_away_from_here(provider: LyingProvider) -> None:
     assert log_in(Client(), provider, "?next=https://evil.example/")["Location"] == reverse("overview")
+
+
+def test_a_provider_that_takes_the_secret_in_the_form_alone_gets_it_there(provider: LyingProvider) -> None:
+    provider.document = {"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"]}
+
+    log_in(Client(), provider)
+
+    assert User.objects.exists()
+
+
+def test_the_way_to_the_provider_may_lead_through_a_proxy(provider: LyingProvider, settings: Settings) -> None:
+    issuer = f"http://login.example.com:{provider.port}"
+    provider.document = {"issuer": issuer}
+    with connect_proxy() as proxy:
+        proxy.names["login.example.com"] = "127.0.0.1"
+        settings.OIDC = configured(issuer, proxy=f"http://{proxy.netloc}")
+
+        out = Client().get("/login/oidc")
+
+    assert out["Location"].startswith(f"{provider.issuer}/authorization?")
+    assert proxy.targets() == [f"GET {issuer}/.well-known/openid-configuration"]
 
 
 def test_where_no_provider_is_configured_there_is_nothing_of_it() -> None:
