@@ -35,7 +35,7 @@ setup-dev: ## the .venv with what development needs
 	@sh scripts/venv.sh requirements-dev.txt
 
 bench: setup-dev ## the benchmarks, beside other tools (ARGS="fleet --nodes 50")
-	@sh scripts/system_packages.sh
+	@sh scripts/system_packages.sh rsync
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: setup-dev ## random faults under load (SECONDS=300 SEED=…); with LIARS=1 beside nodes that lie

@@ -42,6 +42,8 @@ WAYS = {
 }
 GOAL = "rsync ≥ 1; Fabric with the full package ≥ 3; the full package of the large application by the link ≥ 10"
 SETTLE_SECONDS = 0.3
+# Of the nodes of the large application: for its row with the full package, and for the packages of the index.
+BIG_FULL_PART, REAL_PART = 10, 4
 BIG_TIMES, BIG_BINARY_BYTES = 40, 88_000
 PAIRS = (("botocore", "1.44.7", "1.44.8"), ("django", "5.2.18", "5.2.19"), ("numpy", "2.4.5", "2.4.6"))
 
@@ -61,27 +63,43 @@ class Case:
     tools: Sequence[type[Rsync] | type[AnsibleRsync] | type[Fabric]]
 
 
-def cases(*, nodes: int, big_nodes: int, rounds: int) -> list[Case]:
-    small = made_up("small", "2.4 MB in 200 files, 3 % changed")
-    big = made_up("big", "200 MB in 8,000 files, 3 % changed", times=BIG_TIMES, binary_bytes=BIG_BINARY_BYTES)
-    return [
-        Case(
-            application=small,
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """big_nodes: of all but the small application. only: the keys of the applications, none: all."""
+
+    nodes: int
+    big_nodes: int
+    rounds: int
+    only: Sequence[str]
+    has_ansible: bool
+    is_over: Callable[[], bool]
+
+    def cases(self) -> Iterator[Case]:
+        """Those that take longest come last."""
+        ansible = (AnsibleRsync,) if self.has_ansible else ()
+        yield Case(
+            application=made_up("small", "2.4 MB in 200 files, 3 % changed"),
             ways=("cable", "link"),
-            nodes=nodes,
-            full_nodes=nodes,
-            rounds=rounds,
-            tools=(Rsync, Fabric, AnsibleRsync),
-        ),
-        Case(application=big, ways=("link",), nodes=big_nodes, full_nodes=max(1, big_nodes // 5), tools=(Rsync,)),
-        *(
-            Case(application=from_index(*pair), ways=("link",), nodes=big_nodes, full_nodes=big_nodes, tools=(Rsync,))
-            for pair in PAIRS
-        ),
-    ]
+            nodes=self.nodes,
+            full_nodes=self.nodes,
+            rounds=self.rounds,
+            tools=(Rsync, Fabric, *ansible),
+        )
+        few = max(1, self.big_nodes // REAL_PART)
+        for pair in PAIRS:
+            yield Case(application=from_index(*pair), ways=("link",), nodes=few, full_nodes=few, tools=(Rsync,))
+        yield Case(
+            application=made_up(
+                "big", "200 MB in 8,000 files, 3 % changed", times=BIG_TIMES, binary_bytes=BIG_BINARY_BYTES
+            ),
+            ways=("link",),
+            nodes=self.big_nodes,
+            full_nodes=max(1, self.big_nodes // BIG_FULL_PART),
+            tools=(Rsync,),
+        )
 
 
-def incremental(base: Foundation, *, nodes: int, big_nodes: int, rounds: int, only: Sequence[str] = ()) -> list[Table]:
+def incremental(base: Foundation, plan: Plan) -> list[Table]:
     wire = Table(
         key="incremental-wire",
         title="What goes over the wire",
@@ -90,8 +108,11 @@ def incremental(base: Foundation, *, nodes: int, big_nodes: int, rounds: int, on
     )
     tables = [wire]
     with far_side() as far, _far_nodes(base, far) as there, running_site(there, workers=1) as site:
-        for case in cases(nodes=nodes, big_nodes=big_nodes, rounds=rounds):
-            if only and case.application.key not in only:
+        for case in plan.cases():
+            if plan.only and case.application.key not in plan.only:
+                continue
+            if plan.is_over():
+                print(f"incremental: no time left for {case.application.title}", file=sys.stderr)
                 continue
             run = _Run(site=site, base=there, far=far, case=case)
             run.all()

@@ -1,4 +1,4 @@
-"""The fleet's tables as an SVG picture: one bar a tool, its length the median time. Reads on light and dark paper."""
+"""Some of the tables as an SVG picture: one bar a tool, its length the median time. Reads on light and dark paper."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from pathlib import Path
 
 from bench.results import Row, Table
 
+DRAWN = (
+    "fleet-deploy",
+    "disk-deploy",
+    "fleet-rollback",
+    "incremental-small-cable",
+    "incremental-small-link",
+    "incremental-big-link",
+    "fleet-deploy-cpu",
+    "fleet-rollback-cpu",
+)
 WIDTH, LABEL_WIDTH, VALUE_WIDTH = 860, 250, 160
 BAR_HEIGHT, ROW_HEIGHT, TITLE_HEIGHT = 18, 28, 44
 STYLE = """
@@ -21,8 +31,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 
 def write(path: Path, tables: Sequence[Table]) -> None:
-    """Draws the tables whose key begins with `fleet`; writes nothing when there is none."""
-    drawn = [table for table in tables if table.key.startswith("fleet")]
+    """Writes nothing when there is none of DRAWN among them."""
+    drawn = sorted((table for table in tables if table.key in DRAWN), key=lambda table: DRAWN.index(table.key))
     if drawn:
         path.write_text(picture(drawn))
 

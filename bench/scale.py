@@ -26,20 +26,23 @@ from bench.site import Foundation, Site, running_site
 if TYPE_CHECKING:
     from inventory.models import Instance
 
-NODES_OF_HOSTS = 2_000
+NODES_OF_HOSTS = 500
 REST_SECONDS = 3.0
 # After so long every backend has told of what it wrote (PGSTAT_IDLE_INTERVAL).
 STATISTICS_SECONDS = 10.5
 
 
-def scale(base: Foundation, *, sizes: Sequence[int]) -> list[Table]:
+def scale(base: Foundation, *, sizes: Sequence[int], is_over: Callable[[], bool]) -> list[Table]:
     tables = _tables(sizes)
     with simulated_nodes(base, max(sizes)) as ports:
         for count in sizes:
+            if is_over():
+                print(f"scale: no time left for {count:,} nodes", file=sys.stderr)
+                continue
             with running_site(base, workers=1) as site:
                 _measure(site, simulated_fleet(base, ports[:count], prefix=f"scale{count}"), tables)
-    if not can_make_hosts():
-        print("scale: no table of two hosts: their networks take root, and `ip`", file=sys.stderr)
+    if is_over() or not can_make_hosts():
+        print("scale: no table of two hosts: no time left, or no root or no `ip` for their networks", file=sys.stderr)
         return list(tables.values())
     return [*tables.values(), hosts_table(base, min(NODES_OF_HOSTS, max(sizes)))]
 

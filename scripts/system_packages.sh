@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure of the programs that the tests use, and installs what is missing where it may.
+# Makes sure of the programs that the tests use, and of those that are named as arguments; installs what is missing where it may.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -7,6 +7,9 @@ has_program() { command -v "$1" >/dev/null 2>&1; }
 has_chinese_font() { has_program fc-list && [ -n "$(fc-list :lang=zh file | head -n 1)" ]; }
 
 missing() {
+	for program in "$@"; do
+		has_program "$program" || echo "$program"
+	done
 	has_program sshd || echo openssh-server
 	has_program ssh-keygen || echo openssh-client
 	has_program chromium || has_program chromium-browser || has_program google-chrome || echo chromium
@@ -32,7 +35,7 @@ missing() {
 	has_chinese_font || echo fonts-noto-cjk
 }
 
-packages=$(missing | tr '\n' ' ')
+packages=$(missing "$@" | tr '\n' ' ')
 [ -n "$packages" ] || exit 0
 
 if has_program apt-get; then
@@ -48,5 +51,5 @@ if has_program apt-get; then
 	} >/dev/null || echo "test: apt-get failed (see above)" >&2
 fi
 
-packages=$(missing | tr '\n' ' ')
+packages=$(missing "$@" | tr '\n' ' ')
 [ -z "$packages" ] || { echo "test: missing and not to be installed from here: $packages(Debian's names)" >&2; exit 1; }
