@@ -99,7 +99,8 @@ def write_tree(folder: Path, files: Files, *, number: int, before: Path | None) 
     return folder
 
 
-def write_package(path: Path, folder: Path) -> Path:
-    options = ("--sort=name", "--owner=0", "--group=0", "-C", str(folder))
-    subprocess.run(("tar", *options, "-czf", str(path), *sorted(os.listdir(folder))), check=True)
+def write_package(path: Path, folder: Path, *, level: int = 6) -> Path:
+    """level: gzip's; another one makes another package of the same files."""
+    options = ("--sort=name", "--owner=0", "--group=0", "-I", f"gzip -{level}", "-C", str(folder))
+    subprocess.run(("tar", *options, "-cf", str(path), *sorted(os.listdir(folder))), check=True)
     return path

@@ -182,11 +182,11 @@ class _Run:
         _clear(instance.deploy_root for instance in instances)
 
     def _ours_full(self, steps: Sequence[_Step]) -> None:
-        """To roots where nothing is, and as another version, that has to be downloaded and packed as well."""
+        """To roots where nothing is, and as another package, that has to be downloaded, checked and packed anew as well."""
         for number, step in enumerate(steps):
             instances = self._fleet(f"full{number}", self.case.full_nodes)
             self._connect(step.way, instances, step.before)
-            again = replace(step.after, name=f"{step.after.name}.full")
+            again = _packed_again(step.after)
             self._measure(OURS_FULL, step.way, len(instances), partial(self._deploy, instances, again))
             _clear(instance.deploy_root for instance in instances)
 
@@ -269,6 +269,12 @@ def _versions(application: Application, folder: Path, count: int) -> Iterator[_V
         least = changed_bytes(before, files) if before else 0
         yield _Version(name=name, tree=tree, package=archive, changed_bytes=least)
         before = files
+
+
+def _packed_again(version: _Version) -> _Version:
+    name = f"{version.name}.full"
+    archive = write_package(version.package.with_name(f"{name}.tar.gz"), version.tree, level=5)
+    return replace(version, name=name, package=archive)
 
 
 def _reached_by(sshd: SshServer, way: Way) -> SshServer:
