@@ -47,6 +47,7 @@ ERROR_PAGES: dict[str, dict[str, Any]] = {
     "400.html": {"wrong_host": "x.example.com", "allowed_hosts": "x.example.com"},
     "403.html": {}, "403_csrf.html": {"wrong_origin": "https://x.example.com"}, "404.html": {}, "500.html": {},
     "503.html": {"is_read_only": True}, "registration/locked.html": {},
+    "registration/refused.html": {"told": ""}, "registration/logged_out.html": {"url": "/", "provider": "X"},
 }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def test_a_page_is_in_one_language(reader: Client, language: str) -> None:
     """Refused forms are pages, too."""
     paths = [*PAGES.values(), *_admin_pages()]
     assert len(paths) > 80
-    answers = {path: reader.get(path) for path in paths}
+    answers = {path: reader.get(path, follow=True) for path in paths}  # the history of a thing is its audit
     assert {answer.status_code for answer in answers.values()} <= {200, 403, 404}
     forms = {**REFUSED, **{path: {} for path in paths if path.endswith("/add/")}}
     answers |= {f"POST {path}": reader.post(path, form) for path, form in forms.items()}
