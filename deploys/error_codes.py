@@ -126,7 +126,10 @@ class ErrorCode(StrEnum):
     COMMAND_FAILED = (
         "command_failed",
         _("The service's command failed"),
-        _("Read its output in the log, fix the release or the command, then retry or roll back."),
+        _(
+            "Read its output in the log, fix the release or the command, then retry. Where the new version runs all the "
+            "same, roll back."
+        ),
     )
     COMMAND_TIMEOUT = (
         "command_timeout",

@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from inventory.models import Service
+from inventory.console.service_choice import service_choice
 from releasesite.models import TokenScope, validate_network
 
 
@@ -17,13 +17,7 @@ class TokenForm(forms.Form):
         choices=TokenScope.choices,
         help_text=_("A scheduler needs the first; a node that reports, the third."),
     )
-    services = forms.ModelMultipleChoiceField(
-        label=_("Services"),
-        queryset=Service.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None selected: valid for all services, future ones included."),
-    )
+    services = service_choice()
     expires_in_days = forms.IntegerField(
         label=_("Expires in days"), min_value=1, max_value=3650, required=False, help_text=_("Empty: never.")
     )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from deploys.webhook_models import EventType, Webhook
 from deploys.webhooks.rules import webhook_url_problem
-from inventory.models import Service
+from inventory.console.service_choice import service_choice
 from inventory.wire.package_urls import is_http_url
 
 if TYPE_CHECKING:
@@ -28,13 +28,7 @@ class WebhookForm(Base):
     events = forms.MultipleChoiceField(
         label=_("Events"), choices=EventType.choices, widget=forms.CheckboxSelectMultiple
     )
-    services = forms.ModelMultipleChoiceField(
-        label=_("Services"),
-        queryset=Service.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None selected: all services, future ones included."),
-    )
+    services = service_choice()
     chat_secret = forms.CharField(label=_("Secret of the chat"), required=False, max_length=200)
 
     class Meta:

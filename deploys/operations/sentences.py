@@ -260,30 +260,16 @@ def _count_reverted(count: int, facts: OperationFacts) -> str:
 
 
 _COUNTED: Mapping[Fate, Callable[[int, OperationFacts], str]] = {
-    Fate.UNTOUCHED: lambda count, _facts: ngettext(
-        "On %(count)s nothing was switched.", "On %(count)s nothing was switched.", count
-    ),
+    Fate.UNTOUCHED: lambda _count, _facts: _("On %(count)s nothing was switched."),
     Fate.REVERTED: _count_reverted,
-    Fate.RUNS_IT: lambda count, _facts: ngettext(
-        "%(count)s had switched to %(version)s when a rollback took over.",
-        "%(count)s had switched to %(version)s when a rollback took over.",
-        count,
-    ),
-    Fate.UNCONFIRMED: lambda count, _facts: ngettext(
-        "%(count)s waited to be confirmed when a rollback took over.",
-        "%(count)s waited to be confirmed when a rollback took over.",
-        count,
-    ),
+    Fate.RUNS_IT: lambda _count, _facts: _("%(count)s had switched to %(version)s when a rollback took over."),
+    Fate.UNCONFIRMED: lambda _count, _facts: _("%(count)s waited to be confirmed when a rollback took over."),
     Fate.STAYS: lambda count, _facts: ngettext(
         "%(count)s was not reverted: `current` leads to %(version)s there.",
         "%(count)s were not reverted: `current` leads to %(version)s there.",
         count,
     ),
-    Fate.REVERT_FAILED: lambda count, _facts: ngettext(
-        "On %(count)s the way back failed: what runs there is not known.",
-        "On %(count)s the way back failed: what runs there is not known.",
-        count,
-    ),
+    Fate.REVERT_FAILED: lambda _count, _facts: _("On %(count)s the way back failed: what runs there is not known."),
     Fate.UNKNOWN: lambda count, _facts: ngettext(
         "What %(count)s runs is not known: sync the service to see.",
         "What %(count)s run is not known: sync the service to see.",
