@@ -20,6 +20,7 @@ from tests.support.web import Web, running_web
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROLL_BACK = "/services/user-service/roll-back?to=v1"
+SLOW = 60_000  # two servers and a browser on a busy machine; nothing here is about how long it takes
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def open_there(browser: Browser, site: tuple[Web, IdentityProvider], complaints:
 
     def opened(language: str = "en") -> Page:
         context = new_context(browser, base_url=site[0].url, language=language, ignore_https_errors=True)
+        context.set_default_timeout(SLOW)
         contexts.append(context)
         page = context.new_page()
         complaints.watch(page)
@@ -53,7 +55,7 @@ def open_there(browser: Browser, site: tuple[Web, IdentityProvider], complaints:
 
 
 def log_in_there(page: Page, name: str) -> None:
-    expect(page.get_by_role("heading", name="Log in at the provider")).to_be_visible()
+    expect(page.get_by_role("heading", name="Log in at the provider")).to_be_visible(timeout=SLOW)
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Go").click()
@@ -70,14 +72,14 @@ def test_a_person_logs_in_again_and_out_and_loses_the_role_with_the_group(
     page.goto("/history")
     page.get_by_role("link", name="Log in with Example Login").click()
     log_in_there(page, "ada")
-    expect(page.get_by_role("heading", name="History")).to_be_visible()
+    expect(page.get_by_role("heading", name="History")).to_be_visible(timeout=SLOW)
     assert {group.name for group in User.objects.get(username="ada").groups.all()} == {"operator"}
 
     page.goto(ROLL_BACK)
     page.get_by_role("link", name="Log in again at Example Login").click()
     log_in_there(page, "ada")
     page.locator("#confirm").click()
-    expect(page.get_by_text("The rollback has started.")).to_be_visible()
+    expect(page.get_by_text("The rollback has started.")).to_be_visible(timeout=SLOW)
     assert Operation.objects.get().requested_by == "ada"
 
     provider.set_groups(bob=["staff"])
@@ -86,16 +88,16 @@ def test_a_person_logs_in_again_and_out_and_loses_the_role_with_the_group(
     page.wait_for_url(f"{web.url}/login*")
     page.get_by_role("link", name="Log in with Example Login").click()
     log_in_there(page, "ada")  # the provider has forgotten her, too
-    expect(page.get_by_text("none of your groups there has a role here")).to_be_visible()
+    expect(page.get_by_text("none of your groups there has a role here")).to_be_visible(timeout=SLOW)
     assert not User.objects.get(username="ada").groups.exists()
 
     page = open_there("zh")  # type: ignore[operator]
     page.goto("/login")
     page.get_by_role("link", name="用 Example Login 登录").click()
     log_in_there(page, "bob")
-    expect(page.get_by_role("heading", level=1)).to_have_text("概览")
+    expect(page.get_by_role("heading", level=1)).to_have_text("概览", timeout=SLOW)
     page.goto(ROLL_BACK)  # a viewer
-    expect(page.get_by_text("你的角色不允许")).to_be_visible()
+    expect(page.get_by_text("你的角色不允许")).to_be_visible(timeout=SLOW)
 
     told = [(entry.action, entry.actor_name) for entry in AuditEntry.objects.filter(object_kind="user").order_by("pk")]
     assert told == [

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from tests.support.ports import accepts, free_port
 from tests.support.tls import self_signed
 from tests.support.worker import wait_for
@@ -75,6 +77,11 @@ def identity_provider(folder: Path, *, site: str) -> Iterator[IdentityProvider]:
     )  # fmt: skip
     try:
         wait_for(lambda: accepts(provider.port), what="identity provider", log=None)
+        # Its first answer takes longest: nobody who logs in should wait for that.
+        known = requests.get(
+            f"{provider.issuer}/.well-known/openid-configuration", verify=str(provider.certificate), timeout=60
+        )
+        known.raise_for_status()
         yield provider
     finally:
         process.terminate()
