@@ -190,10 +190,11 @@ BAD = {
     "h: {bearer: longenough}\nH: {bearer: longenough}": "two entries for h:443",
     "- h": "an entry for each host",
     "h: {bearer: 'lon": "no YAML, line",
+    f"# {'x' * 1024 * 1024}": "larger than 1 MiB",
 }
 
 
-@pytest.mark.parametrize("text", BAD)
+@pytest.mark.parametrize("text", BAD, ids=lambda text: text[:60])
 def test_what_is_wrong_with_it_is_said_with_the_entry_and_without_the_value(text: str, write: Any) -> None:
     with pytest.raises(sources.SourcesError) as raised:
         sources.read(str(write(text)))
@@ -270,11 +271,13 @@ def test_s3_gives_a_package_to_who_signs_with_the_key(
     assert s3["secret_key"] not in scrub(f"key {s3['secret_key']}")
 
 
-def test_an_s3_url_needs_an_entry_that_says_where(write: Any) -> None:
-    write({})
-    with pytest.raises(PackageError, match="no entry has `s3`") as refused:
-        fetch.fetch("s3://packages/v1.tar.gz")
-    assert refused.value.code == "package_host_not_allowed"
+def test_an_s3_url_needs_one_entry_that_says_where(write: Any) -> None:
+    keys = {"region": "eu-west-1", "access_key": "an-access-key", "secret_key": "a-secret-key"}
+    for hosts, why in ((), "no entry has `s3`"), (("a", "b"), "several entries have `s3`"):
+        write({host: {"s3": keys} for host in hosts})
+        with pytest.raises(PackageError, match=why) as refused:
+            fetch.fetch("s3://packages/v1.tar.gz")
+        assert refused.value.code == "package_host_not_allowed"
 
 
 # The proxy.
