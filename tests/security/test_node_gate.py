@@ -40,6 +40,9 @@ BEFORE = "test -f app.py"
 SAYS = """sed -n 1p "it's" 2>/dev/null || cat app.py"""
 
 
+LIBRARY = {f"lib/{number}": f"{number} " * 500 for number in range(20)}
+
+
 def install(sshd: SshServer, script: str) -> None:
     """As docs/security.md tells the admin to."""
     path = sshd.folder / "release-gate"
@@ -74,7 +77,7 @@ def printed_gate() -> str:
 
 
 def deploy(fleet: list[Instance], package_host: PackageHost, version: str, **files: str) -> Operation:
-    url = package_host.add(f"{version}.tar.gz", package({"app.py": version, **files}))
+    url = package_host.add(f"{version}.tar.gz", package({**LIBRARY, "app.py": version, **files}))
     return start(fleet, version, url)
 
 
@@ -99,12 +102,14 @@ def start(fleet: list[Instance], version: str, url: str, until: Until = Until.SW
 def test_deploys_rollbacks_and_syncs_go_through(
     fleet: list[Instance], package_host: PackageHost, run_work_loop: Callable[[str], None]
 ) -> None:
-    statuses = []
+    statuses: list[str] = []
+    sources: list[str] = []
     for version, files in {"v1": {}, "v2": {}, "v3": {"broken": "yes"}, "v4": {}}.items():
         operation = deploy(fleet, package_host, version, **files)
         run_work_loop("deploys")
         operation.refresh_from_db()
         statuses.append(operation.status)
+        sources += sorted(set(operation.targets.values_list("source", flat=True)))
     start_instance_rollback(access=SCHEDULER, request=InstanceRollbackRequest(instance_id="instance-1"))
     run_work_loop("rollbacks")
 
@@ -113,6 +118,7 @@ def test_deploys_rollbacks_and_syncs_go_through(
 
     assert set(checked.targets.values_list("status", "step")) == {("completed", "check")}
     assert statuses == ["completed", "completed", "failed", "completed"]
+    assert sources == ["download", "delta", "delta", "delta"]
     assert [os.readlink(f"{each.deploy_root}/current") for each in fleet] == ["releases/v2", "releases/v4"]
     restarts = Path(fleet[1].deploy_root, "restarts").read_text().splitlines()
     assert restarts == [f"{version} it's $HOME" for version in ("v1", "v2", "v3", "v2", "v4")]
@@ -249,6 +255,8 @@ CALLS: dict[str, list[str]] = {
     "a loader in the environment": CALL.arguments("before_switch", "v1", "5", "", "LD_PRELOAD=/tmp/x.so"),
     "a path in the environment": CALL.arguments("before_switch", "v1", "5", "", "PATH=/tmp"),
     "arithmetic that runs": CALL.arguments("before_switch", "v1", "a[$(id)]", ""),
+    "a base elsewhere": calls.stage(CALL, release="v1", source="stdin", **STAGE, base=("../../etc", "0" * 64)),  # type: ignore[arg-type]
+    "a base's digest that runs": calls.stage(CALL, release="v1", source="stdin", **STAGE, base=("v0", "$(id)")),  # type: ignore[arg-type]
     "a source elsewhere": calls.stage(CALL, release="v1", source="/etc/shadow", **STAGE),  # type: ignore[arg-type]
     "a format in the operation": calls.stage(
         CALL,
