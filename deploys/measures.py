@@ -17,7 +17,9 @@ STEPS = Histogram(
     bounds=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
 NODE_BYTES = Counter(
-    name="release_node_bytes", help="Bytes of packages that went to nodes, of parts the part alone.", labels=("delivery",)
+    name="release_node_bytes",
+    help="Bytes of packages that went to nodes, of parts the part alone.",
+    labels=("delivery",),
 )
 DOWNLOADS = Counter(name="release_downloads", help="Packages that were fetched from their hosts.", labels=("result",))
 DOWNLOADED_BYTES = Counter(name="release_downloaded_bytes", help="Their size, of those that arrived whole.", labels=())
