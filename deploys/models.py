@@ -345,11 +345,11 @@ class DatabaseSeal(models.Model):
     xid = models.CharField(max_length=20)
 
     class Meta:
-        verbose_name = _("seal of the database")
-        verbose_name_plural = _("seals of the database")
+        verbose_name = _("identity of the database")
+        verbose_name_plural = _("identities of the database")
 
     def __str__(self) -> str:
-        return f"seal {self.pk}"
+        return f"identity {self.pk}"
 
 
 class Worker(models.Model):

@@ -16,8 +16,8 @@ class Migration(migrations.Migration):
                 ('xid', models.CharField(max_length=20)),
             ],
             options={
-                'verbose_name': 'seal of the database',
-                'verbose_name_plural': 'seals of the database',
+                'verbose_name': 'identity of the database',
+                'verbose_name_plural': 'identities of the database',
             },
         ),
         # As deploys.operations.restored makes it.

@@ -237,6 +237,6 @@ def test_whatever_is_recorded_verifies(name: str, object_id: str, detail: dict[s
 def test_the_history_of_a_thing_in_the_admin_is_its_audit(admin_client: Client) -> None:
     service = make_service()
     audit.record(actor=ANN, action="service.hold", object_kind="service", object_id=service.name, service=service.name)
-    record()
+    audit.record(actor=ANN, action="node.retire", object_kind="node", object_id="web-1")
     answer = admin_client.get(reverse("admin:inventory_service_history", args=[service.pk]), follow=True)
     assert [entry.action for entry in answer.context["cl"].result_list] == ["service.hold"]
