@@ -418,6 +418,10 @@ stage() {
 	take_claim
 	say_state
 	go_home
+	# Of one that ended well, and was killed before it had freed them.
+	for other in "$base"/claim.*/upload "$base"/claim.*/old "$base"/claim.*/part; do
+		[ ! -e "$other" ] || trash="$trash ${other#"$base/"}"
+	done
 	if is_intact "$release" "$3"; then
 		finish "outcome present"
 	fi

@@ -51,7 +51,12 @@ def test_the_second_dies_in_a_switch_of_its_own(lab: Lab, instance: Instance, ru
     operation = lab.deploy("v2", instances=[instance])
     with switching(lab, instance) as first:
         kill(first, with_its_node_programs=True)
-    take_over_and_die(lab, operation, when=lambda: len(switches_begun(instance, "v2")) == 2)
+    take_over_and_die(
+        lab,
+        operation,
+        # Lines gather for a moment before they are stored.
+        when=lambda: len(switches_begun(instance, "v2")) == 2 and "it is done again" in log_of(operation),
+    )
     restart_held(instance).unlink()
 
     end_with_a_third(operation, run_work_loop)

@@ -63,7 +63,8 @@ def test_it_stores_the_artifact_of_a_package(store: PackageStore, package_host: 
     assert read_artifact(artifact.path.read_bytes()).manifest == ["./bin/app", "./data"]
     assert store.stored(artifact.sha256) == artifact
     digest = artifact.sha256
-    assert left_behind(store) == [f"{digest[:2]}/{digest}.json", f"{digest[:2]}/{digest}.tar.gz", "lock"]
+    stored = f"{digest[:2]}/{digest}"
+    assert left_behind(store) == [f"{stored}.json", f"{stored}.manifest", f"{stored}.tar.gz", "lock"]
 
 
 def test_it_asks_the_host_once_and_for_the_bytes_as_they_are(store: PackageStore, package_host: PackageHost) -> None:
