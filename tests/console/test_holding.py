@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from deploys.models import Hold, Operation
+from deploys.models import Hold, Operation, Worker
 from deploys.operations.hold import hold_service
 from deploys.operations.start import DeployRequest, start_deploy
 from deploys.states import Kind
@@ -124,6 +124,15 @@ def test_a_retry_of_a_held_services_deploy_says_why_not(operator: Client) -> Non
 
     assert "The service is held: no deploy of it starts." in answer.content.decode()
     assert Operation.objects.get(public_id="deploy-2026-11-23-checkout").attempt == 1
+
+
+def test_a_retry_that_an_old_worker_stands_in_the_way_of_says_so(operator: Client) -> None:
+    Operation.objects.filter(public_id="deploy-2026-11-23-checkout").update(until="staged")
+    Worker.objects.update(version="")
+
+    answer = operator.post("/deploys/deploy-2026-11-23-checkout/retry", follow=True)
+
+    assert "A worker of a version before 0.2.0 still works on worker-1" in answer.content.decode()
 
 
 def test_who_comes_second_learns_that_it_is_held_already(operator: Client) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
@@ -286,7 +287,8 @@ def finish_target(target: Target, status: TargetStatus = TargetStatus.COMPLETED)
 
 def worker_is_alive() -> None:
     now = timezone.now() + timedelta(hours=6)
-    Worker.objects.update_or_create(name="worker-1", defaults={"host": "worker-1", "pid": 1, "seen_at": now})
+    beat = {"host": "worker-1", "pid": 1, "seen_at": now, "version": settings.VERSION}
+    Worker.objects.update_or_create(name="worker-1", defaults=beat)
 
 
 def _seen_on_the_nodes(service: Service) -> None:

@@ -149,20 +149,22 @@ def retry(request: HttpRequest, kind: str, public_id: str) -> HttpResponse:
             request, visible_operation(access, Kind(kind), public_id), is_wrong=password is not None
         )
     except Conflict as conflict:
-        messages.error(request, _why_not_again(conflict.code))
+        messages.error(request, _why_not_again(conflict))
         return redirect(kind, public_id=public_id)
     messages.success(request, _("Retrying the failed and cancelled instances."))
     return redirect(kind, public_id=public_id)
 
 
-def _why_not_again(code: str) -> str:
-    match code:
+def _why_not_again(conflict: Conflict) -> str:
+    match conflict.code:
         case "instance_busy":
             return _("Some of its instances are in another operation. Wait for it, then retry.")
         case "service_held":
             return _("The service is held: no deploy of it starts.")
-        case _:
+        case "nothing_to_retry":
             return _("There is no failed or cancelled instance to retry.")
+        case _:
+            return " ".join(problem.detail for problem in conflict.problems)
 
 
 def _ask_for_password(request: HttpRequest, operation: Operation, *, is_wrong: bool) -> HttpResponse:
