@@ -37,8 +37,22 @@ def test_a_service_is_closed_and_runs_a_command_that_there_is(name: str) -> None
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert set(service["secrets"]) <= set(COMPOSE["secrets"])
     assert not [value for value in service["environment"].values() if "password" in value.lower()]
+    assert {Path(value).name for value in service["environment"].values() if "/secrets/" in value} == set(
+        service["secrets"]
+    )
     command, *options = service["command"]
     load_command_class(get_commands()[command], command).create_parser("release-server", command).parse_args(options)
+
+
+def test_what_secrets_env_names_is_there_for_every_service_that_reads_it() -> None:
+    head = (ROOT / "compose.yaml").read_text().partition("name: release")[0]
+
+    assert "/run/secrets/" not in head
+
+
+def test_no_secret_is_copied_into_an_image_or_committed() -> None:
+    assert "secrets" in (ROOT / ".dockerignore").read_text().split()
+    assert "secrets/" in (ROOT / ".gitignore").read_text().split()
 
 
 def test_the_image_runs_as_an_account_of_its_own_and_is_made_of_what_there_is() -> None:
