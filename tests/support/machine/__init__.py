@@ -23,6 +23,9 @@ from tests.support.worker import wait_for
 
 HERE = Path(__file__).parent
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc")
+# What boot.sh needs most, and a container may refuse even to root.
+TRIAL = """mount --make-rprivate / && mkdir -p "$1/trial" && mount -t tmpfs tmpfs "$1/trial" && cd "$1/trial" && mkdir root upper work
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/trial/upper,workdir=$1/trial/work" root && mount -t proc proc root/proc"""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -76,6 +79,11 @@ def machine(folder: Path, *, may_have_systemd: bool = True) -> Iterator[Machine]
     """Where there are no control groups to write, which systemd needs, a `systemctl` of our own stands in for it."""
     if os.geteuid() != 0:
         pytest.skip("a machine of a test's own takes root")
+    tried = subprocess.run(
+        ("unshare", *NAMESPACES, "--fork", "sh", "-ec", TRIAL, "sh", folder), capture_output=True, text=True
+    )
+    if tried.returncode != 0:
+        pytest.skip(f"a machine of a test's own takes namespaces and an overlay: {tried.stderr.strip()}")
     with _control_group() as group:
         has_systemd = may_have_systemd and group is not None
         kind = "systemd" if has_systemd else "stand-in"
