@@ -24,7 +24,8 @@ from tests.support.worker import wait_for
 HERE = Path(__file__).parent
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc")
 # What boot.sh needs most, and a container may refuse even to root.
-TRIAL = """mount --make-rprivate / && mkdir -p "$1/trial" && mount -t tmpfs tmpfs "$1/trial" && cd "$1/trial" && mkdir root upper work
+TRIAL = """mount --make-rprivate / && mkdir -p "$1/trial" && mount -t tmpfs tmpfs "$1/trial"
+cd "$1/trial" && mkdir root upper work
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/trial/upper,workdir=$1/trial/work" root && mount -t proc proc root/proc"""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
