@@ -83,15 +83,8 @@ class Parts:
 
     def stored(self, sha256: str, base_sha256: str) -> Part | None:
         """Of that pair of packages, if it is whole by its size, which counts as a use of it."""
-        path, record_path = self._store.part_paths(sha256, base_sha256)
-        try:
-            record = _Record(**json.loads(record_path.read_bytes()))
-            if path.stat().st_size != record.size_bytes:
-                return None
-            os.utime(record_path)
-        except (OSError, ValueError, TypeError):
-            return None
-        return Part(path=path, sha256=record.sha256, size_bytes=record.size_bytes)
+        record = self._record(sha256, base_sha256)
+        return None if record is None else self._part(sha256, base_sha256, record)
 
     def part(self, artifact: Artifact, base: Artifact) -> Part:
         """Made once, whichever of this host's processes asks."""
@@ -113,13 +106,28 @@ class Parts:
         return True
 
     def _of_these_bytes(self, artifact: Artifact, base: Artifact) -> Part | None:
-        part = self.stored(artifact.sha256, base.sha256)
-        if part is None:
+        record = self._record(artifact.sha256, base.sha256)
+        if record is None:
             return None
-        _path, record_path = self._store.part_paths(artifact.sha256, base.sha256)
-        noted = json.loads(record_path.read_bytes())
-        made_of = (noted["artifact_sha256"], noted["base_artifact_sha256"])
-        return part if made_of == (artifact.artifact_sha256, base.artifact_sha256) else None
+        made_of = (record.artifact_sha256, record.base_artifact_sha256)
+        if made_of != (artifact.artifact_sha256, base.artifact_sha256):
+            return None
+        return self._part(artifact.sha256, base.sha256, record)
+
+    def _record(self, sha256: str, base_sha256: str) -> _Record | None:
+        path, record_path = self._store.part_paths(sha256, base_sha256)
+        try:
+            record = _Record(**json.loads(record_path.read_bytes()))
+            if path.stat().st_size != record.size_bytes:
+                return None
+            os.utime(record_path)
+        except (OSError, ValueError, TypeError):
+            return None
+        return record
+
+    def _part(self, sha256: str, base_sha256: str, record: _Record) -> Part:
+        path, _record_path = self._store.part_paths(sha256, base_sha256)
+        return Part(path=path, sha256=record.sha256, size_bytes=record.size_bytes)
 
     def _make(self, artifact: Artifact, base: Artifact) -> Part:
         path, record_path = self._store.part_paths(artifact.sha256, base.sha256)
@@ -136,7 +144,7 @@ class Parts:
             record_path.unlink(missing_ok=True)
             os.replace(draft, path)
         self._store.write_record(record_path, asdict(record))
-        return Part(path=path, sha256=sha256, size_bytes=size_bytes)
+        return self._part(artifact.sha256, base.sha256, record)
 
 
 def _not_too_many(entries: Iterable[Entry]) -> Sequence[Entry]:
