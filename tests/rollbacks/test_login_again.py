@@ -8,34 +8,22 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from pytest_django.fixtures import Settings
 
-from deploys.models import Operation, Package
+from deploys.models import Operation
 from deploys.operations.cancel import cancel_operation
 from deploys.states import Kind
-from inventory.models import AuditEntry, Instance, Service
+from inventory.models import AuditEntry
 from inventory.security import fresh_login
 from releasesite.api.people import access_of_user
 from tests.releasesite.login.oidc_login import log_in, provider
 from tests.rollbacks.test_password_again import hidden_values
-from tests.support.fleet import make_instances, make_node, make_service
 from tests.support.lying_provider import LyingProvider
 
 __all__ = ("provider",)  # a fixture
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("guarded_fleet")]
 
 PAGE = "/services/user-service/roll-back?to=v1"
-
-
-@pytest.fixture(autouse=True)
-def fleet(settings: Settings) -> Service:
-    settings.REAUTH_ABOVE = 2
-    service = make_service()
-    make_instances(service, make_node(), count=3)
-    Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
-    Instance.objects.update(running_version="v2", running_release="v2", release_history=["v1", "v2"])
-    return service
 
 
 @pytest.fixture

@@ -10,26 +10,15 @@ from axes.models import AccessAttempt
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from deploys.models import Operation, Package
-from inventory.models import AuditEntry, Instance, Service
+from deploys.models import Operation
+from inventory.models import AuditEntry, Instance
 from tests.support.api import caller, person
-from tests.support.fleet import make_instances, make_node, make_service
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("guarded_fleet")]
 
 PASSWORD = "correct horse battery"
 PAGE = "/services/user-service/roll-back?to=v1"
 BATCH = {"service": "user-service", "target_version": "v1"}
-
-
-@pytest.fixture(autouse=True)
-def fleet(settings: Settings) -> Service:
-    settings.REAUTH_ABOVE = 2
-    service = make_service()
-    make_instances(service, make_node(), count=3)
-    Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
-    Instance.objects.update(running_version="v2", running_release="v2", release_history=["v1", "v2"])
-    return service
 
 
 @pytest.fixture

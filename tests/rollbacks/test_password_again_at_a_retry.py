@@ -9,33 +9,23 @@ import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from deploys.models import Operation, Package
+from deploys.models import Operation
 from deploys.operations.start import DeployRequest, start_deploy
-from inventory.models import AuditEntry, Instance, Service
+from inventory.models import AuditEntry, Service
 from rollbacks.services import BatchRollbackRequest, start_batch_rollback
 from tests.support.api import caller, person
-from tests.support.fleet import SCHEDULER, ids, make_instances, make_node, make_service
+from tests.support.fleet import SCHEDULER, ids
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("guarded_fleet")]
 
 PASSWORD = "correct horse battery"
 PAGE = "/rollbacks/r-1"
 RETRY = f"{PAGE}/retry"
 
 
-@pytest.fixture(autouse=True)
-def fleet(settings: Settings) -> Service:
-    settings.REAUTH_ABOVE = 2
-    service = make_service()
-    make_instances(service, make_node(), count=3)
-    Package.objects.create(service=service, version="v1", release="v1", sha256="1" * 64, size_bytes=1, url="http://p/")
-    Instance.objects.update(running_version="v2", running_release="v2", release_history=["v1", "v2"])
-    return service
-
-
 @pytest.fixture
-def rollback(fleet: Service) -> Operation:
-    wanted = BatchRollbackRequest(service=fleet.name, target_version="v1", rollback_id="r-1")
+def rollback(guarded_fleet: Service) -> Operation:
+    wanted = BatchRollbackRequest(service=guarded_fleet.name, target_version="v1", rollback_id="r-1")
     return failed(start_batch_rollback(access=SCHEDULER, request=wanted))
 
 
@@ -122,11 +112,11 @@ def test_a_program_has_no_password_to_give(rollback: Operation) -> None:
     assert caller("deploy").post("/v1/rollback/retry/r-1", {}).status_code == 202
 
 
-def test_a_deploy_is_tried_again_as_it_was_started(fleet: Service, browser: Client) -> None:
+def test_a_deploy_is_tried_again_as_it_was_started(guarded_fleet: Service, browser: Client) -> None:
     wanted = DeployRequest(
-        service=fleet.name,
+        service=guarded_fleet.name,
         version="v3",
-        instances=ids(list(fleet.instances.all())),
+        instances=ids(list(guarded_fleet.instances.all())),
         package_url="http://p/v3.tgz",
         deploy_id="d-1",
     )
